@@ -1,0 +1,104 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// C kernels are useless without optimisation, in debug builds too: the engine's tests run the real model.
+// -ffp-contract=off is part of the numerics contract (docs/numerics.md): a product and a sum fuse only where we say fma.
+let kernelFlags: [CSetting] = [
+    .unsafeFlags(["-O3", "-ffp-contract=off", "-fno-math-errno", "-std=c17", "-Wall", "-Wextra", "-Werror"])
+]
+
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+]
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Shared/\(name)", swiftSettings: swiftSettings)
+}
+
+func service(_ name: String, _ folder: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name,
+        dependencies: dependencies + [
+            "ChatCore", "ServiceKit",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ],
+        path: "Services/\(folder)",
+        swiftSettings: swiftSettings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: swiftSettings)
+}
+
+func systemLibrary(_ name: String, package: String? = nil, apt: String) -> Target {
+    .systemLibrary(name: name, path: "Shared/\(name)", pkgConfig: package, providers: [.apt([apt])])
+}
+
+let package = Package(
+    name: "switchboard",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "gateway", targets: ["gateway"]),
+        .executable(name: "orchestrator", targets: ["orchestrator"]),
+        .executable(name: "queue-worker", targets: ["queue-worker"]),
+        .executable(name: "inference-node", targets: ["inference-node"]),
+        .executable(name: "switchboard", targets: ["switchboard"]),
+        .library(name: "LlamaEngine", targets: ["LlamaEngine"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    ],
+    targets: [
+        service("gateway", "Gateway", [
+            "PostgresStore", "RedisStore", "RabbitQueue",
+            .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "Crypto", package: "swift-crypto"),
+        ]),
+        service("orchestrator", "Orchestrator", ["PostgresStore", "RedisStore", "RabbitQueue", "ModelFile"]),
+        service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue"]),
+        service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
+        service("switchboard", "Switchboard", [
+            "PostgresStore", "RedisStore", "RabbitQueue",
+            .product(name: "Crypto", package: "swift-crypto"),
+        ]),
+
+        library("ChatCore", []),
+        library("ServiceKit", [
+            "ChatCore",
+            .product(name: "Logging", package: "swift-log"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ]),
+        library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"]),
+        library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"]),
+        library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"]),
+        library("ModelFile", []),
+        library("LlamaEngine", ["ModelFile", "CKernels", "COpenBLAS"]),
+        .target(name: "CKernels", path: "Shared/CKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("pthread")]),
+
+        systemLibrary("CLibpq", package: "libpq", apt: "libpq-dev"),
+        systemLibrary("CHiredis", package: "hiredis", apt: "libhiredis-dev"),
+        systemLibrary("CRabbitMQ", package: "librabbitmq", apt: "librabbitmq-dev"),
+        systemLibrary("COpenBLAS", package: "openblas", apt: "libopenblas-dev"),
+        systemLibrary("CZlib", package: "zlib", apt: "zlib1g-dev"),
+
+        // Real RabbitMQ, Redis and PostgreSQL on free ports, for the tests of whoever needs them.
+        .target(name: "TestServers", path: "Tests/TestServers", swiftSettings: swiftSettings),
+        tests("ChatCoreTests", ["ChatCore"]),
+        tests("ServiceKitTests", ["ServiceKit"]),
+        tests("PostgresStoreTests", ["PostgresStore", "TestServers"]),
+        tests("RedisStoreTests", ["RedisStore", "TestServers"]),
+        tests("RabbitQueueTests", ["RabbitQueue", "TestServers"]),
+        tests("ModelFileTests", ["ModelFile"]),
+        tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"]),
+        tests("IntegrationTests", ["ChatCore", "ServiceKit", "PostgresStore", "RedisStore", "RabbitQueue", "ModelFile", "TestServers"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

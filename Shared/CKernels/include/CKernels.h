@@ -1,0 +1,1 @@
+typedef int switchboard_kernels_placeholder;
