@@ -34,12 +34,12 @@ recorded() {
 }
 
 # spawn PID_FILE LOG COMMAND...: starts COMMAND in a session of its own, so that a terminal's Ctrl-C does not reach it,
-# and records it. A background job of a script is no group leader: setsid does not fork, and $! is the command itself.
+# and records it (nothing is recorded of one that has ended already). A background job of a script is no group leader: setsid does not fork, and $! is the command itself.
 spawn() {
     local file=$1 log=$2
     shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 9>&- &
-    record $! "$file"
+    record $! "$file" || rm -f "$file"
 }
 
 # wait_gone FILE SECONDS: waits until the recorded process is gone.
@@ -97,13 +97,10 @@ random_secret() {
     od -An -N16 -tx1 /dev/urandom | tr -d ' \n'
 }
 
-# postgres_user [DATA]: whom PostgreSQL runs as, since it refuses root: the owner of DATA when there is one, else the
-# system's own postgres, else nobody. Without root: ourselves.
+# postgres_user: whom PostgreSQL runs as, since it refuses root: the system's own postgres, else nobody. Without root: ourselves.
 postgres_user() {
     if ((EUID != 0)); then
         id -un
-    elif [[ -n ${1:-} && -d $1 ]]; then
-        stat -Lc %U "$1"
     else
         id -un postgres 2>/dev/null || echo nobody
     fi
