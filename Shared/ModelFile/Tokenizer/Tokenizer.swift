@@ -44,7 +44,7 @@ public final class Tokenizer: Sendable {
         bos = try id("bos")
         eos = try id("eos")
         let named = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>"]
-        var stops = Set(vocabulary.specials(named))
+        var stops = Set(vocabulary.controls(named))
         for token in [eos, try id("eot"), try id("eom")] { if let token { stops.insert(token) } }
         stopTokens = stops
         addBOS = try file.bool("tokenizer.ggml.add_bos_token", default: preTokenizer == .llama3)
@@ -95,9 +95,9 @@ public final class Tokenizer: Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// The control or user-defined token of this name.
-    public func special(_ name: String) -> Int32? {
-        vocabulary.specials([name]).first
+    /// The control token of this name.
+    public func controlToken(named name: String) -> Int32? {
+        vocabulary.controls([name]).first
     }
 
     private func encode(_ text: UnsafeRawBufferPointer, parseSpecial: Bool, into output: inout [Int32]) {

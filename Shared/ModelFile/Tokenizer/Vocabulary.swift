@@ -81,10 +81,10 @@ struct Vocabulary {
         return nil
     }
 
-    /// The special tokens that have one of these names.
-    func specials(_ names: [String]) -> [Int32] {
+    /// The control tokens that have one of these names.
+    func controls(_ names: [String]) -> [Int32] {
         (0..<Int32(count)).filter { id in
-            isSpecial(id) && names.contains { $0.utf8.elementsEqual(bytes(id)) }
+            kind(id) == .control && names.contains { $0.utf8.elementsEqual(bytes(id)) }
         }
     }
 
@@ -161,5 +161,6 @@ struct Vocabulary {
     static let turnMarkers: [String] = [
         "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>",
         "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end|>", "<s>", "</s>",
+        "<|system|>", "<|user|>", "<|assistant|>",
     ]
 }
