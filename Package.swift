@@ -60,21 +60,18 @@ let package = Package(
         service("gateway", "Gateway", [
             "PostgresStore", "RedisStore", "RabbitQueue",
             .product(name: "Hummingbird", package: "hummingbird"),
-            .product(name: "Crypto", package: "swift-crypto"),
         ]),
         service("orchestrator", "Orchestrator", ["PostgresStore", "RedisStore", "RabbitQueue", "ModelFile"]),
         service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue"]),
         service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
-        service("switchboard", "Switchboard", [
-            "PostgresStore", "RedisStore", "RabbitQueue",
-            .product(name: "Crypto", package: "swift-crypto"),
-        ]),
+        service("switchboard", "Switchboard", ["PostgresStore"]),
 
         library("ChatCore", []),
         library("ServiceKit", [
             "ChatCore",
             .product(name: "Logging", package: "swift-log"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            .product(name: "Crypto", package: "swift-crypto"),
         ]),
         library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"]),
         library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"]),
