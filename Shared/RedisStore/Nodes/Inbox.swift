@@ -8,5 +8,17 @@ public enum Inbox {
     /// Appends a payload.
     public static func write(
         _ pool: RedisPool, orchestrator: String, payload: [UInt8]
-    ) async throws(RedisError) { throw RedisError.notBuilt }
+    ) async throws(RedisError) {
+        _ = try await pool.run(
+            script, keys: [key(orchestrator)],
+            arguments: [.integer(Int64(maximumEntries)), .bytes(payload), .integer(lifetime.milliseconds)])
+    }
+
+    static func key(_ orchestrator: String) -> String { "inbox:{\(orchestrator)}" }
+
+    private static let script = RedisScript(
+        """
+        redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'p', ARGV[2])
+        return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+        """)
 }
