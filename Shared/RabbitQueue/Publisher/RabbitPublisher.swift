@@ -1,0 +1,28 @@
+import Logging
+import ServiceLifecycle
+
+/// Publishes with the broker's confirm: what `publish` returns from is stored. Has its own connection and thread.
+public final class RabbitPublisher: Service, Sendable {
+    /// - Parameter topology: declared on every connect, before the first publish.
+    public init(configuration: RabbitConfiguration, topology: Topology, logger: Logger) {
+    }
+
+    /// Keeps the connection until cancelled or gracefully shut down; then the publishes in flight get
+    /// `confirmTimeout` to be confirmed.
+    public func run() async throws {
+    }
+
+    /// Whether a publish would be sent now.
+    public var isConnected: Bool { false }
+
+    /// Waits for the connection, at most `timeout`; tells whether it is there.
+    public func waitUntilConnected(timeout: Duration) async -> Bool { false }
+
+    /// Returns only after the broker's confirm.
+    ///
+    /// - Throws: `.unroutable` (returned), `.rejected` (queue full), `.unavailable`, `.overloaded` and `.invalid`:
+    ///   the broker does not have it. `.timedOut`, `.connectionLost` and `.cancelled`: it may; retry under the same id.
+    public func publish(_ message: OutgoingMessage) async throws(RabbitError) {
+        throw .unavailable
+    }
+}
