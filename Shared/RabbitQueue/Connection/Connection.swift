@@ -41,7 +41,7 @@ final class Connection {
     /// The broker answers in the order of the calls.
     private var calls: [(timer: SocketExecutor.TimerID, continuation: CheckedContinuation<Reply, Never>)] = []
     private var endWaiters: [CheckedContinuation<RabbitError, Never>] = []
-    private var failure: RabbitError?
+    private(set) var failure: RabbitError?
     private var heartbeatTimer: SocketExecutor.TimerID?
     private var lastReceived = ContinuousClock.now
     private var hasSentSinceTick = false

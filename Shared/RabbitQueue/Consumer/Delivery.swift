@@ -12,15 +12,24 @@ public struct Delivery: Sendable {
     /// The queue it was taken from.
     public let queue: String
 
+    let tag: UInt64
+    /// Which of the consumer's channels it came on; tags mean something on their own channel only.
+    let generation: UInt64
+    let core: ConsumerCore
+
     /// Whether the channel it came on still stands. When not, the broker gives it out again.
-    public var isLive: Bool { false }
+    public var isLive: Bool { core.liveGeneration.load(ordering: .acquiring) == generation }
 
     /// Tells the broker that it is done with.
     ///
     /// - Throws: `.connectionLost` when the channel is gone (the broker redelivers), `.alreadySettled` at a second time.
-    public func acknowledge() async throws(RabbitError) { throw .connectionLost }
+    public func acknowledge() async throws(RabbitError) {
+        try await core.settle(self, with: .basicAck(deliveryTag: tag, multiple: false))
+    }
 
     /// Gives it back, or with `requeue` false dead-letters it. A requeued message counts as delivered and comes again
     /// at once: it is no way to wait (use a `RetryLadder`).
-    public func reject(requeue: Bool) async throws(RabbitError) { throw .connectionLost }
+    public func reject(requeue: Bool) async throws(RabbitError) {
+        try await core.settle(self, with: .basicReject(deliveryTag: tag, requeue: requeue))
+    }
 }
