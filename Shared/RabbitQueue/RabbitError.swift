@@ -1,5 +1,5 @@
 /// What went wrong between a caller and the broker, and whether the work may have been done.
-public enum RabbitError: Error, Sendable, Equatable, CustomStringConvertible {
+public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
     /// There is no connection; nothing was sent.
     case unavailable
     /// The broker returned a mandatory message: no such queue (a node queue vanished with its node). It was not stored.

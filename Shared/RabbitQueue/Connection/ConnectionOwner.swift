@@ -16,8 +16,6 @@ protocol ConnectionOwner: Actor {
 }
 
 extension ConnectionOwner {
-    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
-
     /// A connection that lived shorter does not count as a success: the next waits longer, so that a broker that
     /// accepts and hangs up is not hammered.
     private static var steadyAfter: Duration { .seconds(5) }

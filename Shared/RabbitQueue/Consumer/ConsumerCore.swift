@@ -5,6 +5,7 @@ import Synchronization
 /// The consumer's state, on the consumer's thread.
 actor ConsumerCore: ConnectionOwner {
     nonisolated let executor = SocketExecutor(name: "rabbit-consume")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     nonisolated let link: ConnectionLink
     nonisolated let buffer = DeliveryBuffer()
     /// The channel whose deliveries may be acknowledged; 0 while there is none.

@@ -4,6 +4,7 @@ import ServiceKit
 /// The inspector's state, on the inspector's thread.
 actor InspectorCore: ConnectionOwner {
     nonisolated let executor = SocketExecutor(name: "rabbit-inspect")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     nonisolated let link: ConnectionLink
     var connection: Connection?
     /// A missing queue costs the channel and every call that waits on it: so one question at a time.

@@ -6,6 +6,7 @@ actor PublisherCore: ConnectionOwner {
     private typealias Waiter = CheckedContinuation<Result<Void, RabbitError>, Never>
 
     nonisolated let executor = SocketExecutor(name: "rabbit-publish")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
     nonisolated let link: ConnectionLink
     var connection: Connection?
     private let topology: Topology
@@ -31,36 +32,31 @@ actor PublisherCore: ConnectionOwner {
             connection.hasRoom(for: message.body.count)
         else { throw .overloaded }
         let frames = try connection.encode(message)
-        let generation = generation
-        var sequence: UInt64 = 0
+        let ticket = PublishTicket()
         // On cancellation the message is not taken back: it may be stored already.
-        let result = await withCancellableWait { waiter in
-            sequence = window.add(
-                queue: message.queue, id: message.id, deadline: .now + link.configuration.confirmTimeout,
-                waiter: waiter)
-            do throws(RabbitError) {
-                try connection.write(frames)
-                watchDeadlines()
-            } catch {
-                window.remove(sequence)?.resume(returning: .failure(error))
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { waiter in
+                // Names self: a closure that does not capture the actor would not run on its thread.
+                self.send(message, frames, on: connection, for: waiter, ticket)
             }
-            return (generation, sequence)
+        } onCancel: {
+            Task { await self.cancel(ticket) }
         }
         try result.get()
     }
 
-    /// Suspends until the waiter is resumed or the task is cancelled.
-    private func withCancellableWait(
-        _ start: (Waiter) -> (generation: Int, sequence: UInt64)
-    ) async -> Result<Void, RabbitError> {
-        let ticket = PublishTicket()
-        return await withTaskCancellationHandler {
-            await withCheckedContinuation { waiter in
-                let (generation, sequence) = start(waiter)
-                ticket.issue(generation: generation, sequence: sequence)
-            }
-        } onCancel: {
-            Task { await self.cancel(ticket) }
+    private func send(
+        _ message: OutgoingMessage, _ frames: [UInt8], on connection: Connection, for waiter: Waiter,
+        _ ticket: PublishTicket
+    ) {
+        let sequence = window.add(
+            queue: message.queue, id: message.id, deadline: .now + link.configuration.confirmTimeout, waiter: waiter)
+        ticket.issue(generation: generation, sequence: sequence)
+        do throws(RabbitError) {
+            try connection.write(frames)
+            watchDeadlines()
+        } catch {
+            window.remove(sequence)?.resume(returning: .failure(error))
         }
     }
 

@@ -12,8 +12,12 @@ final class FrameDecoder {
 
     deinit { amqp_destroy_connection(state) }
 
-    /// The largest frame that is accepted from now on; a longer one is an error.
+    /// The largest frame that is accepted from now on; a longer one is an error. Until then it is 64 KiB.
+    ///
+    /// To be called between two frames, after the first: the library ends the process when it is told in the middle of
+    /// one, so a broker that goes on talking before it may is refused here.
     func limitFrames(to bytes: Int) throws(RabbitError) {
+        guard amqp_release_buffers_ok(state) != 0 else { throw .protocolViolation("frame before connection.tune-ok") }
         guard amqp_tune_connection(state, 1, Int32(bytes), 0) == AMQP_STATUS_OK.rawValue else {
             throw .protocolViolation("frame size \(bytes)")
         }
