@@ -2,6 +2,7 @@ extension PostgresPool {
     /// Lends a connection for the time of `body`. A connection that `body` leaves in an open transaction, or in any
     /// state that is not known to be clean, is closed instead of being lent again.
     /// - Throws: what `body` throws; `unavailable` or `overloaded` when no connection could be had; `cancelled`.
+    @discardableResult
     public func withConnection<R: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws(DatabaseError) -> R
@@ -20,6 +21,7 @@ extension PostgresPool {
     /// Runs `body` in a transaction: committed when it returns, rolled back when it throws.
     ///
     /// `connectionLost` and `timedOut` may come from the commit itself: then whether it took effect is not known.
+    @discardableResult
     public func withTransaction<R: Sendable>(
         isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws(DatabaseError) -> R
