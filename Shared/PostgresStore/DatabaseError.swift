@@ -1,4 +1,5 @@
-/// Why an operation on a database failed. No case carries a password or a bound value.
+/// Why an operation on a database failed. No case carries a password; a server's details, which quote whole rows, are
+/// left out.
 public enum DatabaseError: Error, Sendable, Equatable {
     /// A setting or a call that can never work; the text names the setting or the field.
     case badConfiguration(String)

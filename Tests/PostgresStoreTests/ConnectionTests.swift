@@ -14,7 +14,8 @@ import Testing
             #expect(await failure { try await pool.query("SELECT $1", [.text("a\0b")]) }?.sqlState == "22021")
             try await pool.query("CREATE TABLE t (id bigint CONSTRAINT t_key PRIMARY KEY)")
             try await pool.query("INSERT INTO t VALUES (1)")
-            guard case .server("23505", _, "t_key")? = await failure({ try await pool.query("INSERT INTO t VALUES (1)") })
+            guard
+                case .server("23505", _, "t_key")? = await failure({ try await pool.query("INSERT INTO t VALUES (1)") })
             else {
                 Issue.record("no constraint was named")
                 return
@@ -55,10 +56,12 @@ import Testing
     }
 
     @Test func aCancelledTaskEndsItsStatementAndTheConnection() async throws {
-        try await withDatabase(migrated: false, poolSize: 1) { database in
+        try await withDatabase(
+            migrated: false, poolSize: 1, configure: { $0.statementTimeout = .seconds(600) }
+        ) { database in
             let pool = database.directory
             let session = try await backend(pool)
-            let running = Task { try await pool.query("SELECT pg_sleep(60)") }
+            let running = Task { try await pool.query("SELECT pg_sleep(600)") }
             // A pool of its own watches, since the one of size 1 is busy.
             let uri = try await TestServers.postgres().shards[0]
             let watcher = try openDatabase([uri])
@@ -91,7 +94,10 @@ import Testing
     @Test func copyIsRefusedAndEndsTheConnection() async throws {
         try await withDatabase(migrated: false, poolSize: 1) { database in
             let session = try await backend(database.directory)
-            guard case .badConfiguration? = await failure({ try await database.directory.query("COPY (SELECT 1) TO STDOUT") })
+            guard
+                case .badConfiguration? = await failure({
+                    try await database.directory.query("COPY (SELECT 1) TO STDOUT")
+                })
             else {
                 Issue.record("COPY went through")
                 return

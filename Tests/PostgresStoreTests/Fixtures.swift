@@ -33,6 +33,9 @@ func openDatabase(
     _ uris: [String], poolSize: Int = 4, configure: (inout DatabaseConfiguration) -> Void = { _ in }
 ) throws -> ShardedDatabase {
     var configuration = try DatabaseConfiguration(shards: uris.joined(separator: ","), poolSize: poolSize)
+    // Patience for a machine that is busy; the tests of time-outs set their own.
+    configuration.connectTimeout = .seconds(30)
+    configuration.acquireTimeout = .seconds(30)
     configure(&configuration)
     return try ShardedDatabase(configuration: configuration, logger: quiet)
 }
@@ -110,7 +113,8 @@ extension TurnOutcome {
             turn: .test(number), conversation: conversation, beginsConversation: number == 0, kind: .stream,
             status: status, finishReason: status == .done ? .stop : .error, error: error, system: system,
             message: message ?? "message \(number)", response: response,
-            eventEnds: eventEnds ?? [0, 2, 2, response.utf8.count], usage: Usage(promptTokens: promptTokens, completionTokens: 4),
+            eventEnds: eventEnds ?? [0, 2, 2, response.utf8.count],
+            usage: Usage(promptTokens: promptTokens, completionTokens: 4),
             model: "smollm2-135m", seed: seed, acceptedAt: accepted, firstTokenAt: accepted + 25,
             endedAt: accepted + 300, attempts: 1)
     }

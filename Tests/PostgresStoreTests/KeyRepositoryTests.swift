@@ -30,8 +30,12 @@ import Testing
             #expect(try await keys.find("k1")?.revokedAt == revoked)
             #expect(try await keys.revoke("k4") == false)
 
-            #expect(await failure { try await keys.create(id: "k1", tenant: "x", name: "", hash: hash) }?.sqlState == "23505")
-            #expect(await failure { try await keys.create(id: "k5", tenant: "x", name: "", hash: [1]) }?.sqlState == "23514")
+            #expect(
+                await failure { try await keys.create(id: "k1", tenant: "x", name: "", hash: hash) }?.sqlState
+                    == "23505")
+            #expect(
+                await failure { try await keys.create(id: "k5", tenant: "x", name: "", hash: [1]) }?.sqlState == "23514"
+            )
         }
     }
 }

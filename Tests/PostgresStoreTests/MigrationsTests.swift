@@ -8,9 +8,10 @@ import Testing
     @Test func theSecondRunChangesNothing() async throws {
         try await withDatabase(shards: 2, migrated: false) { database in
             let first = try await Migrations.migrate(database)
-            #expect(first.map { "\($0.shard) \($0.list) \($0.version)" } == [
-                "shard0 directory 1", "shard0 shard 1", "shard0 shard 2", "shard1 shard 1", "shard1 shard 2",
-            ])
+            #expect(
+                first.map { "\($0.shard) \($0.list) \($0.version)" } == [
+                    "shard0 directory 1", "shard0 shard 1", "shard0 shard 2", "shard1 shard 1", "shard1 shard 2",
+                ])
             #expect(try await Migrations.migrate(database).isEmpty)
         }
     }
@@ -31,7 +32,8 @@ import Testing
             let pool = database.directory
             let good = Migration(version: 1, name: "good", sql: "CREATE TABLE a (); CREATE TABLE b ();")
             let bad = Migration(version: 2, name: "bad", sql: "CREATE TABLE c (); SELECT 1 / 0;")
-            #expect(await failure { try await Migrations.apply([good, bad], list: "test", to: pool) }?.sqlState == "22012")
+            #expect(
+                await failure { try await Migrations.apply([good, bad], list: "test", to: pool) }?.sqlState == "22012")
             try await pool.query("SELECT FROM a, b")
             #expect(await failure { try await pool.query("SELECT FROM c") }?.sqlState == "42P01")
             let mended = Migration(version: 2, name: "bad", sql: "CREATE TABLE c ()")
@@ -45,9 +47,11 @@ import Testing
             let changed = Migration(version: 1, name: "tables", sql: "CREATE TABLE a (id bigint)")
             let applied = try await Migrations.apply([released], list: "test", to: database.directory)
             #expect(applied.count == 1)
-            guard case .migration? = await failure({
-                try await Migrations.apply([changed], list: "test", to: database.directory)
-            }) else {
+            guard
+                case .migration? = await failure({
+                    try await Migrations.apply([changed], list: "test", to: database.directory)
+                })
+            else {
                 Issue.record("a changed version went through")
                 return
             }
@@ -102,7 +106,8 @@ import Testing
             let pool = database.directory
             let later = try #require(
                 try await pool.query("SELECT now() + interval '7 months' AS t").first?.value(
-                    "t", as: UnixMilliseconds.self).value)
+                    "t", as: UnixMilliseconds.self
+                ).value)
             let key = try ConversationKey.test()
             let outcome = TurnOutcome.test(0, in: key, acceptedAt: later)
             _ = try await SettlementRepository(database: database).settle([outcome], on: database.shards[0])

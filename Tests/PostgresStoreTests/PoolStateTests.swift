@@ -38,25 +38,29 @@ import Testing
         let leaves = [state.leave(2), state.leave(2)]
         #expect(leaves == [true, false])
         let connection = Connection()
-        guard case .hand(to: 1) = state.connected(connection, now: start) else { return #expect(Bool(false)) }
-        guard case .hand(to: 3) = state.release(connection, now: start) else { return #expect(Bool(false)) }
-        guard case .keep = state.release(connection, now: start) else { return #expect(Bool(false)) }
-        let outcome2 = acquire(&state, 9)
-        #expect(outcome2 == "lend")
+        guard case .hand(to: 1) = state.connected(connection, now: start) else {
+            return _ = Issue.record("placed elsewhere")
+        }
+        guard case .hand(to: 3) = state.release(connection, now: start) else {
+            return _ = Issue.record("placed elsewhere")
+        }
+        guard case .keep = state.release(connection, now: start) else { return _ = Issue.record("placed elsewhere") }
+        let again = acquire(&state, 9)
+        #expect(again == "lend")
     }
 
     @Test func aServerThatIsAwayIsAskedAgainOnlyAfterABackoff() {
         var state = state(size: 1)
         _ = acquire(&state, 1)
         _ = acquire(&state, 2)
-        let outcome3 = state.connectFailed(failure, now: start)
-        #expect(outcome3 == [1, 2])
-        let outcome4 = acquire(&state, 3)
-        #expect(outcome4 == "away")
-        let outcome5 = state.reconnects(now: start)
-        #expect(!outcome5)
-        let outcome6 = acquire(&state, 4, after: .seconds(2))
-        #expect(outcome6 == "connect")
+        let failed = state.connectFailed(failure, now: start)
+        #expect(failed == [1, 2])
+        let soon = acquire(&state, 3)
+        #expect(soon == "away")
+        let reconnectsSoon = state.reconnects(now: start)
+        #expect(!reconnectsSoon)
+        let later = acquire(&state, 4, after: .seconds(2))
+        #expect(later == "connect")
         #expect(state.open == 1)
     }
 
@@ -64,10 +68,10 @@ import Testing
         var state = state()
         _ = acquire(&state, 1)
         _ = state.connected(Connection(), now: start)
-        let outcome7 = acquire(&state, 2)
-        #expect(outcome7 == "connect")
-        let outcome8 = state.connectFailed(failure, now: start)
-        #expect(outcome8.isEmpty)
+        let second = acquire(&state, 2)
+        #expect(second == "connect")
+        let failedBeside = state.connectFailed(failure, now: start)
+        #expect(failedBeside.isEmpty)
         #expect(state.waiters == [2])
     }
 
@@ -76,15 +80,26 @@ import Testing
         _ = acquire(&state, 1)
         _ = state.connected(Connection(), now: start)
         _ = acquire(&state, 2)
-        let outcome9 = state.discarded(now: start)
-        #expect(outcome9)
+        let discarded = state.discarded(now: start)
+        #expect(discarded.connects)
         #expect(state.open == 1)
         var quiet = self.state(size: 1)
         _ = acquire(&quiet, 1)
         _ = quiet.connected(Connection(), now: start)
-        let outcome10 = quiet.discarded(now: start)
-        #expect(!outcome10)
+        let discardedAlone = quiet.discarded(now: start)
+        #expect(!discardedAlone.connects && discardedAlone.refused.isEmpty)
         #expect(quiet.open == 0)
+    }
+
+    @Test func thoseWhoWaitedForTheLastConnectionOfALostServerAreTold() {
+        var state = state()
+        _ = acquire(&state, 1)
+        _ = state.connected(Connection(), now: start)
+        _ = acquire(&state, 2)
+        _ = state.connectFailed(failure, now: start)
+        let ended = state.discarded(now: start)
+        #expect(!ended.connects && ended.refused == [2])
+        #expect(state.open == 0 && state.waiters.isEmpty)
     }
 
     @Test func onlyOldIdleConnectionsAreTested() {
@@ -93,12 +108,12 @@ import Testing
         _ = acquire(&state, 1)
         _ = state.connected(connection, now: start)
         _ = state.release(connection, now: start)
-        let outcome11 = state.takeForTest(olderThan: .seconds(30), now: start + .seconds(29))
-        #expect(outcome11 == nil)
-        let outcome12 = state.takeForTest(olderThan: .seconds(30), now: start + .seconds(30))
-        #expect(outcome12 === connection)
-        let outcome13 = state.idleEnded(connection)
-        #expect(!outcome13)
+        let young = state.takeForTest(olderThan: .seconds(30), now: start + .seconds(29))
+        #expect(young == nil)
+        let old = state.takeForTest(olderThan: .seconds(30), now: start + .seconds(30))
+        #expect(old === connection)
+        let wasIdle = state.idleEnded(connection)
+        #expect(!wasIdle)
         #expect(state.open == 1)
     }
 
@@ -113,9 +128,9 @@ import Testing
         let (connections, waiters) = state.close()
         #expect(connections.first === idle && connections.count == 1)
         #expect(waiters.isEmpty)
-        let outcome14 = acquire(&state, 3)
-        #expect(outcome14 == "closed")
-        guard case .close = state.release(lent, now: start) else { return #expect(Bool(false)) }
+        let late = acquire(&state, 3)
+        #expect(late == "closed")
+        guard case .close = state.release(lent, now: start) else { return _ = Issue.record("placed elsewhere") }
         #expect(state.open == 0)
     }
 }

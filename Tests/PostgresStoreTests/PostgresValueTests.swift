@@ -95,7 +95,8 @@ import Testing
                 return
             }
             #expect(
-                await failure { try row.value("w", as: Int64.self) } == .decoding(column: "w", reason: "no such column"))
+                await failure { try row.value("w", as: Int64.self) } == .decoding(column: "w", reason: "no such column")
+            )
         }
     }
 }

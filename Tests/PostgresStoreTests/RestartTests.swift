@@ -47,6 +47,7 @@ import Testing
         let server = try await TestServers.startPostgres(databases: ["shard0"])
         let database = try openDatabase(server.endpoint.shards, poolSize: 1) { $0.connectTimeout = .milliseconds(300) }
         let pool = database.directory
+        try await eventually { await failureIfAny { try await pool.ping() } == nil }
         let session = try await backend(pool)
         try await server.pause()
         #expect(await failure { try await pool.ping() } == .timedOut(shard: "shard0"))

@@ -24,7 +24,8 @@ import Testing
             let repository = SettlementRepository(database: database)
             let key = try ConversationKey.test()
             let outcomes = [
-                TurnOutcome.test(1, in: key, response: "first"), .test(1, in: key, response: "second"), .test(2, in: key),
+                TurnOutcome.test(1, in: key, response: "first"), .test(1, in: key, response: "second"),
+                .test(2, in: key),
             ]
             #expect(try await repository.settle(outcomes, on: database.shards[0]).stored == [.test(1), .test(2)])
             try await expectCounts(database, turns: 2, messages: 4, conversations: 1, usage: 2)

@@ -25,6 +25,7 @@ public actor PostgresConnection {
     /// The PGconn; nil when closed.
     var session: OpaquePointer?
     private var watched: Int32 = -1
+    private var watchedEvents: SocketExecutor.Readiness = []
     private var statements = StatementCache(capacity: PostgresConnection.preparedStatements)
     /// A query may take several exchanges; no other may come between them.
     private var isTaken = false
@@ -119,7 +120,10 @@ public actor PostgresConnection {
         try await exchange(timeout: timeout) { session in
             // libpq copies the values into its output buffer before it returns. One buffer holds them all; an empty
             // value needs an address too, since a null address is a null value.
-            let bytes = values.compactMap(\.self).flatMap(\.self) + [0]
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(values.reduce(1) { $0 + ($1?.count ?? 0) })
+            for case let value? in values { bytes.append(contentsOf: value) }
+            bytes.append(0)
             let lengths = values.map { Int32(clamping: $0?.count ?? 0) }
             let formats = [Int32](repeating: 1, count: values.count)
             return bytes.withUnsafeBytes { buffer -> Int32 in
@@ -239,7 +243,8 @@ public actor PostgresConnection {
         let descriptor = PQsocket(session)
         // While libpq connects it may go on to another socket.
         if watched >= 0, watched != descriptor { executor.unwatch(watched) }
-        watched = descriptor
+        guard watched != descriptor || watchedEvents != events else { return }
+        (watched, watchedEvents) = (descriptor, events)
         guard descriptor >= 0 else { return }
         executor.watch(descriptor, for: events) { [weak self] readiness in
             self?.assumeIsolated { $0.socketIsReady(readiness) }

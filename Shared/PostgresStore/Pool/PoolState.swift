@@ -107,10 +107,14 @@ struct PoolState<Connection: AnyObject> {
         return waiters
     }
 
-    /// A lent connection ended. - Returns: whether to begin another for those who wait.
-    mutating func discarded(now: Instant) -> Bool {
+    /// A lent connection ended.
+    /// - Returns: whether to begin another for those who wait, or else the callers that nothing is left to serve.
+    mutating func discarded(now: Instant) -> (connects: Bool, refused: [Waiter]) {
         open -= 1
-        return beginsConnection(now)
+        if beginsConnection(now) { return (true, []) }
+        guard open == 0 else { return (false, []) }
+        defer { waiters = [] }
+        return (false, waiters)
     }
 
     /// The server closed a connection. - Returns: false when it is lent: then its borrower's release tells.

@@ -132,8 +132,15 @@ public final class PostgresPool: Service, Sendable {
     func giveBack(_ connection: PostgresConnection) async {
         guard connection.isClean.load(ordering: .acquiring) else {
             await connection.close()
-            let connects = guarded.withLock { $0.state.discarded(now: .now) }
+            let (connects, refused, reason) = guarded.withLock { guarded in
+                let (connects, waiters) = guarded.state.discarded(now: .now)
+                return (
+                    connects, waiters.compactMap { guarded.waits.removeValue(forKey: $0) },
+                    guarded.state.lastFailure ?? .unavailable(shard: name, reason: "the connection ended")
+                )
+            }
             if connects { beginConnection() }
+            for wait in refused { wait.end(with: .failure(reason)) }
             return finishClosing()
         }
         await place(connection) { $0.release(connection, now: .now) }

@@ -14,29 +14,32 @@ extension ConversationRepository {
             let shard = database.shard(for: UserKey(tenant: tenant, user: user))
             return try await turn(id, tenant: tenant, user: user, on: shard)
         }
-        // The first that finds it answers: a shard that is slow to be down is not waited for.
-        let result = await withTaskGroup(of: Result<TurnOutcome?, DatabaseError>.self) { group in
-            for shard in database.shards {
-                group.addTask {
-                    do throws(DatabaseError) {
-                        return .success(try await turn(id, tenant: tenant, user: nil, on: shard))
-                    } catch {
-                        return .failure(error)
-                    }
+        // The first that finds it answers. The others are not cancelled, which would cost each its connection: they
+        // end by themselves, and nobody waits for a shard that is slow to be down.
+        let (results, continuation) = AsyncStream<Result<TurnOutcome?, DatabaseError>>.makeStream()
+        for shard in database.shards {
+            Task {
+                do throws(DatabaseError) {
+                    continuation.yield(.success(try await turn(id, tenant: tenant, user: nil, on: shard)))
+                } catch {
+                    continuation.yield(.failure(error))
                 }
             }
-            defer { group.cancelAll() }
-            var failure: DatabaseError?
-            for await result in group {
-                switch result {
-                case .success(.some(let turn)): return Result<TurnOutcome?, DatabaseError>.success(turn)
-                case .success(nil): break
-                case .failure(let error): failure = failure ?? error
-                }
-            }
-            return failure.map { .failure($0) } ?? .success(nil)
         }
-        return try result.get()
+        var failure: DatabaseError?
+        var answers = 0
+        for await result in results {
+            switch result {
+            case .success(.some(let turn)): return turn
+            case .success(nil): break
+            case .failure(let error): failure = failure ?? error
+            }
+            answers += 1
+            if answers == database.shards.count { break }
+        }
+        guard answers == database.shards.count else { throw .cancelled }
+        if let failure { throw failure }
+        return nil
     }
 
     private func turn(

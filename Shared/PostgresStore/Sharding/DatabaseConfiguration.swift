@@ -76,7 +76,8 @@ public struct DatabaseConfiguration: Sendable {
 
     private static func named(_ entry: String, position: Int) -> (name: String, uri: String) {
         // Only what stands before the scheme is a name: a URI's own query has equals signs too.
-        guard let scheme = entry.firstRange(of: "://"), let equals = entry[..<scheme.lowerBound].firstIndex(of: "=") else {
+        guard let scheme = entry.firstRange(of: "://"), let equals = entry[..<scheme.lowerBound].firstIndex(of: "=")
+        else {
             return ("shard\(position)", entry)
         }
         return (String(entry[..<equals]), String(entry[entry.index(after: equals)...]))
