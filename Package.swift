@@ -84,7 +84,7 @@ let package = Package(
         .target(name: "CKernels", path: "Shared/CKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("pthread")]),
 
         systemLibrary("CLibpq", package: "libpq", apt: "libpq-dev"),
-        systemLibrary("CHiredis", package: "hiredis", apt: "libhiredis-dev"),
+        systemLibrary("CHiredis", apt: "libhiredis-dev"),
         systemLibrary("CRabbitMQ", package: "librabbitmq", apt: "librabbitmq-dev"),
         systemLibrary("COpenBLAS", package: "openblas", apt: "libopenblas-dev"),
         systemLibrary("CZlib", package: "zlib", apt: "zlib1g-dev"),

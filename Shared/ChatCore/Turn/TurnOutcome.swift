@@ -1,0 +1,72 @@
+/// How a turn ended. It is recorded once, hidden, before anybody is told; then settled in the user's shard; then
+/// shown to the client. It is the message on a shard's response queue.
+public struct TurnOutcome: Sendable, Codable, Equatable {
+    public static let formatVersion = 1
+
+    public enum Status: String, Sendable, Codable { case done, failed, cancelled }
+
+    /// Why generation stopped, in the words of the API.
+    public enum FinishReason: String, Sendable, Codable { case stop, length, cancelled, error }
+
+    public struct Usage: Sendable, Codable, Equatable {
+        public var promptTokens: Int
+        public var completionTokens: Int
+
+        public init(promptTokens: Int, completionTokens: Int) {
+            self.promptTokens = promptTokens
+            self.completionTokens = completionTokens
+        }
+    }
+
+    public var version = TurnOutcome.formatVersion
+    public let turn: TurnID
+    public let conversation: ConversationKey
+    public let beginsConversation: Bool
+    public let kind: Turn.Kind
+    public let status: Status
+    public let finishReason: FinishReason
+    /// Why a failed turn failed, in words for the client; nil otherwise.
+    public let error: String?
+    /// The turn's system message when it brought one, the user's message and the whole answer so far.
+    public let system: String?
+    public let message: String
+    public let response: String
+    /// For each token index the number of UTF-8 bytes of `response` up to and including it, so that a settled turn
+    /// replays under the same event ids.
+    public let eventEnds: [Int]
+    public let usage: Usage
+    public let model: String
+    public let seed: UInt64
+    /// Unix times in milliseconds of the Redis clock.
+    public let acceptedAt: Int64
+    public let firstTokenAt: Int64?
+    public let endedAt: Int64
+    /// How often generation was begun; 1 for a turn that nothing disturbed, 0 for one that never reached a node.
+    public let attempts: Int
+
+    public init(
+        turn: TurnID, conversation: ConversationKey, beginsConversation: Bool, kind: Turn.Kind, status: Status,
+        finishReason: FinishReason, error: String?, system: String?, message: String, response: String,
+        eventEnds: [Int], usage: Usage, model: String, seed: UInt64, acceptedAt: Int64, firstTokenAt: Int64?,
+        endedAt: Int64, attempts: Int
+    ) {
+        self.turn = turn
+        self.conversation = conversation
+        self.beginsConversation = beginsConversation
+        self.kind = kind
+        self.status = status
+        self.finishReason = finishReason
+        self.error = error
+        self.system = system
+        self.message = message
+        self.response = response
+        self.eventEnds = eventEnds
+        self.usage = usage
+        self.model = model
+        self.seed = seed
+        self.acceptedAt = acceptedAt
+        self.firstTokenAt = firstTokenAt
+        self.endedAt = endedAt
+        self.attempts = attempts
+    }
+}
