@@ -1,1 +1,2 @@
 typedef int switchboard_kernels_placeholder;
+#include "CKernelsSampler.h"
