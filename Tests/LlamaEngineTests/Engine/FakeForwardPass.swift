@@ -13,11 +13,11 @@ final class FakeForwardPass: ForwardPass {
     let maxRows: Int
 
     private var slots: [(token: Int32, position: Int32)]
-    private var rows: [[Float]] = []
-    private var buffers: UnsafeMutableBufferPointer<Float>
+    private let buffers: UnsafeMutableBufferPointer<Float>
     let probe: Probe
     /// Called before each step, with the step's number, on the engine's thread.
-    var onRun: (Int, borrowing StepBatch) throws(EngineError) -> Void = { (_, _) throws(EngineError) in }
+    private let onRun: OnRun
+    typealias OnRun = @Sendable (Int, borrowing StepBatch) throws(EngineError) -> Void
     private var steps = 0
 
     /// What tests read while the engine's thread runs.
@@ -32,7 +32,10 @@ final class FakeForwardPass: ForwardPass {
         func step(rows: Int) { lock.withLock { rowCounts.append(rows) } }
     }
 
-    init(vocabulary: Int = 97, blocks: Int = 64, contextLength: Int = 512, maxRows: Int = 64, probe: Probe = Probe()) {
+    init(
+        vocabulary: Int = 97, blocks: Int, contextLength: Int, maxRows: Int, probe: Probe, onRun: @escaping OnRun
+    ) {
+        self.onRun = onRun
         self.vocabulary = vocabulary
         kvBlockCount = blocks
         self.contextLength = contextLength
