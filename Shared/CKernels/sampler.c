@@ -1,4 +1,4 @@
-#include "CKernelsSampler.h"
+#include "ck_sampler.h"
 
 #include <string.h>
 
@@ -27,7 +27,7 @@ typedef struct {
 
 static size_t round_up(size_t n) { return (n + 63) / 64 * 64; }
 
-size_t sampler_scratch_size(uint32_t vocabulary) {
+size_t ck_sampler_scratch_size(uint32_t vocabulary) {
     return round_up(sizeof(scratch_layout)) + 4 * round_up((size_t)vocabulary * sizeof(uint32_t));
 }
 
@@ -81,9 +81,9 @@ static inline float exp_nonpositive(float x) {
     return x > -87.0f ? p * scale : 0.0f;
 }
 
-float sampler_exp(float x) { return exp_nonpositive(x); }
+float ck_sampler_exp(float x) { return exp_nonpositive(x); }
 
-void sampler_penalize(float *logits, const int32_t *ids, const uint32_t *generated, uint32_t count,
+void ck_sampler_penalize(float *logits, const int32_t *ids, const uint32_t *generated, uint32_t count,
                       float repetition, float presence, float frequency) {
     for (uint32_t i = 0; i < count; i++) {
         float l = logits[ids[i]];
@@ -248,12 +248,12 @@ static uint32_t keep_top_p(scratch_layout *s, uint32_t n, float top_p) {
     return keep(s, n, key, ties, 1);
 }
 
-int32_t sampler_sample(const float *logits, uint32_t vocabulary, const sampler_settings *settings, uint64_t random,
+int32_t ck_sampler_sample(const float *logits, uint32_t vocabulary, const ck_sampler_settings *settings, uint64_t random,
                        void *memory) {
-    if (vocabulary == 0) return SAMPLER_NON_FINITE;
+    if (vocabulary == 0) return CK_SAMPLER_NON_FINITE;
     scratch_layout *s = lay_out(memory, vocabulary);
     uint32_t chunk = (vocabulary + CHUNKS - 1) / CHUNKS;
-    if (!scan(logits, vocabulary, chunk, s->keys, s->chunk_max)) return SAMPLER_NON_FINITE;
+    if (!scan(logits, vocabulary, chunk, s->keys, s->chunk_max)) return CK_SAMPLER_NON_FINITE;
     uint32_t chunks = (vocabulary + chunk - 1) / chunk;
     uint32_t best = 0;
     for (uint32_t c = 1; c < chunks; c++)

@@ -7,7 +7,7 @@ final class Sampler {
 
     init(vocabulary: Int) {
         self.vocabulary = vocabulary
-        scratch = .allocate(byteCount: max(64, sampler_scratch_size(UInt32(vocabulary))), alignment: 64)
+        scratch = .allocate(byteCount: max(64, ck_sampler_scratch_size(UInt32(vocabulary))), alignment: 64)
     }
 
     deinit { scratch.deallocate() }
@@ -25,17 +25,17 @@ final class Sampler {
         if let penalties, parameters.hasPenalties {
             penalties.ids.withUnsafeBufferPointer { ids in
                 penalties.generated.withUnsafeBufferPointer { generated in
-                    sampler_penalize(
+                    ck_sampler_penalize(
                         row, ids.baseAddress, generated.baseAddress, UInt32(ids.count), parameters.repetitionPenalty,
                         parameters.presencePenalty, parameters.frequencyPenalty)
                 }
             }
         }
-        var settings = sampler_settings(
+        var settings = ck_sampler_settings(
             temperature: parameters.temperature, top_k: UInt32(clamping: parameters.topK), top_p: parameters.topP,
             min_p: parameters.minP)
         let random = Philox.bits(seed: parameters.seed, outputIndex: UInt64(outputIndex))
-        let token = sampler_sample(row, UInt32(vocabulary), &settings, random, scratch)
-        return token == SAMPLER_NON_FINITE ? nil : token
+        let token = ck_sampler_sample(row, UInt32(vocabulary), &settings, random, scratch)
+        return token == CK_SAMPLER_NON_FINITE ? nil : token
     }
 }

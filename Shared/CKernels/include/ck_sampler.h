@@ -3,8 +3,8 @@
 /// Every value is computed elementwise in binary32 with multiplications and additions only (no fused operations, no libm),
 /// and every sum that decides something is a sum of integers. So the token depends on the logits, the settings and the
 /// random number alone: not on the CPU, the vector width or the order in which anything was visited.
-#ifndef CKERNELS_SAMPLER_H
-#define CKERNELS_SAMPLER_H
+#ifndef CK_SAMPLER_H
+#define CK_SAMPLER_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-/// Returned by sampler_sample when a logit is infinite or not a number.
-#define SAMPLER_NON_FINITE (-1)
+/// Returned by ck_sampler_sample when a logit is infinite or not a number.
+#define CK_SAMPLER_NON_FINITE (-1)
 
 typedef struct {
     /// Divides the logits; 0 (or anything up to 1e-4) takes the largest logit, ties to the lowest id.
@@ -25,30 +25,30 @@ typedef struct {
     float top_p;
     /// Keeps tokens of at least min_p times the largest probability; 0 keeps all.
     float min_p;
-} sampler_settings;
+} ck_sampler_settings;
 
 /// Bytes of scratch memory for rows of `vocabulary` logits (alignment 64).
-size_t sampler_scratch_size(uint32_t vocabulary);
+size_t ck_sampler_scratch_size(uint32_t vocabulary);
 
 /// Applies the penalties in place.
 ///
 /// For each of `count` distinct ids below `vocabulary`: a positive logit is divided and a negative one multiplied by `repetition`
 /// (Keskar et al. 2019, CTRL, section 4.1); then `presence` and `frequency` times the number of the id's occurrences in the
 /// generated text are subtracted where that number is not 0.
-void sampler_penalize(float *logits, const int32_t *ids, const uint32_t *generated, uint32_t count,
+void ck_sampler_penalize(float *logits, const int32_t *ids, const uint32_t *generated, uint32_t count,
                       float repetition, float presence, float frequency);
 
 /// Chooses a token id.
 ///
 /// - logits: [vocabulary]
 /// - random: uniform over all 64-bit numbers
-/// - scratch: at least sampler_scratch_size(vocabulary) bytes, aligned to 64
-/// - returns the id, or SAMPLER_NON_FINITE
-int32_t sampler_sample(const float *logits, uint32_t vocabulary, const sampler_settings *settings, uint64_t random,
+/// - scratch: at least ck_sampler_scratch_size(vocabulary) bytes, aligned to 64
+/// - returns the id, or CK_SAMPLER_NON_FINITE
+int32_t ck_sampler_sample(const float *logits, uint32_t vocabulary, const ck_sampler_settings *settings, uint64_t random,
                        void *scratch);
 
 /// exp(x) for x <= 0, relative error below 2e-7 down to -87; 0 below that. Scalar form of the sampler's exponential.
-float sampler_exp(float x);
+float ck_sampler_exp(float x);
 
 #ifdef __cplusplus
 }
