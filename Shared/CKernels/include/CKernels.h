@@ -3,6 +3,7 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "ck_memory.h"
 #include "ck_panel.h"
 #include "ck_plan.h"
 #include "ck_sampler.h"
