@@ -75,6 +75,7 @@ final class EngineLoop<Pass: ForwardPass> {
 
     private func step() {
         let plan = scheduler.plan()
+        guard !plan.isEmpty else { return recover() }
         for copy in plan.copies { pass.copyBlock(from: copy.from, to: copy.to) }
         plan.fill(&batch)
         let start = MonotonicClock.seconds
@@ -109,7 +110,7 @@ final class EngineLoop<Pass: ForwardPass> {
             return end(id, .failed, reason: EngineError.nonFiniteLogits(outputs: [output]).description)
         }
         scheduler.append(token, to: id)
-        guard let event = turns[id]?.take(token) else { return }
+        guard let event = turn.take(token) else { return }
         events.append(event)
         if event.token != TokenEvent.none { statistics.tokensGenerated += 1 }
         if let finish = event.finish { close(id, finish) }
@@ -152,15 +153,26 @@ final class EngineLoop<Pass: ForwardPass> {
         events.removeAll(keepingCapacity: true)
     }
 
-    /// No sequence is left, so every block must be free. Books that do not balance are reported and made anew: they hold nothing.
-    private func checkIntegrity() {
+    /// Sequences but no work: a defect, for a plan always has work. Either blocks are lost, and found now, or the turns fail;
+    /// the thread does not spin.
+    private func recover() {
+        guard checkIntegrity() else { return }
+        for id in turns.keys.sorted() { end(id, .failed, reason: "the scheduler found no room for any turn") }
+    }
+
+    /// Nothing runs, so every block must be free. Books that do not balance are reported and made anew: they hold nothing.
+    /// Returns whether they balanced.
+    @discardableResult
+    private func checkIntegrity() -> Bool {
         do throws(IntegrityFault) {
             try scheduler.verify()
+            return true
         } catch {
             statistics.integrityFaults += 1
             statistics.lastIntegrityFault = error.description
             scheduler.resetPool()
-            mailbox.publish(statistics, queued: 0, ended: EmptyCollection())
+            mailbox.publish(statistics, queued: scheduler.queuedCount, ended: EmptyCollection())
+            return false
         }
     }
 }

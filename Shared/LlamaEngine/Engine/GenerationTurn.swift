@@ -1,5 +1,7 @@
 /// One request in progress, on the engine's thread: what becomes of its sampled tokens.
-struct GenerationTurn {
+///
+/// A class, so that its texts and counts are changed in place and never copied.
+final class GenerationTurn {
     let request: GenerationRequest
     private let endTokens: Set<Int32>
     private var detector: (any StopDetector)?
@@ -26,7 +28,7 @@ struct GenerationTurn {
     var initialTokens: [Int32] { request.prompt + request.outputSoFar.dropLast() }
 
     /// What follows from a sampled token: the event to emit (none for a verified token of a resumed turn that goes on).
-    mutating func take(_ token: Int32) -> TokenEvent? {
+    func take(_ token: Int32) -> TokenEvent? {
         let verifying = expected != nil
         if let expected, expected != token {
             return TokenEvent(

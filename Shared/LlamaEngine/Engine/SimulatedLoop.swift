@@ -59,7 +59,7 @@ final class SimulatedLoop {
         statistics.steps += 1
         for entry in due {
             guard let turn = sequences[entry.id]?.turn else { continue }
-            let event = sequences[entry.id]?.turn.take(token(of: turn))
+            let event = turn.take(token(of: turn))
             if let event {
                 events.append(event)
                 if event.token != TokenEvent.none { statistics.tokensGenerated += 1 }

@@ -117,9 +117,9 @@ final class Scheduler {
         preemptions += 1
     }
 
-    /// Makes the pool's books anew; only while no sequence holds a block.
+    /// Makes the pool's books anew; only while nothing runs, so that no sequence holds a block.
     func resetPool() {
-        guard isIdle else { return }
+        guard running.isEmpty else { return }
         pool = BlockPool(blockCount: pool.blockCount)
     }
 

@@ -28,7 +28,7 @@ final class FakeForwardPass: ForwardPass {
 
         var violations: [String] { lock.withLock { recorded } }
         var stepRows: [Int] { lock.withLock { rowCounts } }
-        func record(_ text: String) { lock.withLock { recorded.append(text) } }
+        func record(_ text: String) { lock.withLock { if recorded.count < 5 { recorded.append(text) } } }
         func step(rows: Int) { lock.withLock { rowCounts.append(rows) } }
     }
 

@@ -81,6 +81,33 @@ import Testing
         #expect(driver.violations.isEmpty)
     }
 
+    @Test func equalsDoNotTakeEachOthersPlace() throws {
+        var configuration = SchedulerConfiguration()
+        configuration.maxRunning = 1
+        var driver = SchedulerDriver(configuration: configuration)
+        try driver.submit(1, prompt: 300, output: 4, .stream)
+        try driver.submit(2, prompt: 8, output: 30, .stream, at: 0.05)
+        driver.runToEnd()
+        // The short one came later and went first; the long one waits for its end.
+        #expect(driver.ended == [2, 1])
+        #expect(driver.preempted.isEmpty)
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func lostBlocksAreFoundWhenNothingRuns() throws {
+        var driver = SchedulerDriver(blocks: 4)
+        let lost = driver.scheduler.pool.allocate()
+        #expect(lost != nil)
+        try driver.submit(1, prompt: 40, output: 24)
+        driver.step()
+        for _ in 0..<20 { driver.step() }
+        #expect(driver.ended.isEmpty)
+        #expect(throws: IntegrityFault.self) { try driver.scheduler.verify() }
+        driver.scheduler.resetPool()
+        driver.runToEnd()
+        #expect(driver.ended == [1])
+    }
+
     @Test func outOfBlocksTheLatestOfTheLowestClassIsComputedAgain() throws {
         var driver = SchedulerDriver(blocks: 8)
         try driver.submit(1, prompt: 16, output: 60, .chat)
