@@ -40,6 +40,7 @@ spawn() {
     shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 9>&- &
     record $! "$file" || rm -f "$file"
+    disown # or bash would tell the terminal how it ended
 }
 
 # wait_gone FILE SECONDS: waits until the recorded process is gone.
