@@ -165,4 +165,15 @@ struct TokenizerTests {
         }
         #expect(try #require(error).description.contains(named), "\(error?.description ?? "")")
     }
+
+    @Test(
+        "special tokens that would make matching slow or large are refused",
+        arguments: [(513, 1, "tokens'[3]"), (500, 2200, "the special tokens take")])
+    func specialTokenBounds(length: Int, count: Int, named: String) throws {
+        let extra = (0..<count).map { index in
+            (text: "\(index)" + String(repeating: "x", count: length - "\(index)".count), type: Int32(4))
+        }
+        let error = #expect(throws: ModelFileError.self) { try SmallVocabulary.tokenizer(extra: extra) }
+        #expect(try #require(error).description.contains(named), "\(error?.description ?? "")")
+    }
 }

@@ -81,7 +81,7 @@ private struct StopMatcher: Sendable {
 
     /// Takes a byte; true when it completes the stop string, after which the matcher is not used again.
     mutating func advance(_ byte: UInt8) -> Bool {
-        while matched > 0, pattern[matched] != byte { matched = 0 }
+        while matched > 0, pattern[matched] != byte { matched = border[matched - 1] }
         if pattern[matched] == byte { matched += 1 }
         return matched == pattern.count
     }
