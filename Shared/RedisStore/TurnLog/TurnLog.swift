@@ -61,6 +61,11 @@ public struct TurnLog: Sendable {
         public let total: Int
         /// Begun since the log last advanced: what poison is told by.
         public let withoutProgress: Int
+
+        public init(total: Int, withoutProgress: Int) {
+            self.total = total
+            self.withoutProgress = withoutProgress
+        }
     }
 
     /// Who waits for the turn's tokens, on the server's clock.
@@ -72,6 +77,12 @@ public struct TurnLog: Sendable {
         public let cancelReason: String?
 
         public var cancelRequested: Bool { cancelReason != nil }
+
+        public init(readers: Int, absentForMilliseconds: Int64? = nil, cancelReason: String? = nil) {
+            self.readers = readers
+            self.absentForMilliseconds = absentForMilliseconds
+            self.cancelReason = cancelReason
+        }
     }
 
     /// What is known of a turn from its acceptance on.
@@ -85,6 +96,19 @@ public struct TurnLog: Sendable {
         public let hasEnded: Bool
         /// The number of tokens logged so far.
         public let next: Int
+
+        public init(
+            owner: UserKey, conversation: ConversationID, kind: Turn.Kind, acceptedAt: Int64, deadline: Int64,
+            hasEnded: Bool, next: Int
+        ) {
+            self.owner = owner
+            self.conversation = conversation
+            self.kind = kind
+            self.acceptedAt = acceptedAt
+            self.deadline = deadline
+            self.hasEnded = hasEnded
+            self.next = next
+        }
     }
 
     public enum Reservation: Sendable, Equatable {
