@@ -89,8 +89,12 @@ import Testing
     /// Tables nested as deep as a frame allows must not run over the thread's stack.
     @Test func deepTablesDoNotOverflowTheStack() async {
         func nested(_ depth: Int) -> [UInt8] {
-            [1, UInt8(ascii: "x")]
-                + (0..<depth).flatMap { [UInt8(ascii: "A")] + bigEndian(UInt32(5 * (depth - 1 - $0))) }
+            var bytes = [1, UInt8(ascii: "x")]
+            for level in 1...depth {
+                bytes.append(UInt8(ascii: "A"))
+                bytes += bigEndian(UInt32(5 * (depth - level)))
+            }
+            return bytes
         }
         let table = nested(26_000)
         let payload =
