@@ -4,7 +4,8 @@ public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
     case unavailable
     /// The broker returned a mandatory message: no such queue (a node queue vanished with its node). It was not stored.
     case unroutable(queue: String)
-    /// The broker refused the message (basic.nack): the queue is at its bound. It was not stored.
+    /// The broker refused the message (basic.nack): the queue is at its bound, or is a quorum queue that has no leader
+    /// now. It was not stored.
     case rejected(queue: String)
     /// No answer in time; the outcome is unknown. Retry under the same id.
     case timedOut
@@ -31,7 +32,7 @@ public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .unavailable: "no connection to the broker"
         case .unroutable(let queue): "no queue \(queue)"
-        case .rejected(let queue): "queue \(queue) refused the message: it is full"
+        case .rejected(let queue): "queue \(queue) refused the message: it is full or not ready"
         case .timedOut: "the broker did not answer in time; the outcome is unknown"
         case .connectionLost: "the connection to the broker was lost; the outcome is unknown"
         case .overloaded: "too much is waiting for the broker"

@@ -79,7 +79,20 @@ extension RabbitPublisher {
     /// Publishes bodies "1", "2", … under the same ids.
     func publish(_ numbers: ClosedRange<Int>, to queue: String) async throws {
         for number in numbers {
-            try await publish(OutgoingMessage(queue: queue, body: Array("\(number)".utf8), id: "\(number)"))
+            try await publishPatiently(
+                OutgoingMessage(queue: queue, body: Array("\(number)".utf8), id: "\(number)"))
+        }
+    }
+
+    /// A quorum queue refuses the first publish while its leader is slow to answer on a busy machine.
+    func publishPatiently(_ message: OutgoingMessage) async throws {
+        let deadline = ContinuousClock.now + patience
+        while true {
+            do {
+                return try await publish(message)
+            } catch RabbitError.rejected where ContinuousClock.now < deadline {
+                continue
+            }
         }
     }
 }

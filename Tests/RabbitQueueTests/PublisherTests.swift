@@ -115,7 +115,8 @@ import Testing
             for size in [0, 1, 65_536, (128 << 10) - 8, (128 << 10) - 7, 3_000_000] {
                 let body = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31) }
                 try await publisher.publish(
-                    OutgoingMessage(queue: "chat_queue", body: body, id: "\(size)", headers: ["tenant": "åß∂", "e": ""]))
+                    OutgoingMessage(
+                        queue: "chat_queue", body: body, id: "\(size)", headers: ["tenant": "åß∂", "e": ""]))
                 let delivery = try await taker.next()
                 #expect(delivery.body == body && delivery.id == "\(size)")
                 #expect(delivery.headers["tenant"] == "åß∂" && delivery.headers["e"] == "")
@@ -136,7 +137,8 @@ import Testing
                         group.addTask {
                             for number in 0..<(total / concurrency) {
                                 let message = OutgoingMessage(
-                                    queue: "chat_queue", body: [UInt8](repeating: 7, count: 600), id: "\(lane).\(number)")
+                                    queue: "chat_queue", body: [UInt8](repeating: 7, count: 600),
+                                    id: "\(lane).\(number)")
                                 await #expect(throws: Never.self) { try await publisher.publish(message) }
                             }
                         }
@@ -145,6 +147,32 @@ import Testing
                 let seconds = (ContinuousClock.now - began) / .seconds(1)
                 print("confirmed publishes of 600 bytes, \(concurrency) at a time: \(Int(Double(total) / seconds))/s")
             }
+        }
+    }
+
+    @Test func delayFromPublishToDelivery() async throws {
+        let broker = try await freshBroker()
+        let publisher = RabbitPublisher(broker, queue)
+        let consumer = RabbitConsumer(broker, queue, prefetch: 10)
+        try await running(publisher, consumer) {
+            try await connected(publisher)
+            try await connected(consumer)
+            let taker = Taker(consumer)
+            var confirmed: [Duration] = []
+            var delivered: [Duration] = []
+            for number in 0..<300 {
+                let began = ContinuousClock.now
+                async let delivery = taker.next()
+                try await publisher.publishPatiently(
+                    OutgoingMessage(queue: "chat_queue", body: [UInt8](repeating: 7, count: 600), id: "\(number)"))
+                confirmed.append(.now - began)
+                let taken = try await delivery
+                delivered.append(.now - began)
+                try await taken.acknowledge()
+            }
+            print(
+                "publish at the median: confirmed after", confirmed.sorted()[150], "delivered after",
+                delivered.sorted()[150], "99th percentile:", confirmed.sorted()[297], delivered.sorted()[297])
         }
     }
 

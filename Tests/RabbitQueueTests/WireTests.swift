@@ -1,4 +1,5 @@
 import CRabbitMQ
+import Foundation
 import Testing
 
 @testable import RabbitQueue
@@ -59,7 +60,8 @@ import Testing
         guard case .method(.other(let name), channel: 1) = frames[0] else { throw RabbitError.unavailable }
         #expect(name == "AMQP_BASIC_PUBLISH_METHOD")
         #expect(
-            frames[1] == .header(ContentHeader(bodySize: 10_000, messageID: "id", headers: ["tenant": "ä"]), channel: 1))
+            frames[1] == .header(ContentHeader(bodySize: 10_000, messageID: "id", headers: ["tenant": "ä"]), channel: 1)
+        )
         let body = frames[2...].flatMap { frame -> [UInt8] in
             if case .body(let fragment, _) = frame { fragment } else { [] }
         }
@@ -85,20 +87,27 @@ import Testing
     }
 
     /// Tables nested as deep as a frame allows must not run over the thread's stack.
-    @Test func deepTablesDoNotOverflowTheStack() throws {
+    @Test func deepTablesDoNotOverflowTheStack() async {
         func nested(_ depth: Int) -> [UInt8] {
-            var arrays: [UInt8] = []
-            for level in stride(from: depth, to: 0, by: -1) {
-                arrays = [UInt8(ascii: "A")] + bigEndian(UInt32(5 * (depth - level))) + arrays
+            var bytes = [1, UInt8(ascii: "x")]
+            for level in 1...depth {
+                bytes.append(UInt8(ascii: "A"))
+                bytes += bigEndian(UInt32(5 * (depth - level)))
             }
-            return [1, UInt8(ascii: "x")] + arrays
+            return bytes
         }
-        let table = nested(3000)
+        let table = nested(26_000)
         let payload =
             bigEndian(UInt16(60)) + bigEndian(UInt16(0)) + bigEndian(UInt64(0))
             + bigEndian(UInt16(AMQP_BASIC_HEADERS_FLAG)) + bigEndian(UInt32(table.count)) + table
         let frame = [UInt8(2), 0, 1] + bigEndian(UInt32(payload.count)) + payload + [0xCE]
-        _ = try? decode(frame, limit: 128 << 10)
+        // On a thread as the executor's, whose stack is smaller than the main one's.
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                _ = try? decode(frame, limit: 256 << 10)
+                continuation.resume()
+            }
+        }
     }
 
     private func bigEndian(_ number: some FixedWidthInteger) -> [UInt8] {

@@ -30,10 +30,15 @@ extension ConnectionOwner {
                 let connection = try await Connection.open(
                     link.configuration, role: link.role, executor: executor, logger: link.logger
                 ) { [weak self] event in
-                    self?.assumeIsolated { $0.receive(event) }
+                    self?.assumeIsolated { $0.dispatch(event) }
                 }
                 // Set before the set-up: its calls suspend, and deliveries may come with the consumer's first answer.
                 self.connection = connection
+                // It may have ended between its opening and this.
+                if let failure = connection.failure {
+                    self.connection = nil
+                    throw failure
+                }
                 do throws(RabbitError) {
                     try await setUp(connection)
                 } catch {
@@ -45,9 +50,6 @@ extension ConnectionOwner {
             } catch {
                 reason = error
             }
-            connection = nil
-            link.disconnected()
-            tearDown(reason)
             guard !link.isClosing else { break }
             if .now - began > Self.steadyAfter { backoff.reset() }
             let delay = backoff.next()
@@ -57,6 +59,14 @@ extension ConnectionOwner {
             await link.sleep(delay, on: executor)
         }
         link.disconnected()
+    }
+
+    private func dispatch(_ event: Connection.Event) {
+        guard case .ended(let reason) = event else { return receive(event) }
+        // At once, not when the loop above runs on: from here on no delivery is live.
+        connection = nil
+        link.disconnected()
+        tearDown(reason)
     }
 
     /// Ends `keepConnected`, after what was sent has reached the broker.

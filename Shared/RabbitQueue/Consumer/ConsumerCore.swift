@@ -149,7 +149,9 @@ actor ConsumerCore: ConnectionOwner {
     }
 
     private func receive(_ content: ContentAssembler.Content) {
-        guard let connection, case .basicDeliver(let consumer, let tag, let redelivered) = content.method else { return }
+        guard let connection, case .basicDeliver(let consumer, let tag, let redelivered) = content.method else {
+            return
+        }
         do throws(RabbitError) {
             guard let index = Int(consumer.dropFirst()), queues.indices.contains(index) else {
                 throw .protocolViolation("delivery for consumer \(consumer)")
@@ -160,7 +162,8 @@ actor ConsumerCore: ConnectionOwner {
             }
             let delivery = Delivery(
                 body: content.body, id: content.header.messageID, headers: content.header.headers,
-                redelivered: redelivered, deliveryCount: max(0, Int(content.header.headers["x-delivery-count"] ?? "") ?? 0),
+                redelivered: redelivered,
+                deliveryCount: max(0, Int(content.header.headers["x-delivery-count"] ?? "") ?? 0),
                 queue: queues[index].name, tag: tag, generation: generation, core: self)
             guard !content.isOversized else {
                 link.logger.error(

@@ -29,8 +29,9 @@ actor InspectorCore: ConnectionOwner {
         var result: [String: (messages: Int, consumers: Int)] = [:]
         for queue in queues {
             do throws(RabbitError) {
-                guard case .queueDeclareOk(let messages, let consumers) = try await usable.call(
-                    .queueDeclarePassive(name: queue))
+                guard
+                    case .queueDeclareOk(let messages, let consumers) = try await usable.call(
+                        .queueDeclarePassive(name: queue))
                 else { throw .protocolViolation("no queue.declare-ok") }
                 result[queue] = (messages, consumers)
             } catch .server(code: 404, _), .server(code: 405, _) {

@@ -20,8 +20,10 @@ final class FrameEncoder {
         defer { pool.recycle() }
         switch method {
         case .connectionStartOk(let user, let password, let clientName):
-            let capabilities = ["publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked",
-                "authentication_failure_close"]
+            let capabilities = [
+                "publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked",
+                "authentication_failure_close",
+            ]
             var fields = amqp_connection_start_ok_t()
             fields.client_properties = pool.table([
                 ("product", pool.value("Switchboard")), ("connection_name", pool.value(clientName)),
@@ -118,7 +120,8 @@ final class FrameEncoder {
         var properties = amqp_basic_properties_t()
         var flags = AMQP_BASIC_MESSAGE_ID_FLAG | AMQP_BASIC_DELIVERY_MODE_FLAG
         properties.message_id = pool.bytes(message.id)
-        properties.delivery_mode = UInt8((message.durable ? AMQP_DELIVERY_PERSISTENT : AMQP_DELIVERY_NONPERSISTENT).rawValue)
+        properties.delivery_mode = UInt8(
+            (message.durable ? AMQP_DELIVERY_PERSISTENT : AMQP_DELIVERY_NONPERSISTENT).rawValue)
         if !message.headers.isEmpty {
             flags |= AMQP_BASIC_HEADERS_FLAG
             properties.headers = pool.table(message.headers.map { ($0, pool.value($1)) })
