@@ -29,6 +29,8 @@ import Testing
                             let y = try x.multiply(matrix, panel: panel, first: first, rows: rows, variant)
                             #expect(y == twin, "\(variant) \(type) \(outputs)x\(inputs) row \(first) of \(rows)")
                         }
+                        // The exact values once; the rest by bits.
+                        guard first == 0, rows == 8 else { continue }
                         for row in 0..<rows {
                             for lane in 0..<16 where panel * 16 + lane < outputs {
                                 let weights = exact[(panel * 16 + lane) * inputs..<(panel * 16 + lane + 1) * inputs]
