@@ -216,19 +216,18 @@ static uint32_t bound_of_top_k(scratch_layout *s, uint32_t chunks, uint32_t k) {
 }
 
 static uint32_t keep_top_k(scratch_layout *s, uint32_t vocabulary, uint32_t chunk, uint32_t chunks, uint32_t k) {
-    if (k == 0 || k >= vocabulary) return gather(s, vocabulary, chunk, 0);
     uint32_t n = gather(s, vocabulary, chunk, bound_of_top_k(s, chunks, k));
     uint32_t key, ties;
     select_boundary(s, n, k, 0, &key, &ties);
     return keep(s, n, key, ties, 0);
 }
 
-/// Drops candidates whose weight is below `least`.
-static uint32_t keep_weights(scratch_layout *s, uint32_t n, uint32_t least) {
+/// Drops candidates whose weight is below `least`; `dense` candidates are the whole row and have no ids yet.
+static uint32_t keep_weights(scratch_layout *s, uint32_t n, uint32_t least, int dense) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t w = s->weights[i];
-        s->ids[kept] = s->ids[i];
+        s->ids[kept] = dense ? i : s->ids[i];
         s->keys[kept] = s->keys[i];
         s->weights[kept] = w;
         kept += w >= least;
@@ -236,16 +235,30 @@ static uint32_t keep_weights(scratch_layout *s, uint32_t n, uint32_t least) {
     return kept;
 }
 
-static uint32_t keep_top_p(scratch_layout *s, uint32_t n, float top_p) {
+static uint32_t keep_top_p(scratch_layout *s, uint32_t n, float top_p, int dense) {
     uint64_t total = sum(s->weights, n);
     uint64_t target = (uint64_t)((double)top_p * (double)total);
     target = target < 1 ? 1 : target > total ? total : target;
     // All candidates lighter than this weigh less than what may be left out, so none of them belongs.
     uint64_t least = (total - target) / ((uint64_t)n + 1);
-    n = keep_weights(s, n, least > WEIGHT_ONE ? (uint32_t)WEIGHT_ONE : (uint32_t)least);
+    n = keep_weights(s, n, least > WEIGHT_ONE ? (uint32_t)WEIGHT_ONE : (uint32_t)least, dense);
     uint32_t key, ties;
     select_boundary(s, n, target, 1, &key, &ties);
     return keep(s, n, key, ties, 1);
+}
+
+/// The candidate on which the random number falls, in ascending order of id. At least one candidate weighs something.
+static uint32_t draw(const uint32_t *weights, uint32_t n, uint64_t random) {
+    uint64_t rest = (uint64_t)(((unsigned __int128)random * sum(weights, n)) >> 64);
+    uint32_t i = 0;
+    // Whole stretches first: sums are vectorised, the walk is not.
+    for (; n - i > 1024; i += 1024) {
+        uint64_t stretch = sum(weights + i, 1024);
+        if (rest < stretch) break;
+        rest -= stretch;
+    }
+    for (; i + 1 < n && rest >= weights[i]; i++) rest -= weights[i];
+    return i;
 }
 
 int32_t ck_sampler_sample(const float *logits, uint32_t vocabulary, const ck_sampler_settings *settings, uint64_t random,
@@ -262,18 +275,18 @@ int32_t ck_sampler_sample(const float *logits, uint32_t vocabulary, const ck_sam
     while (s->keys[first] != s->chunk_max[best]) first++;
     if (!(settings->temperature > 1e-4f) || settings->top_k == 1) return (int32_t)first;
 
-    uint32_t n = keep_top_k(s, vocabulary, chunk, chunks, settings->top_k);
+    int dense = settings->top_k == 0 || settings->top_k >= vocabulary;
+    uint32_t n = dense ? vocabulary : keep_top_k(s, vocabulary, chunk, chunks, settings->top_k);
     weigh(s->keys, n, logits[first], 1.0f / settings->temperature, s->weights);
-    if (settings->top_p < 1.0f) n = keep_top_p(s, n, settings->top_p);
+    if (settings->top_p < 1.0f) {
+        n = keep_top_p(s, n, settings->top_p, dense);
+        dense = 0;
+    }
     if (settings->min_p > 0.0f) {
         float least = settings->min_p * WEIGHT_ONE;
-        n = keep_weights(s, n, least < WEIGHT_ONE ? (uint32_t)least : (uint32_t)WEIGHT_ONE);
+        n = keep_weights(s, n, least < WEIGHT_ONE ? (uint32_t)least : (uint32_t)WEIGHT_ONE, dense);
+        dense = 0;
     }
-    uint64_t total = sum(s->weights, n);
-    uint64_t rest = (uint64_t)(((unsigned __int128)random * total) >> 64);
-    for (uint32_t i = 0; i < n; i++) {
-        if (rest < s->weights[i]) return (int32_t)s->ids[i];
-        rest -= s->weights[i];
-    }
-    return (int32_t)first;  // not reached: rest < total, and the largest logit weighs 2^30
+    uint32_t drawn = draw(s->weights, n, random);
+    return (int32_t)(dense ? drawn : s->ids[drawn]);
 }

@@ -18,6 +18,8 @@ struct StepBudget {
     private let maximumRows: Int
     /// Weight of the newest measurement.
     private static let gain = 0.2
+    /// Prefill rows from which on a step's time is mostly that of its rows.
+    private static let tellingRows = 64.0
 
     init(_ configuration: SchedulerConfiguration) {
         target = configuration.stepSeconds
@@ -35,7 +37,8 @@ struct StepBudget {
         return max(0, min(rows, maximumRows - decodes))
     }
 
-    /// Takes in what a step took.
+    /// Takes in what a step took. What it differs from the expectation is shared between decodes and prefill as their
+    /// expected times are, so that both are corrected even when every step brings both.
     mutating func record(decodeRows: Int, prefillRows: Int, seconds: Double) {
         guard seconds.isFinite, seconds > 0, decodeRows + prefillRows > 0 else { return }
         stepSeconds = average(stepSeconds, seconds)
@@ -44,12 +47,17 @@ struct StepBudget {
             decodeRowsPerSecond = average(decodeRowsPerSecond, Double(decodeRows) / seconds)
             return
         }
-        // A small chunk says more about the step's fixed costs than about a row.
-        guard prefillRows >= minimumRows else { return }
-        let decoding = decodeRows > 0 ? min(decodeSeconds ?? 0, seconds / 2) : 0
-        let row = max((seconds - decoding) / Double(prefillRows), 1e-7)
-        prefillRowSeconds = measuredPrefill ? average(prefillRowSeconds, row) : row
+        let rows = Double(prefillRows)
+        if decodeRows == 0, !measuredPrefill { prefillRowSeconds = seconds / rows }
         measuredPrefill = true
+        let prefill = prefillRowSeconds * rows
+        let decode = decodeRows > 0 ? decodeSeconds ?? max(0, seconds - prefill) : 0
+        let expected = prefill + decode
+        let error = seconds - expected
+        if decodeRows > 0 { decodeSeconds = decode + Self.gain * error * decode / expected }
+        // A small chunk says more about the step's fixed costs than about a row.
+        let trust = Self.gain * min(1, rows / Self.tellingRows)
+        prefillRowSeconds = max(1e-7, prefillRowSeconds + trust * error * (prefill / expected) / rows)
     }
 
     private func average(_ old: Double?, _ new: Double) -> Double {

@@ -27,6 +27,20 @@ import Testing
         #expect(budget.prefillRows(besideDecodes: 512) == 0)
     }
 
+    /// A slow moment is forgotten though no step since has brought decodes alone.
+    @Test func timeBudgetRecoversInMixedSteps() {
+        var budget = StepBudget(SchedulerConfiguration())
+        for _ in 0..<50 { budget.record(decodeRows: 0, prefillRows: 100, seconds: 0.02) }
+        for _ in 0..<5 { budget.record(decodeRows: 8, prefillRows: 0, seconds: 1) }
+        #expect(budget.prefillRows(besideDecodes: 8) == SchedulerConfiguration().minimumPrefillRows)
+        for _ in 0..<100 {
+            let rows = budget.prefillRows(besideDecodes: 8)
+            budget.record(decodeRows: 8, prefillRows: rows, seconds: 0.01 + 0.0002 * Double(rows))
+        }
+        // 200 rows would be exact: 10 ms of decodes, 0.2 ms for a row.
+        #expect((150...250).contains(budget.prefillRows(besideDecodes: 8)))
+    }
+
     @Test func shortPromptsAreServedBeforeLongOnes() throws {
         var driver = SchedulerDriver(rows: 32)
         try driver.submit(1, prompt: 300, output: 1)
