@@ -30,7 +30,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         components: [
             .init("inference") { try await !nodes.nodes().isEmpty },
             .init("redis") { try await redis.ping(); return true },
-            .init("database") { await database.onAll { try await $0.pool.ping() }.allSatisfy(\.isSuccess) },
+            .init("database") { await isUp(database) },
             .init("rabbitmq") { try await inspector.ping(); return publisher.isConnected },
         ], logger: logger)
 
@@ -58,6 +58,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     return [redis, database, publisher, inspector, relay, health, server]
 }
 
-extension Result {
-    fileprivate var isSuccess: Bool { if case .success = self { true } else { false } }
+/// Whether every shard answers.
+private func isUp(_ database: ShardedDatabase) async -> Bool {
+    let answers = await database.onAll { shard throws(DatabaseError) in try await shard.pool.ping() }
+    return answers.allSatisfy { if case .success = $0.result { true } else { false } }
 }

@@ -1,4 +1,5 @@
 import ChatCore
+import HTTPTypes
 import Hummingbird
 import ServiceKit
 

@@ -1,7 +1,9 @@
 import ChatCore
 import Foundation
+import HTTPTypes
 import Hummingbird
 import Logging
+import NIOCore
 import RedisStore
 
 /// The six paths of a turn: three ways to begin one, three to learn what became of it.
@@ -81,7 +83,8 @@ struct TurnRoutes: Sendable {
     @Sendable private func stream(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
         let id = try turnID(context)
         let from = try firstIndex(request)
-        let headers = ServerSentEvents.headers.merging(correlation(id)) { first, _ in first }
+        var headers = correlation(id)
+        headers.append(contentsOf: ServerSentEvents.headers)
         guard try await isLogged(id, tenant: context.principal.tenant) else {
             let events = try await settled.find(id, of: context.principal.tenant).events(from: from)
             let text = events.reduce(into: "") { ServerSentEvents.append($1, to: &$0) }

@@ -174,7 +174,7 @@ extension TurnRunner {
                 do { return .interrupted(try await watch()) } catch is CancellationError { return nil } catch { return .failed(error) }
             }
             defer { group.cancelAll() }
-            while let result = await group.next() { if let result { return result } }
+            for await case .some(let result) in group { return Interruptible<Value>?.some(result) }
             return nil
         }
         guard let result else { throw CancellationError() }

@@ -33,6 +33,13 @@ extension TurnLog {
         return (try LogEntry.list(reply).flatMap { $0.events(from: from) }, true)
     }
 
+    /// The events from token index `from` on, for one look that registers nobody; nil when there is no such log.
+    public func events(of turn: TurnID, from: Int) async throws(RedisError) -> [TurnEvent]? {
+        // A reader without a name is not registered.
+        let (events, exists) = try await follow(turn, reader: "", from: from)
+        return exists ? events : nil
+    }
+
     /// Removes a reader; when it was the last one, absence begins.
     public func unfollow(_ turn: TurnID, reader: String) async throws(RedisError) {
         _ = try await pool.run(TurnLogScripts.unfollow, keys: keys(turn), arguments: [.text(reader)])

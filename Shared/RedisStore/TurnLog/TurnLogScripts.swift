@@ -84,7 +84,7 @@ enum TurnLogScripts {
 
             local state = redis.call('HMGET', KEYS[2], 'next', 'ended')
             if not state[1] then return false end
-            if not state[2] then
+            if not state[2] and ARGV[1] ~= '' then
               redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', whole(now))
               redis.call('ZADD', KEYS[3], whole(now + tonumber(ARGV[2])), ARGV[1])
               redis.call('PEXPIRE', KEYS[3], redis.call('PTTL', KEYS[2]))
