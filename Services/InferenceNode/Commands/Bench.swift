@@ -79,6 +79,13 @@ struct BenchCourse {
     let pass: LlamaForwardPass
     /// Rows of one prefill step at most.
     let chunk: Int
+    private let sampler: GreedySampler
+
+    init(pass: LlamaForwardPass, chunk: Int) {
+        self.pass = pass
+        self.chunk = chunk
+        sampler = GreedySampler(vocabulary: pass.vocabulary)
+    }
 
     /// Seconds for one prompt.
     func prefill(tokens: Int) throws -> Double {
@@ -99,7 +106,7 @@ struct BenchCourse {
                     batch.append(token: last[sequence], position: Int32(prompt + step), wantsLogits: true)
                 }
                 try pass.run(batch)
-                for sequence in 0..<sequences { last[sequence] = Greedy.argmax(pass.logits(sequence)) }
+                for sequence in 0..<sequences { last[sequence] = try greedy(pass.logits(sequence)) }
             }
         }
     }
@@ -121,7 +128,12 @@ struct BenchCourse {
             }
             try pass.run(batch)
         }
-        return Greedy.argmax(pass.logits(0))
+        return try greedy(pass.logits(0))
+    }
+
+    private func greedy(_ logits: UnsafeMutableBufferPointer<Float>) throws -> Int32 {
+        guard let token = sampler.token(logits) else { throw ValidationError("the model gave a logit that is not finite") }
+        return token
     }
 
     private func seconds(_ body: () throws -> Void) rethrows -> Double {

@@ -187,9 +187,9 @@ extension GenerationRequest {
         self.init(
             id: request, prompt: job.prompt, outputSoFar: job.outputSoFar, maxTokens: sampling.maxTokens,
             sampling: SamplingParameters(
+                temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP, minP: sampling.minP,
                 repetitionPenalty: sampling.repetitionPenalty, presencePenalty: sampling.presencePenalty,
-                frequencyPenalty: sampling.frequencyPenalty, temperature: sampling.temperature, topK: sampling.topK,
-                topP: sampling.topP, minP: sampling.minP, seed: sampling.seed),
+                frequencyPenalty: sampling.frequencyPenalty, seed: sampling.seed),
             stop: sampling.stop, priority: job.kind.priority)
     }
 }

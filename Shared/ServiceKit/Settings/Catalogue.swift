@@ -8,7 +8,7 @@ extension Settings {
     public static let modelPath = Setting<String>.text(
         "MODEL_PATH", default: nil, help: "the GGUF file of the model")
     public static let modelName = Setting<String>.text(
-        "MODEL_NAME", default: "smollm2-135m-instruct", help: "the model's name in the API")
+        "MODEL_NAME", default: "SmolLM2-135M-Instruct", help: "the model's name in the API")
     public static let maxConcurrent = Setting<Int>.integer(
         "MAX_CONCURRENT", default: 64, in: 1...4096, help: "sequences that a node generates at the same time")
     public static let engineThreads = Setting<Int>.integer(
@@ -18,7 +18,7 @@ extension Settings {
     public static let engineStepTokens = Setting<Int>.integer(
         "ENGINE_STEP_TOKENS", default: 256, in: 16...8192, help: "tokens that one step computes at most")
     public static let engineKernels = Setting<String>.text(
-        "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512vnni, avx2 or scalar")
+        "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512, avx2 or scalar")
 
     // Stores
     public static let redisHost = Setting<String>.text("REDIS_HOST", default: "127.0.0.1", help: "host of Redis")
