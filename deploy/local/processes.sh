@@ -10,13 +10,15 @@ fail() {
     exit 1
 }
 
-# start_time PID: prints the start time; fails when there is no such process, or only a zombie.
+# start_time PID: prints the start time; fails when there is no such process, or only a zombie. A zombie with other threads
+# (field 20 counts it too) is not gone: those still hold its sockets.
 start_time() {
     local stat fields
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
     # The name (field 2) may hold blanks and brackets: count from the last bracket.
     read -ra fields <<<"${stat##*) }"
-    [[ ${fields[0]} != [ZX] ]] && printf '%s\n' "${fields[19]}"
+    [[ ${fields[0]} == [ZX] ]] && ((fields[17] <= 1)) && return 1
+    printf '%s\n' "${fields[19]}"
 }
 
 # record PID FILE: writes "PID START_TIME".
@@ -34,12 +36,13 @@ recorded() {
 }
 
 # spawn PID_FILE LOG COMMAND...: starts COMMAND in a session of its own, so that a terminal's Ctrl-C does not reach it,
-# and records it. A background job of a script is no group leader: setsid does not fork, and $! is the command itself.
+# and records it (nothing is recorded of one that has ended already). A background job of a script is no group leader: setsid does not fork, and $! is the command itself.
 spawn() {
     local file=$1 log=$2
     shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 9>&- &
-    record $! "$file"
+    record $! "$file" || rm -f "$file"
+    disown # or bash would tell the terminal how it ended
 }
 
 # wait_gone FILE SECONDS: waits until the recorded process is gone.
@@ -97,13 +100,10 @@ random_secret() {
     od -An -N16 -tx1 /dev/urandom | tr -d ' \n'
 }
 
-# postgres_user [DATA]: whom PostgreSQL runs as, since it refuses root: the owner of DATA when there is one, else the
-# system's own postgres, else nobody. Without root: ourselves.
+# postgres_user: whom PostgreSQL runs as, since it refuses root: the system's own postgres, else nobody. Without root: ourselves.
 postgres_user() {
     if ((EUID != 0)); then
         id -un
-    elif [[ -n ${1:-} && -d $1 ]]; then
-        stat -Lc %U "$1"
     else
         id -un postgres 2>/dev/null || echo nobody
     fi
