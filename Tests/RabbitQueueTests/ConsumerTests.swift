@@ -214,7 +214,7 @@ import Testing
         try await running(publisher, consumer) {
             try await connected(publisher)
             let began = ContinuousClock.now
-            try await publisher.publish(
+            try await publisher.publishPatiently(
                 OutgoingMessage(queue: ladder.queue(rung: 0), body: [9], id: "t", headers: ["attempt": "1"]))
             let delivery = try await Taker(consumer).next()
             #expect(delivery.id == "t" && delivery.body == [9] && delivery.headers["attempt"] == "1")

@@ -46,7 +46,7 @@ import Testing
             #expect(!publisher.isConnected)
             try await server.resume()
             try await connected(publisher)
-            try await publisher.publish(OutgoingMessage(queue: "chat_queue", body: [1], id: "1"))
+            try await publisher.publish(1...1, to: "chat_queue")
         }
         try await server.stop()
     }
@@ -144,7 +144,11 @@ import Testing
             try await connected(publisher)
             let other = RabbitPublisher(broker, .work("chat_queue", maximumLength: 3))
             try await running(other) {
-                #expect(await !other.waitUntilConnected(timeout: .milliseconds(500)))
+                try await eventually("declaration refused") {
+                    guard case .server(code: 406, let text) = other.lastFailure else { return false }
+                    return text.contains("chat_queue") && text.contains("x-max-length")
+                }
+                #expect(!other.isConnected)
             }
             try await publisher.publish(1...1, to: "chat_queue")
         }
@@ -171,6 +175,7 @@ import Testing
         let group = ServiceGroup(services: [publisher], logger: silent)
         let run = Task { try await group.run() }
         try await connected(publisher)
+        try await publisher.publish(1...1, to: "chat_queue")
         let publishes = (0..<50).map { number in
             Task {
                 try await publisher.publish(OutgoingMessage(queue: "chat_queue", body: [1], id: "\(number)"))

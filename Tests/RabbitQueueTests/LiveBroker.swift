@@ -84,7 +84,8 @@ extension RabbitPublisher {
         }
     }
 
-    /// A quorum queue refuses the first publish while its leader is slow to answer on a busy machine.
+    /// A quorum queue may refuse a channel's first publish while its leader is slow to answer on a busy machine: where
+    /// the test is not about refusals, that one is sent again.
     func publishPatiently(_ message: OutgoingMessage) async throws {
         let deadline = ContinuousClock.now + patience
         while true {

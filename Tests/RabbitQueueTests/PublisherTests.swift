@@ -25,6 +25,7 @@ import Testing
             await #expect(throws: RabbitError.unroutable(queue: "node.gone")) {
                 try await publisher.publish(OutgoingMessage(queue: "node.gone", body: [1], id: "1"))
             }
+            try await publisher.publish(1...1, to: "chat_queue")
             // With routable ones around it and the same id on both.
             let results = await withTaskGroup(of: (Int, RabbitError?).self) { group in
                 for number in 0..<60 {
@@ -48,8 +49,9 @@ import Testing
         let publisher = RabbitPublisher(broker, .work("chat_queue", maximumLength: 5))
         try await running(publisher) {
             try await connected(publisher)
+            try await publisher.publish(1...1, to: "chat_queue")
             // A quorum queue finds out a little late that it is full; it never takes without bound.
-            var accepted = 0
+            var accepted = 1
             await #expect(throws: RabbitError.rejected(queue: "chat_queue")) {
                 while accepted < 1000 {
                     try await publisher.publish(OutgoingMessage(queue: "chat_queue", body: [1], id: "\(accepted)"))
@@ -73,7 +75,11 @@ import Testing
         uri.password = "wrong"
         let publisher = RabbitPublisher(try RabbitConfiguration(uri: uri.text), queue)
         try await running(publisher) {
-            #expect(await !publisher.waitUntilConnected(timeout: .milliseconds(300)))
+            try await eventually("login refused") {
+                guard case .server(code: 403, let text) = publisher.lastFailure else { return false }
+                return text.hasPrefix("ACCESS_REFUSED")
+            }
+            #expect(!publisher.isConnected)
         }
     }
 
@@ -83,6 +89,7 @@ import Testing
         let publisher = RabbitPublisher(broker, queue)
         try await running(publisher) {
             try await connected(publisher)
+            try await publisher.publish(1...1, to: "chat_queue")
             let outcomes = await publishTogether(200, with: publisher)
             #expect(outcomes[.none, default: 0] >= 2)
             #expect(outcomes[.overloaded, default: 0] >= 1)
@@ -114,7 +121,7 @@ import Testing
             let taker = Taker(consumer)
             for size in [0, 1, 65_536, (128 << 10) - 8, (128 << 10) - 7, 3_000_000] {
                 let body = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-                try await publisher.publish(
+                try await publisher.publishPatiently(
                     OutgoingMessage(
                         queue: "chat_queue", body: body, id: "\(size)", headers: ["tenant": "åß∂", "e": ""]))
                 let delivery = try await taker.next()
@@ -129,6 +136,7 @@ import Testing
         let publisher = RabbitPublisher(try await freshBroker(), queue)
         try await running(publisher) {
             try await connected(publisher)
+            try await publisher.publish(1...1, to: "chat_queue")
             for concurrency in [1, 16, 256] {
                 let total = concurrency == 1 ? 200 : 4000
                 let began = ContinuousClock.now

@@ -3,7 +3,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct ConversationTests {
+@Suite(.timeLimit(.minutes(2))) struct ConversationTests {
     @Test func headIsTheFirstAccepted() async throws {
         let configuration = RedisConfiguration(try await TestServers.redis())
         let events = Collector<RedisSubscriber.Event>()

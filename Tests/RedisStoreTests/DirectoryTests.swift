@@ -4,7 +4,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct DirectoryTests {
+@Suite(.timeLimit(.minutes(2))) struct DirectoryTests {
     @Test func announcedNodesAreListedUntilTheyExpireOrLeave() async throws {
         let server = try await TestServers.startRedis(persistent: false)
         try await withPool(RedisConfiguration(server.endpoint)) { pool in

@@ -4,7 +4,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct ExpiryTests {
+@Suite(.timeLimit(.minutes(2))) struct ExpiryTests {
     /// Does everything that writes, on a server of its own, then looks at every key there.
     @Test func everyKeyExpires() async throws {
         let server = try await TestServers.startRedis(persistent: false)

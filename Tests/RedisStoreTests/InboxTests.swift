@@ -3,7 +3,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct InboxTests {
+@Suite(.timeLimit(.minutes(2))) struct InboxTests {
     @Test func readsFromTheEndAndTrimsWhatItRead() async throws {
         let server = try await TestServers.startRedis(persistent: false)
         let configuration = RedisConfiguration(server.endpoint)

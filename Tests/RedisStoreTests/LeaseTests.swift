@@ -3,7 +3,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct LeaseTests {
+@Suite(.timeLimit(.minutes(2))) struct LeaseTests {
     @Test func firstDeliveryThatMeetsALeaseIsHeld() async throws {
         try await withPool { pool in
             let log = TurnLog(pool: pool)

@@ -4,7 +4,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct LimitTests {
+@Suite(.timeLimit(.minutes(2))) struct LimitTests {
     @Test func exactlyTheLimitPassesHoweverManyAsk() async throws {
         try await withPool { pool in
             let limiter = RateLimiter(pool: pool)

@@ -3,7 +3,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct LogEntryTests {
+@Suite(.timeLimit(.minutes(2))) struct LogEntryTests {
     /// A real entry, cut short, changed and made up: an error that names a field or events, never a crash.
     @Test func hostileHintsAreRefused() async throws {
         let turn = Turn.sample()

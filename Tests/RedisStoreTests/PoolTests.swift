@@ -3,7 +3,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct PoolTests {
+@Suite(.timeLimit(.minutes(2))) struct PoolTests {
     @Test func carriesEveryByteInEveryPlace() async throws {
         try await withPool { pool in
             let hostile: [UInt8] = [0, 13, 10, 36, 42, 255, 0x80] + Array("*3\r\n$3\r\nDEL".utf8)

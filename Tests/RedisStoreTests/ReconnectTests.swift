@@ -2,7 +2,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct ReconnectTests {
+@Suite(.timeLimit(.minutes(2))) struct ReconnectTests {
     @Test func commandsInFlightFailTypedAndLaterOnesWork() async throws {
         let server = try await TestServers.startRedis(persistent: false)
         try await withPool(RedisConfiguration(server.endpoint)) { pool in

@@ -3,7 +3,7 @@ import RedisStore
 import TestServers
 import Testing
 
-@Suite struct TurnLogTests {
+@Suite(.timeLimit(.minutes(2))) struct TurnLogTests {
     @Test func reservationIsMadeOnce() async throws {
         try await withPool { pool in
             let log = TurnLog(pool: pool)

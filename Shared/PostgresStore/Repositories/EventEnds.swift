@@ -1,5 +1,5 @@
-/// The form in which a turn's event ends are stored: for each token the bytes of text it added, as unsigned LEB128. That
-/// is a byte a token almost always, where the ends themselves would take four.
+/// The form in which a turn's event ends are stored: for each token the bytes of text it added, as unsigned LEB128.
+/// That is a byte a token almost always, where the ends themselves would take four.
 enum EventEnds {
     /// - Parameter textBytes: the length of the text that the ends lie in.
     /// - Throws: `decoding` when the ends fall, are negative, or go beyond the text.

@@ -15,8 +15,9 @@ public struct Settlement: Sendable, Equatable {
 
 /// Writes ended turns into their users' shards, each exactly once however often it is delivered.
 ///
-/// A turn's id decides: of two outcomes of one turn, the first one stored stays. U+0000, which PostgreSQL cannot hold, is
-/// stored as U+001A. An outcome that cannot be stored does not hold up its batch: the batch is halved until it is alone.
+/// A turn's id decides: of two outcomes of one turn, the first one stored stays. U+0000, which PostgreSQL cannot hold,
+/// is stored as U+001A. An outcome that cannot be stored does not hold up its batch: the batch is halved until it is
+/// alone.
 public struct SettlementRepository: Sendable {
     private let database: ShardedDatabase
 
@@ -31,8 +32,8 @@ public struct SettlementRepository: Sendable {
 
     /// Stores outcomes, all of users of `shard`.
     /// - Returns: what is newly stored, and what can never be and why.
-    /// - Throws: when the shard could not say. Each statement took effect whole or not at all; call again with all: what
-    ///   was stored then shows in neither set of the next answer.
+    /// - Throws: when the shard could not say. Each statement took effect whole or not at all; call again with all:
+    ///   what was stored then shows in neither set of the next answer.
     public func settle(
         _ outcomes: [TurnOutcome], on shard: ShardedDatabase.Shard
     ) async throws(DatabaseError) -> Settlement {

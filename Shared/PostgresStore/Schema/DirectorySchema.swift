@@ -1,5 +1,5 @@
-/// The directory's versions: tenants, their keys, and where users are. It is small, and every service can run on a copy of
-/// what it has read.
+/// The directory's versions: tenants, their keys, and where users are. It is small, and every service can run on a copy
+/// of what it has read.
 enum DirectorySchema {
     static let migrations = [
         Migration(

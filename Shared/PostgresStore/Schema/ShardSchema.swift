@@ -1,5 +1,5 @@
-/// A shard's versions: users and what they said. Everything of a user hangs on its row in `users`, so that deleting that
-/// row deletes the person; each foreign key's columns are a prefix of an index on the referencing side.
+/// A shard's versions: users and what they said. Everything of a user hangs on its row in `users`, so that deleting
+/// that row deletes the person; each foreign key's columns are a prefix of an index on the referencing side.
 enum ShardSchema {
     static let migrations = [
         Migration(

@@ -7,6 +7,7 @@ final class ConnectionLink: Sendable {
     private struct State {
         var isConnected = false
         var isClosing = false
+        var lastFailure: RabbitError?
         var lastWaiter: UInt64 = 0
         var waiters: [UInt64: CheckedContinuation<Bool, Never>] = [:]
         var sleeper: CheckedContinuation<Void, Never>?
@@ -27,7 +28,12 @@ final class ConnectionLink: Sendable {
     var isConnected: Bool { state.withLock { $0.isConnected } }
     var isClosing: Bool { state.withLock { $0.isClosing } }
 
+    var lastFailure: RabbitError? { state.withLock { $0.lastFailure } }
+
+    func failed(_ reason: RabbitError) { state.withLock { $0.lastFailure = reason } }
+
     func connected() {
+        state.withLock { $0.lastFailure = nil }
         logger.info("connected to the broker", metadata: ["role": "\(role)"])
         resolveWaiters(connected: true)
     }

@@ -51,6 +51,7 @@ extension ConnectionOwner {
                 reason = error
             }
             guard !link.isClosing else { break }
+            link.failed(reason)
             if .now - began > Self.steadyAfter { backoff.reset() }
             let delay = backoff.next()
             link.logger.warning(

@@ -26,6 +26,10 @@ public final class QueueInspector: Service, Sendable {
     /// Whether a question would be sent now.
     public var isConnected: Bool { core.link.isConnected }
 
+    /// Why there is no connection: `.server` with 403 for wrong credentials, with 406 for a queue that exists
+    /// otherwise, ... Nil while connected and before the first attempt has failed.
+    public var lastFailure: RabbitError? { core.link.lastFailure }
+
     /// Waits for the connection, at most `timeout`; tells whether it is there.
     public func waitUntilConnected(timeout: Duration) async -> Bool {
         await core.link.waitUntilConnected(timeout: timeout)

@@ -27,7 +27,7 @@ final class CommandQueue: Sendable {
         var isWriting = false
         var waiting = FIFO<Waiting>()
         var waitingReplies = 0
-        var onFull: @Sendable () -> Void = {}
+        var onFull: @Sendable (UInt64) -> Void = { _ in }
     }
 
     private struct Socket {
@@ -106,10 +106,9 @@ extension CommandQueue {
         case broken
     }
 
-    /// Goes on writing after the socket had been full; on the connection's thread.
-    func resumeWriting() { write(state.withLock { $0.generation }) }
-
-    private func write(_ generation: UInt64) {
+    /// Writes until nothing is left or the socket is full; for the one who set `isWriting`, and again for the
+    /// connection's thread when a full socket has room. Does nothing for an earlier life of the connection.
+    func write(_ generation: UInt64) {
         var chunk: [UInt8] = []
         var position = 0
         while true {
@@ -128,12 +127,12 @@ extension CommandQueue {
                 position += count
             case .full:
                 // `isWriting` stays set: nobody overtakes these bytes until the thread has found room.
-                let onFull = state.withLock { state -> (@Sendable () -> Void)? in
+                let onFull = state.withLock { state -> (@Sendable (UInt64) -> Void)? in
                     guard state.generation == generation else { return nil }
                     state.unsent.insert(contentsOf: chunk[position...], at: 0)
                     return state.onFull
                 }
-                onFull?()
+                onFull?(generation)
                 return
             case .broken:
                 // The reading side learns of it as well, and closes.
@@ -164,8 +163,9 @@ extension CommandQueue {
 
 extension CommandQueue {
     /// A socket is connected; only a greeting may be sent on it yet.
-    /// - Parameter onFull: called, on any thread, when the socket takes no more; `resumeWriting` is its answer.
-    func open(_ descriptor: Int32, onFull: @escaping @Sendable () -> Void) {
+    /// - Parameter onFull: called, on any thread, when the socket takes no more; calling `write` with the same value once
+    ///   there is room is its answer.
+    func open(_ descriptor: Int32, onFull: @escaping @Sendable (UInt64) -> Void) {
         let generation = state.withLock { state in
             state.generation += 1
             state.isOpen = true
@@ -212,7 +212,7 @@ extension CommandQueue {
             state.unavailability = reason
             state.unsent = []
             state.waitingReplies = 0
-            state.onFull = {}
+            state.onFull = { _ in }
             publishLoad(state)
             return state.waiting.removeAll()
         }

@@ -86,8 +86,8 @@ extension RedisLink {
         getsockopt(context.pointee.fd, SOL_SOCKET, SO_ERROR, &code, &size)
         guard code == 0 else { return lose(String(cString: strerror(code))) }
         watch(.readable) { $0.read() }
-        queue.open(context.pointee.fd) { [weak self] in
-            Task { await self?.writeWhenThereIsRoom() }
+        queue.open(context.pointee.fd) { [weak self] generation in
+            Task { await self?.writeWhenThereIsRoom(generation) }
         }
         greet()
     }
@@ -176,11 +176,10 @@ extension RedisLink {
         }
     }
 
-    private func writeWhenThereIsRoom() {
-        guard context != nil else { return }
+    private func writeWhenThereIsRoom(_ generation: UInt64) {
         watch([.readable, .writable]) { link in
             link.watch(.readable) { $0.read() }
-            link.queue.resumeWriting()
+            link.queue.write(generation)
             link.read()
         }
     }

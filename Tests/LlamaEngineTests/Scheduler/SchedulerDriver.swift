@@ -61,11 +61,15 @@ struct SchedulerDriver {
         return true
     }
 
-    /// Steps until idle; a bound keeps a livelock from hanging the test.
-    mutating func runToEnd(bound: Int = 200_000) {
-        while step() {
-            guard steps < bound else {
-                violations.append("no end after \(bound) steps")
+    /// Steps until idle.
+    mutating func runToEnd() { step { $0.scheduler.isIdle } }
+
+    /// Steps until a condition holds; bounds keep a livelock or a fault in every step from hanging the test.
+    mutating func step(until condition: (SchedulerDriver) -> Bool) {
+        let bound = steps + 50_000
+        while !condition(self) {
+            guard steps < bound, violations.count < 10, step() else {
+                violations.append("no end after \(steps) steps")
                 return
             }
         }

@@ -8,7 +8,7 @@ import Testing
         try driver.submit(1, prompt: 4, output: 40)
         driver.step()
         try driver.submit(2, prompt: 200, output: 1)
-        while driver.firstTokenStep[2] == nil { driver.step() }
+        driver.step { $0.firstTokenStep[2] != nil }
         #expect(driver.violations.isEmpty)
         #expect(driver.steps > 6)
         // The decode went on in every step of the prefill.
@@ -112,10 +112,9 @@ import Testing
         var driver = SchedulerDriver(blocks: 4)
         let lost = driver.scheduler.pool.allocate()
         #expect(lost != nil)
-        try driver.submit(1, prompt: 40, output: 24)
+        try driver.submit(1, prompt: 60, output: 4)
         driver.step()
-        for _ in 0..<20 { driver.step() }
-        #expect(driver.ended.isEmpty)
+        #expect(driver.scheduler.running.isEmpty)
         #expect(throws: IntegrityFault.self) { try driver.scheduler.verify() }
         driver.scheduler.resetPool()
         driver.runToEnd()
@@ -127,9 +126,9 @@ import Testing
         try driver.submit(1, prompt: 16, output: 60, .chat)
         try driver.submit(2, prompt: 16, output: 60, .chat, at: 1)
         try driver.submit(3, prompt: 16, output: 60, .batch)
-        while driver.preempted.isEmpty { driver.step() }
+        driver.step { !$0.preempted.isEmpty }
         #expect(driver.preempted == [3])
-        while driver.preempted.count < 2 { driver.step() }
+        driver.step { $0.preempted.count >= 2 }
         #expect(driver.preempted == [3, 2])
         driver.runToEnd()
         #expect(driver.produced == [1: 60, 2: 60, 3: 60])
