@@ -25,8 +25,11 @@ HEAD_BYTES = 4096
 
 
 def sha256(path: str) -> str:
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_current(path: str, source_digest: str) -> bool:
