@@ -90,15 +90,25 @@ private actor Echo {
 
 @Suite struct BackoffTests {
     @Test func growsToItsCapAndNeverBelowItsBase() {
-        struct Ceiling: RandomNumberGenerator { mutating func next() -> UInt64 { .max } }
-        struct Floor: RandomNumberGenerator { mutating func next() -> UInt64 { 0 } }
-        var backoff = Backoff(base: .milliseconds(10), cap: .milliseconds(100))
-        var top = Ceiling()
-        var bottom = Floor()
-        let highest = (0..<6).map { _ in backoff.next(using: &top) }
-        #expect(zip(highest, highest.dropFirst()).allSatisfy { $0 <= $1 })
-        #expect(highest.last == .milliseconds(100))
-        backoff.reset()
-        #expect((0..<40).allSatisfy { _ in backoff.next(using: &bottom) >= .milliseconds(10) })
+        /// Any generator with a seed: the bounds hold for all of them.
+        struct Seeded: RandomNumberGenerator {
+            var state: UInt64
+            mutating func next() -> UInt64 {
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                return state ^ state >> 29
+            }
+        }
+        var random = Seeded(state: 1)
+        var largest: [Duration] = Array(repeating: .zero, count: 8)
+        for _ in 0..<200 {
+            var backoff = Backoff(base: .milliseconds(10), cap: .milliseconds(100))
+            for attempt in largest.indices {
+                let delay = backoff.next(using: &random)
+                #expect(delay >= .milliseconds(10) && delay <= min(.milliseconds(100), .milliseconds(10 << attempt)))
+                largest[attempt] = max(largest[attempt], delay)
+            }
+        }
+        // The jitter uses the whole room: the eighth delay comes near its cap, the first is the base.
+        #expect(largest[0] == .milliseconds(10) && largest[7] > .milliseconds(95))
     }
 }

@@ -12,6 +12,13 @@ public struct TurnID: Hashable, Sendable, Comparable {
         low = UInt64.random(in: .min ... .max, using: &random) & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
     }
 
+    /// The id with these halves, if they are a version 7 UUID's.
+    public init?(high: UInt64, low: UInt64) {
+        guard high >> 12 & 0xF == 7, low >> 62 == 0b10 else { return nil }
+        self.high = high
+        self.low = low
+    }
+
     /// Unix time in milliseconds at which the id was made.
     public var milliseconds: UInt64 { high >> 16 }
 
@@ -36,8 +43,7 @@ extension TurnID: LosslessStringConvertible {
             if count < 16 { digits.0 = digits.0 << 4 | digit } else { digits.1 = digits.1 << 4 | digit }
             count += 1
         }
-        guard digits.0 >> 12 & 0xF == 7, digits.1 >> 62 == 0b10 else { return nil }
-        (high, low) = digits
+        self.init(high: digits.0, low: digits.1)
     }
 
     public var description: String {

@@ -1,0 +1,25 @@
+# The commands of a working day; each is a script under deploy/local that can be called alone.
+
+sources := Package.swift Services Shared Tests
+
+.PHONY: help up down test fmt bench
+
+help: ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+up: ## set up, build and start everything on 127.0.0.1 (DETACH=1 returns; GATEWAY_PORT=8080)
+	@deploy/local/cluster up
+
+down: ## stop what `make up` started; the data stay
+	@deploy/local/cluster down
+
+test: ## set up and run every test, on real servers of its own
+	@deploy/local/setup test
+	swift build --build-tests
+	swift test --skip-build --disable-xctest
+
+fmt: ## format the Swift sources
+	swift format -i -r $(sources)
+
+bench: ## measure the running cluster and the engine
+	@deploy/local/bench

@@ -1,0 +1,124 @@
+/// Every setting there is. The first line of `help` is what `--help` and `.env.example` show.
+public enum LogFormat: String, Sendable, CaseIterable { case automatic, text, json }
+public enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error, critical }
+public enum LimiterFailure: String, Sendable, CaseIterable { case open, closed }
+
+extension Settings {
+    // The model and the engine
+    public static let modelPath = Setting<String>.text(
+        "MODEL_PATH", default: nil, help: "the GGUF file of the model")
+    public static let modelName = Setting<String>.text(
+        "MODEL_NAME", default: "smollm2-135m-instruct", help: "the model's name in the API")
+    public static let maxConcurrent = Setting<Int>.integer(
+        "MAX_CONCURRENT", default: 64, in: 1...4096, help: "sequences that a node generates at the same time")
+    public static let engineThreads = Setting<Int>.integer(
+        "ENGINE_THREADS", default: 0, in: 0...256, help: "threads of the engine; 0 takes every core")
+    public static let engineKVBlocks = Setting<Int>.integer(
+        "ENGINE_KV_BLOCKS", default: 4096, in: 16...4_000_000, help: "blocks of 16 tokens in the KV cache")
+    public static let engineStepTokens = Setting<Int>.integer(
+        "ENGINE_STEP_TOKENS", default: 256, in: 16...8192, help: "tokens that one step computes at most")
+    public static let engineKernels = Setting<String>.text(
+        "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512vnni, avx2 or scalar")
+
+    // Stores
+    public static let redisHost = Setting<String>.text("REDIS_HOST", default: "127.0.0.1", help: "host of Redis")
+    public static let redisPort = Setting<Int>.integer(
+        "REDIS_PORT", default: 6379, in: 1...65535, help: "port of Redis")
+    public static let redisPassword = Setting<String>.text(
+        "REDIS_PASSWORD", default: nil, help: "password of Redis; none when absent", isSecret: true)
+    public static let redisPoolSize = Setting<Int>.integer(
+        "REDIS_POOL_SIZE", default: 2, in: 1...64, help: "connections to Redis; each carries many commands at a time")
+    public static let rabbitURI = Setting<String>.text(
+        "RABBITMQ_URI", default: "amqp://guest:guest@127.0.0.1:5672/", help: "the broker, as an AMQP URI", isSecret: true)
+    public static let databaseShards = Setting<String>.text(
+        "DATABASE_SHARDS", default: nil, help: "PostgreSQL URIs of the shards, with commas between; the first holds the directory",
+        isSecret: true)
+    public static let databaseReplicas = Setting<String>.text(
+        "DATABASE_REPLICAS", default: nil, help: "read replicas of the shards, in the same order (not read yet)", isSecret: true)
+    public static let databasePoolSize = Setting<Int>.integer(
+        "DATABASE_POOL_SIZE", default: 4, in: 1...64, help: "connections to each shard")
+
+    // The gateway
+    public static let gatewayHost = Setting<String>.text(
+        "GATEWAY_HOST", default: "127.0.0.1", help: "address that the gateway listens on")
+    public static let gatewayPort = Setting<Int>.integer(
+        "GATEWAY_PORT", default: 8080, in: 0...65535, help: "port that the gateway listens on")
+    public static let gatewayMaxBody = Setting<Int>.integer(
+        "GATEWAY_MAX_BODY_BYTES", default: 1 << 20, in: 1024...(64 << 20), help: "largest request body; a larger one gets 413")
+    public static let gatewayHeartbeat = Setting<Duration>.duration(
+        "GATEWAY_HEARTBEAT", default: "15s", help: "silence on a stream after which a comment is sent")
+    public static let rateLimitChat = Setting<Int>.integer(
+        "RATE_LIMIT_CHAT", default: 20, in: 0...100_000,
+        help: "POST /chat requests a minute for each key and user; 0 lifts the limit")
+    public static let rateLimitStream = Setting<Int>.integer(
+        "RATE_LIMIT_STREAM", default: 120, in: 0...100_000,
+        help: "POST /stream-chat requests a minute for each key and user; 0 lifts the limit")
+    public static let rateLimitAsync = Setting<Int>.integer(
+        "RATE_LIMIT_ASYNC", default: 120, in: 0...100_000,
+        help: "POST /async-chat requests a minute for each key and user; 0 lifts the limit")
+    public static let rateLimitFailure = Setting<LimiterFailure>.choice(
+        "RATE_LIMIT_FAILURE", default: .closed, help: "what a limit does while Redis is away: let through or refuse")
+    public static let maxOutstanding = Setting<Int>.integer(
+        "MAX_OUTSTANDING_PER_USER", default: 64, in: 1...100_000, help: "turns of one user that may be unfinished at a time")
+
+    // Turns
+    public static let turnDeadline = Setting<Duration>.duration(
+        "TURN_DEADLINE", default: "5m", help: "time after accept by which a chat or stream turn ends")
+    public static let turnBatchDeadline = Setting<Duration>.duration(
+        "TURN_BATCH_DEADLINE", default: "1h", help: "the same for asynchronous turns")
+    public static let turnRetention = Setting<Duration>.duration(
+        "TURN_RETENTION", default: "1h", help: "time that an ended turn's log stays in Redis")
+    public static let turnMaxTokens = Setting<Int>.integer(
+        "TURN_MAX_TOKENS", default: 256, in: 1...131_072, help: "max_tokens of a request that names none")
+    public static let detachGrace = Setting<Duration>.duration(
+        "DETACH_GRACE", default: "30s", help: "time that a stream without a reader goes on before it is cancelled")
+
+    // The orchestrator and the queue worker
+    public static let orchestratorPrefetch = Setting<Int>.integer(
+        "ORCHESTRATOR_PREFETCH", default: 256, in: 1...10_000, help: "turns that an orchestrator holds at a time")
+    public static let workerBatch = Setting<Int>.integer(
+        "WORKER_BATCH", default: 128, in: 1...1000, help: "outcomes that are settled in one statement at most")
+
+    // Logs
+    public static let logLevel = Setting<LogLevel>.choice("LOG_LEVEL", default: .info, help: "least level that is logged")
+    public static let logFormat = Setting<LogFormat>.choice(
+        "LOG_FORMAT", default: .automatic, help: "automatic is text on a terminal, JSON otherwise")
+
+    static let groups: [(title: String, settings: [any AnySetting])] = [
+        ("The model and the engine",
+            [modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineKernels]),
+        ("Stores",
+            [redisHost, redisPort, redisPassword, redisPoolSize, rabbitURI, databaseShards, databaseReplicas, databasePoolSize]),
+        ("Gateway",
+            [gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, rateLimitChat, rateLimitStream, rateLimitAsync,
+             rateLimitFailure, maxOutstanding]),
+        ("Turns", [turnDeadline, turnBatchDeadline, turnRetention, turnMaxTokens, detachGrace]),
+        ("Orchestrator and queue worker", [orchestratorPrefetch, workerBatch]),
+        ("Logs", [logLevel, logFormat]),
+    ]
+
+    static let catalogue = groups.flatMap(\.settings)
+
+    /// The catalogue as `.env.example` has it; a test keeps the file equal to this.
+    public static var example: String {
+        groups.map { group in
+            "# \(group.title)\n"
+                + group.settings.map { setting in
+                    let value = setting.defaultText ?? ""
+                    return "# \(setting.help)\n\(setting.defaultText == nil ? "# " : "")\(setting.name)=\(value)\n"
+                }.joined()
+        }.joined(separator: "\n")
+    }
+
+    /// The catalogue as `--help` prints it.
+    public static var help: String {
+        "Settings are read from the environment:\n\n"
+            + groups.map { group in
+                "\(group.title.uppercased())\n"
+                    + group.settings.map { setting in
+                        let value = setting.defaultText.map { " (default: \($0))" } ?? ""
+                        return "  \(setting.name)\n      \(setting.help)\(setting.isSecret ? "" : value)\n"
+                    }.joined()
+            }.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,81 @@
+/// The environment, read once at start and checked whole: every setting present has a good value, and no name that
+/// looks like one of ours is unknown.
+public struct Settings: Sendable {
+    private let texts: [String: String]
+
+    /// - Throws: `SettingsError` that names every unknown or malformed setting at once.
+    public init(environment: [String: String]) throws(SettingsError) {
+        var problems: [String] = []
+        var texts: [String: String] = [:]
+        let known = Dictionary(uniqueKeysWithValues: Settings.catalogue.map { ($0.name, $0) })
+        // An empty value is an absent one: compose files pass on variables that nobody set.
+        for (name, text) in environment.sorted(by: { $0.key < $1.key }) where !text.isEmpty {
+            if let setting = known[name] {
+                if let complaint = setting.complaint(about: text) {
+                    problems.append(setting.isSecret ? "\(name) \(complaint)" : "\(name)=\(text.prefix(100)) \(complaint)")
+                } else {
+                    texts[name] = text
+                }
+            } else if Settings.prefixes.contains(where: name.hasPrefix) {
+                let nearest = Settings.nearest(to: name).map { "; did you mean \($0)?" } ?? ""
+                problems.append("\(name) is not a setting\(nearest)")
+            }
+        }
+        guard problems.isEmpty else { throw SettingsError(problems: problems) }
+        self.texts = texts
+    }
+
+    /// The setting's value, or its default's.
+    /// - Throws: when a setting without a default is absent.
+    public func callAsFunction<Value>(_ setting: Setting<Value>) throws(SettingsError) -> Value {
+        guard let text = texts[setting.name] ?? setting.defaultText else {
+            throw SettingsError(problems: ["\(setting.name) is not set: \(setting.help)"])
+        }
+        switch setting.parse(text) {
+        case .success(let value): return value
+        case .failure(let complaint): throw SettingsError(problems: ["\(setting.name) \(complaint.reason)"])
+        }
+    }
+
+    /// The setting's value, or nil when it is absent and has no default.
+    public func optional<Value>(_ setting: Setting<Value>) throws(SettingsError) -> Value? {
+        texts[setting.name] == nil && setting.defaultText == nil ? nil : try self(setting)
+    }
+
+    /// Names that begin like this are ours: an unknown one is a slip of the pen, not somebody else's variable.
+    /// `RABBITMQ_` is not among them, since the broker itself reads a dozen such names.
+    private static let prefixes = [
+        "DATABASE_", "DETACH_", "ENGINE_", "GATEWAY_", "LOG_", "MAX_", "MODEL_", "ORCHESTRATOR_", "RATE_LIMIT_",
+        "REDIS_", "TURN_", "WORKER_",
+    ]
+
+    private static func nearest(to name: String) -> String? {
+        let candidates = catalogue.map { (name: $0.name, distance: editDistance(name, $0.name)) }
+        return candidates.min { $0.distance < $1.distance }.flatMap { $0.distance <= 4 ? $0.name : nil }
+    }
+
+    /// Levenshtein's distance, over bytes.
+    private static func editDistance(_ left: String, _ right: String) -> Int {
+        let right = Array(right.utf8)
+        var row = Array(0...right.count)
+        for (i, a) in left.utf8.enumerated() {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for (j, b) in right.enumerated() {
+                let substituted = diagonal + (a == b ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(substituted, row[j] + 1, diagonal + 1)
+            }
+        }
+        return row[right.count]
+    }
+}
+
+/// What is wrong with the environment, a line each.
+public struct SettingsError: Error, CustomStringConvertible, Equatable {
+    public let problems: [String]
+
+    public init(problems: [String]) { self.problems = problems }
+
+    public var description: String { problems.joined(separator: "\n") }
+}

@@ -1,0 +1,68 @@
+import Foundation
+import ServiceKit
+import Testing
+
+@Suite struct SettingsTests {
+    @Test func defaultsStandAndTextsBecomeValues() throws {
+        let settings = try Settings(environment: ["REDIS_PORT": "7000", "DETACH_GRACE": "250ms", "PATH": "/bin"])
+        #expect(try settings(Settings.redisPort) == 7000)
+        #expect(try settings(Settings.detachGrace) == .milliseconds(250))
+        #expect(try settings(Settings.redisHost) == "127.0.0.1")
+        #expect(try settings.optional(Settings.redisPassword) == nil)
+    }
+
+    @Test func everyMistakeIsNamedAtOnce() {
+        let environment = ["REDIS_PORT": "70000", "GATEWAY_PROT": "80", "TURN_DEADLINE": "5 minutes", "LOG_LEVEL": "loud"]
+        let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
+        let text = error?.description ?? ""
+        #expect(text.contains("REDIS_PORT=70000 is not between 1 and 65535"))
+        #expect(text.contains("GATEWAY_PROT is not a setting; did you mean GATEWAY_PORT?"))
+        #expect(text.contains("TURN_DEADLINE=5 minutes is not a duration"))
+        #expect(text.contains("LOG_LEVEL=loud is none of trace, debug"))
+    }
+
+    @Test func aMissingRequiredSettingIsNamed() throws {
+        let settings = try Settings(environment: ["MODEL_PATH": ""])
+        let error = #expect(throws: SettingsError.self) { try settings(Settings.modelPath) }
+        #expect(error?.description.contains("MODEL_PATH is not set") == true)
+    }
+
+    @Test func theExampleFileIsTheCatalogue() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let file = try String(contentsOf: root.appending(path: ".env.example"), encoding: .utf8)
+        #expect(file == Settings.example)
+    }
+}
+
+@Suite struct MailboxTests {
+    @Test func deliversInOrderAndEndsWhenClosed() async {
+        let mailbox = Mailbox<Int>(capacity: 1000)
+        let reader = Task {
+            var all: [Int] = []
+            while let delivery = await mailbox.receive() { all += delivery.elements }
+            return all
+        }
+        for number in 0..<500 { #expect(mailbox.send(number)) }
+        mailbox.close()
+        #expect(await reader.value == Array(0..<500))
+        #expect(!mailbox.send(1))
+    }
+
+    @Test func aFullMailboxRefusesAndSaysSo() async {
+        let mailbox = Mailbox<Int>(capacity: 2)
+        #expect(mailbox.send(1) && mailbox.send(2))
+        #expect(!mailbox.send(3))
+        let first = await mailbox.receive()
+        #expect(first?.elements == [1, 2])
+        #expect(first?.hasGap == true)
+        #expect(mailbox.send(4))
+        #expect(await mailbox.receive()?.hasGap == false)
+    }
+
+    @Test func aCancelledReaderLeaves() async {
+        let mailbox = Mailbox<Int>(capacity: 1)
+        let reader = Task { await mailbox.receive() == nil }
+        reader.cancel()
+        #expect(await reader.value)
+    }
+}

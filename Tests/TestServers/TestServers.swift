@@ -1,0 +1,59 @@
+/// Real servers for tests: RabbitMQ, Redis and PostgreSQL on free ports of 127.0.0.1, in a temporary folder.
+///
+/// `redis()`, `rabbit()` and `postgres()` give instances that the whole test process shares, started by whoever asks first.
+/// They keep nothing over a restart of theirs and are never to be stopped by a test; a test that kills, pauses or restarts
+/// its server starts one of its own with `startRedis()`, `startRabbit()` or `startPostgres()`. Everything ends with the test
+/// process, however that ends (see ``ServerFolder``).
+public enum TestServers {
+    /// The shared Redis. Isolate tests by key prefixes of their own.
+    public static func redis() async throws -> RedisEndpoint {
+        try await SharedServers.current.redis().endpoint
+    }
+
+    /// The shared RabbitMQ, on its default virtual host. Isolate tests with ``RabbitEndpoint/freshVirtualHost()``.
+    public static func rabbit() async throws -> RabbitEndpoint {
+        try await SharedServers.current.rabbit().endpoint
+    }
+
+    /// The shared PostgreSQL with two databases, `shard0` and `shard1`. Isolate tests with
+    /// ``PostgresEndpoint/freshDatabases(count:)``.
+    public static func postgres() async throws -> PostgresEndpoint {
+        try await SharedServers.current.postgres().endpoint
+    }
+
+    /// A Redis of the caller's own.
+    /// - Parameter persistent: keeps an append-only file, so that the data survive ``ServerHandle/restart()``; without it a
+    ///   restart is a loss of all data.
+    public static func startRedis(persistent: Bool = true) async throws -> ServerHandle<RedisEndpoint> {
+        try await ServerHandle(kind: "redis", options: persistent ? [] : ["--volatile"]) { settings, _ in
+            try RedisEndpoint(settings)
+        }
+    }
+
+    /// A RabbitMQ of the caller's own (up in about 5 s).
+    /// - Parameter virtualHosts: how many ``RabbitEndpoint/freshVirtualHost()`` gives at once, each about 20 ms of the start.
+    public static func startRabbit(virtualHosts: Int = 0) async throws -> ServerHandle<RabbitEndpoint> {
+        let supply = VirtualHostSupply(prepared: virtualHosts)
+        return try await ServerHandle(kind: "rabbitmq", options: ["--vhosts", String(virtualHosts)]) {
+            settings, folder in
+            try RabbitEndpoint(settings, folder: folder, supply: supply)
+        }
+    }
+
+    /// A PostgreSQL of the caller's own.
+    /// - Parameter databases: their names; ``PostgresEndpoint/shards`` lists them in this order.
+    public static func startPostgres(
+        databases: [String] = ["shard0", "shard1"]
+    ) async throws -> ServerHandle<PostgresEndpoint> {
+        let options = ["--volatile", "--databases", databases.joined(separator: ",")]
+        return try await ServerHandle(kind: "postgres", options: options) { settings, folder in
+            try PostgresEndpoint(settings, folder: folder, databases: databases)
+        }
+    }
+}
+
+/// What `deploy/local/servers` refused or failed to do.
+public struct TestServerError: Error, CustomStringConvertible {
+    /// The command and its complaint.
+    public let description: String
+}

@@ -1,0 +1,57 @@
+import Foundation
+import TestServers
+import Testing
+
+@Suite(.serialized) struct TestServersTests {
+    @Test func everyAskerGetsTheSameInstance() async throws {
+        async let first = TestServers.redis()
+        async let second = TestServers.redis()
+        let (one, other) = try await (first, second)
+        #expect(one.port == other.port)
+        #expect(LoopbackProbe.answers(on: one.port))
+    }
+
+    @Test func virtualHostsAndDatabasesAreNeverGivenTwice() async throws {
+        let broker = try await TestServers.startRabbit(virtualHosts: 1)
+        let prepared = try await broker.endpoint.freshVirtualHost()
+        let made = try await broker.endpoint.freshVirtualHost()
+        #expect(Set([broker.endpoint.uri, prepared.uri, made.uri]).count == 3)
+        try await broker.stop()
+
+        let postgres = try await TestServers.postgres()
+        #expect(postgres.shards.count == 2)
+        let fresh = try await postgres.freshDatabases(count: 2)
+        #expect(Set(postgres.shards + fresh).count == 4)
+    }
+
+    @Test func aServerKeepsItsPortOverKillAndRestart() async throws {
+        let server = try await TestServers.startRedis()
+        #expect(LoopbackProbe.answers(on: server.endpoint.port))
+        try await server.kill()
+        #expect(!LoopbackProbe.answers(on: server.endpoint.port))
+        try await server.restart()
+        #expect(LoopbackProbe.answers(on: server.endpoint.port))
+        try await server.stop()
+        #expect(!LoopbackProbe.answers(on: server.endpoint.port))
+    }
+
+    @Test func aKilledDatabaseComesBack() async throws {
+        let server = try await TestServers.startPostgres(databases: ["only"])
+        try await server.kill()
+        #expect(!LoopbackProbe.answers(on: server.endpoint.port))
+        try await server.restart()
+        #expect(LoopbackProbe.answers(on: server.endpoint.port))
+        try await server.stop()
+    }
+
+    @Test func aPausedServerAcceptsAndSaysNothing() async throws {
+        let server = try await TestServers.startRedis()
+        let port = server.endpoint.port
+        #expect(LoopbackProbe.reply(to: "PING\r\n", on: port)?.hasPrefix("-NOAUTH") == true)
+        try await server.pause()
+        #expect(LoopbackProbe.reply(to: "PING\r\n", on: port, milliseconds: 200) == nil)
+        try await server.resume()
+        #expect(LoopbackProbe.reply(to: "PING\r\n", on: port)?.hasPrefix("-NOAUTH") == true)
+        try await server.stop()
+    }
+}
