@@ -1,0 +1,178 @@
+// The operations of a plan, unit by unit.
+
+typedef struct {
+    float y[4][CK_GROUP][16];
+} tile_scratch;
+
+// 16 outputs of one row of the query, key or value matrix: rotate, then keep or store into the KV block.
+CK_INLINE void store_qkv(const ck_plan *plan, const ck_op *op, int32_t matrix, int32_t panel, int32_t row, v16 y) {
+    const int32_t size = plan->head_size, column = panel * 16, head = column / size, d = column % size;
+    if (matrix < 2) {
+        // x' = x cos -+ neighbour sin; pairs are neighbours, as GGUF's llama tensors have them (RoFormer, Su et al., 2021)
+        const v16 c = v_load(plan->rope_cos + (size_t)row * (size_t)size + d);
+        const v16 s = v_load(plan->rope_sin + (size_t)row * (size_t)size + d);
+        y = v_fma(y, c, v_mul(v_swap_pairs(y), s));
+    }
+    if (matrix == 0) {
+        v_store(plan->queries + (size_t)row * (size_t)(plan->heads * size) + column, v_mul(y, v_set1(plan->query_scale)));
+        return;
+    }
+    const int32_t position = plan->positions[row];
+    const size_t head_elements = (size_t)size * 32;
+    const size_t block = (size_t)op->layer * (size_t)plan->kv_blocks + (size_t)plan->tables[row][position / 16];
+    uint16_t *kv = plan->kv + (block * (size_t)plan->kv_heads + (size_t)head) * head_elements;
+    if (matrix == 1) {
+        uint16_t k[16];
+        v_store_f16(k, y);
+        for (int i = 0; i < 16; i++) kv[(d + i) * 16 + position % 16] = k[i];
+    } else {
+        v_store_f16(kv + size * 16 + (position % 16) * size + d, y);
+    }
+}
+
+CK_INLINE void store_outputs(const ck_plan *plan, const ck_op *op, int32_t matrix, int32_t panel, int32_t row, int32_t rows,
+                             const float *y, size_t stride) {
+    for (int32_t r = 0; r < rows; r++, y += stride) {
+        const v16 v = v_load(y);
+        if (op->kind == CK_OP_QKV) {
+            store_qkv(plan, op, matrix, panel, row + r, v);
+        } else if (op->kind == CK_OP_PROJECT) {
+            float *x = plan->x + (size_t)(row + r) * (size_t)plan->embedding + panel * 16;
+            v_store(x, v_add(v_load(x), v));
+        } else {
+            v_store(plan->logits + (size_t)(row + r) * (size_t)plan->logits_stride + panel * 16, v);
+            if (v_magnitude(v, v) >= 0x7f800000u) __atomic_store_n(plan->non_finite + row + r, 1, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+// Panels [first, end) of one matrix against rows [row, row_end), at most CK_TILE of them, starting at a whole group.
+static void multiply(const ck_plan *plan, const ck_op *op, int32_t matrix, int32_t first, int32_t end, int32_t row, int32_t row_end,
+                     uint8_t *scratch) {
+    const ck_matrix *m = &op->matrix[matrix];
+    float *y = (float *)scratch;
+    if (m->format == CK_F32_ROWS) {
+        const int32_t columns = end * 16 <= m->rows ? (end - first) * 16 : m->rows - first * 16;
+        const int32_t stride = (end - first) * 16;
+        memset(y, 0, (size_t)(row_end - row) * (size_t)stride * sizeof(float));
+        plan->sgemm(101, 111, 112, row_end - row, columns, m->columns, 1, op->input.rows + (size_t)row * (size_t)m->columns, m->columns,
+                    (const float *)m->data + (size_t)first * 16 * (size_t)m->columns, m->columns, 0, y, stride);
+        for (int32_t p = first; p < end; p++)
+            store_outputs(plan, op, matrix, p, row, row_end - row, y + (p - first) * 16, (size_t)stride);
+        return;
+    }
+    for (int32_t p = first; p < end; p++)
+        for (int32_t r = row; r < row_end; r += CK_GROUP) {
+            const int32_t n = row_end - r < CK_GROUP ? row_end - r : CK_GROUP;
+            tile(m, p, &op->input, r, n, y);
+            store_outputs(plan, op, matrix, p, r, n, y, 16);
+        }
+}
+
+CK_INLINE void store_swiglu(const ck_op *op, int32_t column, int32_t row, const float *gate, const float *up, size_t panel_stride) {
+    float h[CK_BLOCK];
+    v_store(h, v_swiglu(v_load(gate), v_load(up)));
+    v_store(h + 16, v_swiglu(v_load(gate + panel_stride), v_load(up + panel_stride)));
+    const size_t columns = (size_t)op->output.columns;
+    if (op->output.groups)
+        quantize_block(h, op->output.groups + (size_t)(row / CK_GROUP) * (columns / CK_BLOCK) + column / CK_BLOCK, row % CK_GROUP);
+    if (op->output.rows) memcpy(op->output.rows + (size_t)row * columns + column, h, sizeof h);
+}
+
+// Gate and up panels [first, end) side by side: two of each make one block of the hidden activation.
+static void multiply_swiglu(const ck_op *op, const ck_plan *plan, int32_t first, int32_t end, int32_t row, int32_t row_end, uint8_t *scratch) {
+    const ck_matrix *m = op->matrix;
+    if (m[0].format == CK_F32_ROWS) {
+        const int32_t columns = (end - first) * 16, rows = row_end - row;
+        float *y[2] = {(float *)scratch, (float *)scratch + rows * columns};
+        for (int i = 0; i < 2; i++)
+            plan->sgemm(101, 111, 112, rows, columns, m[i].columns, 1, op->input.rows + (size_t)row * (size_t)m[i].columns, m[i].columns,
+                        (const float *)m[i].data + (size_t)first * 16 * (size_t)m[i].columns, m[i].columns, 0, y[i], columns);
+        for (int32_t r = 0; r < rows; r++)
+            for (int32_t c = 0; c < columns; c += CK_BLOCK)
+                store_swiglu(op, first * 16 + c, row + r, y[0] + r * columns + c, y[1] + r * columns + c, 16);
+        return;
+    }
+    tile_scratch *t = (tile_scratch *)scratch;
+    for (int32_t p = first; p < end; p += 2)
+        for (int32_t r = row; r < row_end; r += CK_GROUP) {
+            const int32_t n = row_end - r < CK_GROUP ? row_end - r : CK_GROUP;
+            for (int i = 0; i < 4; i++) tile(&m[i / 2], p + i % 2, &op->input, r, n, t->y[i][0]);
+            for (int32_t i = 0; i < n; i++) store_swiglu(op, p * 16, r + i, t->y[0][i], t->y[2][i], CK_GROUP * 16);
+        }
+}
+
+static void run_matrix_unit(const ck_plan *plan, const ck_op *op, int32_t unit, uint8_t *scratch) {
+    int32_t in_tile = 0;
+    for (int32_t i = 0; i < counted_matrices(op); i++) in_tile += matrix_units(plan, op, i);
+    const int32_t rows = rows_of(plan, op), row = unit / in_tile * CK_TILE;
+    const int32_t row_end = row + CK_TILE < rows ? row + CK_TILE : rows;
+    unit %= in_tile;
+    int32_t matrix = 0;
+    while (unit >= matrix_units(plan, op, matrix)) unit -= matrix_units(plan, op, matrix++);
+    const int32_t n = unit_panels(plan, op, matrix), first = unit * n;
+    const int32_t end = first + n < op->matrix[matrix].panels ? first + n : op->matrix[matrix].panels;
+    if (op->kind == CK_OP_SWIGLU) multiply_swiglu(op, plan, first, end, row, row_end, scratch);
+    else multiply(plan, op, matrix, first, end, row, row_end, scratch);
+}
+
+static void run_attention_unit(const ck_plan *plan, const ck_op *op, int32_t unit, uint8_t *scratch) {
+    const int32_t size = plan->head_size, group = plan->heads / plan->kv_heads, heads = attention_heads(plan);
+    const int32_t parts = plan->heads / heads, width = plan->heads * size;
+    const ck_run *run = plan->runs + unit / parts;
+    const int32_t head = unit % parts * heads;
+    attention_scratch *a = (attention_scratch *)scratch;
+    float *part = (float *)(scratch + sizeof(attention_scratch));
+    for (int32_t i = 0; i < run->count * heads; i += CK_QUERY_TILE) {
+        const int32_t n = run->count * heads - i < CK_QUERY_TILE ? run->count * heads - i : CK_QUERY_TILE;
+        const float *queries[CK_QUERY_TILE];
+        float *out[CK_QUERY_TILE];
+        int32_t position[CK_QUERY_TILE];
+        for (int32_t j = 0; j < n; j++) {
+            const int32_t row = run->row + (i + j) / heads, h = head + (i + j) % heads;
+            const size_t at = (size_t)row * (size_t)width + (size_t)(h * size);
+            queries[j] = plan->queries + at;
+            out[j] = op->output.rows + at;
+            position[j] = plan->positions[row];
+        }
+        attend(plan, op->layer, head / group, run->table, n, position, queries, out, a, part);
+        if (op->output.groups && size % CK_BLOCK == 0)
+            for (int32_t j = 0; j < n; j++) {
+                const int32_t row = run->row + (i + j) / heads, h = head + (i + j) % heads;
+                ck_group *g = op->output.groups + (size_t)(row / CK_GROUP) * (size_t)(width / CK_BLOCK) + h * size / CK_BLOCK;
+                for (int32_t d = 0; d < size; d += CK_BLOCK) quantize_block(out[j] + d, g++, row % CK_GROUP);
+            }
+    }
+}
+
+// A unit of the operations that go row by row is one group, so that two threads never write to one.
+static void run_rows_unit(const ck_plan *plan, const ck_op *op, int32_t unit, uint8_t *scratch) {
+    const int32_t rows = rows_of(plan, op), end = (unit + 1) * CK_GROUP < rows ? (unit + 1) * CK_GROUP : rows;
+    for (int32_t row = unit * CK_GROUP; row < end; row++) {
+        if (op->kind == CK_OP_EMBED) {
+            ck_gather(&plan->token_embedding, plan->tokens[row], plan->x + (size_t)row * (size_t)plan->embedding);
+            float *c = plan->rope_cos + (size_t)row * (size_t)plan->head_size, *s = plan->rope_sin + (size_t)row * (size_t)plan->head_size;
+            rope(plan->positions[row], plan->rope_turns, plan->rope_pairs, c, s);
+            for (int32_t i = 2 * plan->rope_pairs; i < plan->head_size; i++) c[i] = 1, s[i] = 0;
+        } else if (op->kind == CK_OP_QUANTIZE) {
+            quantize(op->output.rows + (size_t)row * (size_t)op->output.columns, op->output.columns, row, &op->output);
+        } else {
+            const int32_t from = op->kind == CK_OP_OUT_NORM ? plan->output_rows[row] : row;
+            float *y = (float *)scratch;
+            norm(plan->x + (size_t)from * (size_t)plan->embedding, op->weight, plan->epsilon, plan->embedding, y);
+            store_activation(y, plan->embedding, row, &op->output);
+        }
+    }
+}
+
+static void run(const ck_plan *plan, const ck_op *op, int32_t thread, int32_t first, int32_t end) {
+    uint8_t *scratch = plan->scratch + (size_t)thread * plan->scratch_stride;
+    for (int32_t unit = first; unit < end; unit++) {
+        switch (op->kind) {
+        case CK_OP_QKV: case CK_OP_PROJECT: case CK_OP_SWIGLU: case CK_OP_LOGITS: run_matrix_unit(plan, op, unit, scratch); break;
+        // The longest runs first: they are the last of a prefill.
+        case CK_OP_ATTENTION: run_attention_unit(plan, op, ck_op_units(plan, op) - 1 - unit, scratch); break;
+        default: run_rows_unit(plan, op, unit, scratch);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+// A panel of 16 outputs against a few rows: the inner loop of every matrix.
+
+// How far ahead of use the weights are asked for. Panels follow each other in memory, so this runs on into the next one.
+enum { CK_AHEAD = 4096 };
+
+CK_INLINE void tile_quantized(const uint8_t *panel, int format, int blocks, const ck_group *x, int first, const int rows, v16 *f) {
+    const int quant_bytes = format == CK_Q8_0 ? 512 : 256;
+    const int scale_count = format == CK_Q4_1 ? 32 : 16;
+    const uint8_t *w = panel;
+    const uint16_t *scale = (const uint16_t *)(panel + (size_t)blocks * (size_t)quant_bytes);
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) f[r] = v_zero();
+    for (int b = 0; b < blocks; b++, w += quant_bytes, scale += scale_count, x++) {
+        _Pragma("clang loop unroll(full)") for (int line = 0; line < quant_bytes; line += 64) v_prefetch(w + CK_AHEAD + line);
+        v_prefetch(scale + 512);
+        w16 sum[CK_GROUP];
+        if (format == CK_Q8_0) dot_u8(w, x, first, rows, sum);
+        else dot_u4(w, x, first, rows, sum);
+        v16 d = v_load_f16(scale);
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+            // Q4_0 stores weight + 8: 8 times the sum of the row's quants goes away exactly.
+            if (format == CK_Q4_0) sum[r] = w_add1(sum[r], x->n8[first + r]);
+            f[r] = v_fma(v_mul(d, v_set1(x->d[first + r])), v_from_int(sum[r]), f[r]);
+        }
+        if (format == CK_Q4_1) {
+            v16 m = v_load_f16(scale + 16);
+            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) f[r] = v_fma(m, v_set1(x->s[first + r]), f[r]);
+        }
+    }
+}
+
+CK_INLINE void tile_full(const uint8_t *panel, int format, int columns, const float *x, size_t stride, const int rows, v16 *f) {
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) f[r] = v_zero();
+    const int bytes = format == CK_F32 ? 64 : 32;
+    for (int k = 0; k < columns; k++, panel += bytes) {
+        v_prefetch(panel + CK_AHEAD);
+        v16 w = format == CK_F32 ? v_load((const float *)panel)
+                : format == CK_F16 ? v_load_f16((const uint16_t *)panel) : v_load_bf16((const uint16_t *)panel);
+        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++)
+            f[r] = v_fma(w, v_set1(x[(size_t)r * stride + (size_t)k]), f[r]);
+    }
+}
+
+#define CK_TILE_FUNCTION(NAME, FORMAT, ROWS)                                                                        \
+    static void NAME##_##ROWS(const uint8_t *panel, const ck_matrix *m, const ck_activation *x, int row, float *y) { \
+        v16 f[ROWS];                                                                                                \
+        if (FORMAT <= CK_BF16)                                                                                      \
+            tile_full(panel, FORMAT, m->columns, x->rows + (size_t)row * (size_t)m->columns, (size_t)m->columns, ROWS, f); \
+        else                                                                                                        \
+            tile_quantized(panel, FORMAT, m->columns / CK_BLOCK,                                                    \
+                           x->groups + (size_t)(row / CK_GROUP) * (size_t)(m->columns / CK_BLOCK), row % CK_GROUP, ROWS, f); \
+        for (int r = 0; r < ROWS; r++) v_store(y + 16 * r, f[r]);                                                   \
+    }
+#if CK_ROWS_IN_FLIGHT == 8
+#define CK_TILE_FUNCTIONS(NAME, FORMAT)                                                                        \
+    CK_TILE_FUNCTION(NAME, FORMAT, 1) CK_TILE_FUNCTION(NAME, FORMAT, 2) CK_TILE_FUNCTION(NAME, FORMAT, 3)      \
+    CK_TILE_FUNCTION(NAME, FORMAT, 4) CK_TILE_FUNCTION(NAME, FORMAT, 5) CK_TILE_FUNCTION(NAME, FORMAT, 6)      \
+    CK_TILE_FUNCTION(NAME, FORMAT, 7) CK_TILE_FUNCTION(NAME, FORMAT, 8)
+#define CK_TILE_ROW(NAME) {NAME##_1, NAME##_2, NAME##_3, NAME##_4, NAME##_5, NAME##_6, NAME##_7, NAME##_8}
+#else
+#define CK_TILE_FUNCTIONS(NAME, FORMAT)                                                                        \
+    CK_TILE_FUNCTION(NAME, FORMAT, 1) CK_TILE_FUNCTION(NAME, FORMAT, 2) CK_TILE_FUNCTION(NAME, FORMAT, 3)      \
+    CK_TILE_FUNCTION(NAME, FORMAT, 4)
+#define CK_TILE_ROW(NAME) {NAME##_1, NAME##_2, NAME##_3, NAME##_4}
+#endif
+
+CK_TILE_FUNCTIONS(tile_f32, CK_F32)
+CK_TILE_FUNCTIONS(tile_f16, CK_F16)
+CK_TILE_FUNCTIONS(tile_bf16, CK_BF16)
+CK_TILE_FUNCTIONS(tile_q4_0, CK_Q4_0)
+CK_TILE_FUNCTIONS(tile_q4_1, CK_Q4_1)
+CK_TILE_FUNCTIONS(tile_q8_0, CK_Q8_0)
+
+typedef void (*tile_function)(const uint8_t *, const ck_matrix *, const ck_activation *, int, float *);
+
+static const tile_function tile_table[6][CK_ROWS_IN_FLIGHT] = {
+    CK_TILE_ROW(tile_f32), CK_TILE_ROW(tile_f16), CK_TILE_ROW(tile_bf16),
+    CK_TILE_ROW(tile_q4_0), CK_TILE_ROW(tile_q4_1), CK_TILE_ROW(tile_q8_0),
+};
+
+// y[r][16] for `rows` rows that lie in one group.
+static void tile(const ck_matrix *m, int32_t panel, const ck_activation *x, int32_t row, int32_t rows, float *y) {
+    const uint8_t *p = m->data + (size_t)panel * m->panel_stride;
+    while (rows > 0) {
+        int n = rows < CK_ROWS_IN_FLIGHT ? rows : CK_ROWS_IN_FLIGHT;
+        tile_table[m->format][n - 1](p, m, x, row, y);
+        row += n;
+        rows -= n;
+        y += 16 * n;
+    }
+}

@@ -1,0 +1,94 @@
+// A model as one flat list of operations, built once and run by a team of threads in one call a step.
+#ifndef CK_PLAN_H
+#define CK_PLAN_H
+
+#include <stdbool.h>
+
+#include "ck_panel.h"
+
+struct ck_variant;
+
+typedef enum {
+    CK_OP_EMBED,      // token embeddings into x, and the rotations of each row's position
+    CK_OP_NORM,       // RMSNorm of x into output
+    CK_OP_QKV,        // three matrices; rotates queries and keys, stores keys and values into the KV blocks
+    CK_OP_ATTENTION,  // queries over the KV blocks into output
+    CK_OP_QUANTIZE,   // output.rows into output.groups, where a head is no whole number of quantised blocks
+    CK_OP_PROJECT,    // x += matrix * input
+    CK_OP_SWIGLU,     // silu(gate * input) * (up * input) into output
+    CK_OP_OUT_NORM,   // RMSNorm of the output rows of x
+    CK_OP_LOGITS,     // matrix * input into logits
+} ck_op_kind;
+
+typedef struct {
+    int32_t kind;
+    int32_t layer;
+    int32_t matrix_count;
+    const float *weight;  // norms: [embedding]
+    ck_matrix matrix[3];
+    ck_activation input, output;
+} ck_op;
+
+// A run of consecutive rows of one sequence, the unit of attention.
+typedef struct {
+    int32_t row, count;
+    const int32_t *table;
+} ck_run;
+
+typedef void (*ck_sgemm)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
+                         const float *b, int ldb, float beta, float *c, int ldc);
+
+typedef struct {
+    const struct ck_variant *variant;
+    ck_sgemm sgemm;  // cblas_sgemm, where a matrix is CK_F32_ROWS
+
+    const ck_op *ops;
+    int32_t op_count;
+
+    int32_t embedding, heads, kv_heads, head_size, vocabulary, logits_stride;
+    int32_t rope_pairs;         // pairs of a head that are rotated
+    const double *rope_turns;   // [rope_pairs] turns per position
+    float epsilon, query_scale;
+    ck_matrix token_embedding;
+
+    // KV: [layer][block][kv head]{ K: [head_size][16] F16, V: [16][head_size] F16 }
+    uint16_t *kv;
+    int32_t kv_blocks;
+
+    float *x;        // [rows][embedding], the residual stream
+    float *queries;  // [rows][heads * head_size]
+    float *rope_cos; // [rows][head_size], each cosine twice
+    float *rope_sin; // [rows][head_size], -sin, +sin
+    float *logits;   // [outputs][logits_stride]
+    uint8_t *non_finite;  // [outputs]
+    uint8_t *scratch;     // [threads][scratch_stride]
+    size_t scratch_stride;
+
+    // The step.
+    int32_t rows, outputs, run_count, threads;
+    const int32_t *tokens, *positions, *output_rows;
+    const int32_t *const *tables;  // [rows] block table of the row's sequence
+    const ck_run *runs;
+} ck_plan;
+
+enum { CK_SPLIT = 256, CK_RUN = 8, CK_QUERY_TILE = 6, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
+
+// Scratch bytes of one thread.
+size_t ck_scratch_bytes(int32_t head_size, int32_t embedding);
+
+// A team of threads: the caller and `threads - 1` workers that are parked between steps. NULL when it cannot be made.
+typedef struct ck_team ck_team;
+ck_team *ck_team_create(int32_t threads);
+void ck_team_destroy(ck_team *team);
+
+// Runs all operations of a plan on plan->threads threads of the team. Allocates nothing.
+void ck_plan_run(ck_team *team, const ck_plan *plan);
+
+// Units of an operation in this step: what a thread claims at a time.
+int32_t ck_op_units(const ck_plan *plan, const ck_op *op);
+
+// Nanoseconds spent in each kind of operation since the last reset, as the first thread saw it; [9] in all.
+void ck_team_profile(ck_team *team, bool on);
+uint64_t ck_team_nanoseconds(const ck_team *team, int32_t kind);
+
+#endif

@@ -1,0 +1,19 @@
+#include "include/ck_variant.h"
+
+extern const ck_variant ck_scalar_variant;
+#if defined(__x86_64__)
+extern const ck_variant ck_avx2_variant, ck_avx512_variant;
+#endif
+
+const ck_variant *ck_variant_get(int32_t id) {
+    if (id == CK_SCALAR) return &ck_scalar_variant;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (id == CK_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+        return &ck_avx2_variant;
+    if (id == CK_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("f16c"))
+        return &ck_avx512_variant;
+#endif
+    return 0;
+}

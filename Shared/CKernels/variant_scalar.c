@@ -1,0 +1,6 @@
+#include "include/ck_variant.h"
+#include "units.h"
+#include "vector_scalar.h"
+#include "body.h"
+
+const ck_variant ck_scalar_variant = CK_VARIANT("scalar");

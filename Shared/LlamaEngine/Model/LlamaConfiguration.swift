@@ -1,0 +1,45 @@
+/// The hyperparameters of a Llama model, named as in the paper where it names them; GGUF keys in parentheses.
+public struct LlamaConfiguration: Sendable, Equatable {
+    /// Transformer blocks (`llama.block_count`).
+    public var layers: Int
+    /// Query heads (`llama.attention.head_count`).
+    public var heads: Int
+    /// Key and value heads, a divisor of ``heads`` (`llama.attention.head_count_kv`).
+    public var kvHeads: Int
+    /// Elements of one head (`llama.attention.key_length`, else embedding / heads).
+    public var headSize: Int
+    /// Width of the residual stream (`llama.embedding_length`).
+    public var embedding: Int
+    /// Width of the feed-forward network (`llama.feed_forward_length`).
+    public var feedForward: Int
+    /// Rows of the token embedding.
+    public var vocabulary: Int
+    /// Tokens of a sequence that the model was trained for (`llama.context_length`).
+    public var contextLength: Int
+    /// Leading elements of a head that are rotated (`llama.rope.dimension_count`, else the head size).
+    public var ropeDimensions: Int
+    /// Base of the rotation frequencies (`llama.rope.freq_base`, else 10000).
+    public var ropeBase: Float
+    /// Added to the mean square in RMSNorm (`llama.attention.layer_norm_rms_epsilon`).
+    public var rmsEpsilon: Float
+    /// The output matrix is the token embedding.
+    public var tiedOutput: Bool
+
+    public init(
+        layers: Int, heads: Int, kvHeads: Int, headSize: Int, embedding: Int, feedForward: Int, vocabulary: Int,
+        contextLength: Int, ropeDimensions: Int, ropeBase: Float, rmsEpsilon: Float, tiedOutput: Bool
+    ) {
+        self.layers = layers
+        self.heads = heads
+        self.kvHeads = kvHeads
+        self.headSize = headSize
+        self.embedding = embedding
+        self.feedForward = feedForward
+        self.vocabulary = vocabulary
+        self.contextLength = contextLength
+        self.ropeDimensions = ropeDimensions
+        self.ropeBase = ropeBase
+        self.rmsEpsilon = rmsEpsilon
+        self.tiedOutput = tiedOutput
+    }
+}

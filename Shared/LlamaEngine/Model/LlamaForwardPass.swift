@@ -1,0 +1,126 @@
+import CKernels
+
+/// The forward pass of a ``LlamaModel``: one flat list of operations, built once and run by a team of threads in one call a step.
+public final class LlamaForwardPass: ForwardPass {
+    public let model: LlamaModel
+    public var vocabulary: Int { model.configuration.vocabulary }
+    public var kvBlockCount: Int { model.options.kvBlocks }
+    public var contextLength: Int { model.configuration.contextLength }
+    public var maxRows: Int { model.options.maxRows }
+
+    /// Threads of the next steps, 1...``ModelOptions/threads``. Any number gives the same bits.
+    public var activeThreads: Int {
+        get { Int(plan.pointee.threads) }
+        set { plan.pointee.threads = Int32(min(max(newValue, 1), model.options.threads)) }
+    }
+
+    let memory: StepMemory
+    private let plan: UnsafeMutablePointer<ck_plan>
+    private let operations: UnsafeMutableBufferPointer<ck_op>
+    private let team: OpaquePointer
+
+    init(model: LlamaModel) throws(EngineError) {
+        guard let team = ck_team_create(Int32(model.options.threads)) else {
+            throw .unavailable("cannot start \(model.options.threads) threads")
+        }
+        do {
+            memory = try StepMemory(model: model)
+        } catch {
+            ck_team_destroy(team)
+            throw error
+        }
+        self.model = model
+        self.team = team
+        let list = OperationList.make(model: model, memory: memory)
+        operations = .allocate(capacity: list.count)
+        _ = operations.initialize(from: list)
+        plan = .allocate(capacity: 1)
+        plan.initialize(to: memory.plan(model: model))
+        plan.pointee.ops = UnsafePointer(operations.baseAddress)
+        plan.pointee.op_count = Int32(operations.count)
+    }
+
+    deinit {
+        ck_team_destroy(team)
+        plan.deallocate()
+        operations.deallocate()
+    }
+
+    public func run(_ batch: borrowing StepBatch) throws(EngineError) {
+        try batch.check(for: self)
+        guard batch.rowCount > 0 else { return }
+        batch.tokens.withUnsafeBufferPointer { tokens in
+            batch.positions.withUnsafeBufferPointer { positions in
+                batch.blockTables.withUnsafeBufferPointer { tables in
+                    batch.outputRows.withUnsafeBufferPointer { outputs in
+                        plan.pointee.rows = Int32(tokens.count)
+                        plan.pointee.outputs = Int32(outputs.count)
+                        plan.pointee.tokens = tokens.baseAddress
+                        plan.pointee.positions = positions.baseAddress
+                        plan.pointee.output_rows = outputs.baseAddress
+                        plan.pointee.run_count = prepareSequences(batch, tables)
+                        memory.nonFinite.update(repeating: 0)
+                        ck_plan_run(team, plan)
+                    }
+                }
+            }
+        }
+        let outputs = batch.outputRows.count
+        guard memory.nonFinite[..<outputs].contains(where: { $0 != 0 }) else { return }
+        throw .nonFiniteLogits(outputs: (0..<outputs).filter { memory.nonFinite[$0] != 0 })
+    }
+
+    public func logits(_ output: Int) -> UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(start: memory.logits + output * memory.logitsStride, count: vocabulary)
+    }
+
+    public func copyBlock(from: Int32, to: Int32) {
+        guard from != to, (0..<kvBlockCount).contains(Int(from)), (0..<kvBlockCount).contains(Int(to)) else { return }
+        let bytes = memory.kvBlockBytes
+        for layer in 0..<model.configuration.layers {
+            let base = UnsafeMutableRawPointer(memory.kv) + layer * kvBlockCount * bytes
+            (base + Int(to) * bytes).copyMemory(from: base + Int(from) * bytes, byteCount: bytes)
+        }
+    }
+
+    /// Each row's block table, and the runs of rows that attention takes together.
+    private func prepareSequences(_ batch: borrowing StepBatch, _ tables: UnsafeBufferPointer<Int32>) -> Int32 {
+        var runs = 0, row = 0
+        while row < batch.rowCount {
+            let sequence = batch.sequences[row]
+            let table = tables.baseAddress.map { $0 + Int(batch.blockTableStart[Int(sequence)]) }
+            var end = row
+            while end < batch.rowCount, batch.sequences[end] == sequence, end - row < Int(CK_RUN) {
+                memory.tables[end] = table
+                end += 1
+            }
+            memory.runs[runs] = ck_run(row: Int32(row), count: Int32(end - row), table: table)
+            runs += 1
+            row = end
+        }
+        return Int32(runs)
+    }
+}
+
+/// Where the time of a step goes.
+extension LlamaForwardPass {
+    public enum OperationKind: String, Sendable, CaseIterable {
+        case embed, norm, qkv, attention, quantize, project, swiglu, outputNorm, logits
+    }
+
+    /// Starts or stops measuring, from zero. An operation of a single unit counts to the one before it where several threads run.
+    public func measure(_ on: Bool) { ck_team_profile(team, on) }
+
+    /// Nanoseconds since ``measure(_:)`` for each kind of operation, as the calling thread saw them.
+    public var nanoseconds: [OperationKind: UInt64] {
+        let kinds: [(OperationKind, ck_op_kind)] = [
+            (.embed, CK_OP_EMBED), (.norm, CK_OP_NORM), (.qkv, CK_OP_QKV), (.attention, CK_OP_ATTENTION),
+            (.quantize, CK_OP_QUANTIZE), (.project, CK_OP_PROJECT), (.swiglu, CK_OP_SWIGLU), (.outputNorm, CK_OP_OUT_NORM),
+            (.logits, CK_OP_LOGITS),
+        ]
+        return Dictionary(uniqueKeysWithValues: kinds.map { ($0, ck_team_nanoseconds(team, Int32($1.rawValue))) })
+    }
+
+    /// Bytes of the KV cache when every block is used.
+    public var kvBytes: Int { memory.kvBlockBytes * kvBlockCount * model.configuration.layers }
+}

@@ -1,0 +1,117 @@
+import CKernels
+import ModelFile
+
+/// A Llama model (Touvron et al., 2023) with its weights in memory, repacked for this CPU. Forward passes share it.
+///
+/// `@unchecked Sendable`: everything is immutable after init; the pointers lead into the arena, which it owns.
+public final class LlamaModel: @unchecked Sendable {
+    public let configuration: LlamaConfiguration
+    public let options: ModelOptions
+    /// Equal ids give equal tokens: 16 hexadecimal digits.
+    public let numericsID: String
+    /// The kernels in use.
+    public let kernels: KernelVariant
+    /// What multiplies full-precision matrices, nil where the model has none.
+    public let fullPrecisionBackend: FullPrecisionBackend?
+    /// Name and core type of OpenBLAS where it is used.
+    public let backendName: String?
+    /// A row's bits do not depend on the rows beside it. False only where OpenBLAS was forced though it failed its test.
+    public let isRowInvariant: Bool
+    /// Bytes of the repacked weights.
+    public let weightBytes: Int
+
+    struct Layer {
+        var attentionNorm: UnsafePointer<Float>
+        var query, key, value, attentionOutput: ck_matrix
+        var feedForwardNorm: UnsafePointer<Float>
+        var gate, up, down: ck_matrix
+    }
+
+    let variant: UnsafePointer<ck_variant>
+    let arena: WeightArena
+    let tokenEmbedding: ck_matrix
+    let layers: [Layer]
+    let outputNorm: UnsafePointer<Float>
+    let output: ck_matrix
+    /// `[ropeDimensions / 2]` turns per position.
+    let ropeTurns: [Double]
+
+    /// Checks the file against its hyperparameters and repacks its weights; their pages of the file are then released.
+    public init(file: GGUFFile, options: ModelOptions = ModelOptions()) throws(ModelError) {
+        try options.check()
+        let (kernels, variant) = try KernelVariant.choose(options.kernels)
+        let configuration = try LlamaConfiguration(file: file)
+        var plan = try WeightPlan(file: file, configuration: configuration)
+        if options.activations == .fullPrecision, let quantised = plan.firstQuantised {
+            throw ModelError(
+                field: "option activations", reason: "fullPrecision needs F32, F16 or BF16 weights; '\(quantised.name)' is \(quantised.type)")
+        }
+        let backend = Self.chooseBackend(options.fullPrecisionBackend, &plan)
+
+        let arena = try WeightArena(byteCount: plan.byteCount)
+        let loader = WeightLoader(file: file, arena: arena)
+        tokenEmbedding = try loader.matrix(plan.tokenEmbedding)
+        var layers: [Layer] = []
+        for layer in plan.layers {
+            layers.append(
+                Layer(
+                    attentionNorm: try loader.vector(layer.attentionNorm),
+                    query: try loader.matrix(layer.query), key: try loader.matrix(layer.key), value: try loader.matrix(layer.value),
+                    attentionOutput: try loader.matrix(layer.attentionOutput),
+                    feedForwardNorm: try loader.vector(layer.feedForwardNorm),
+                    gate: try loader.matrix(layer.gate), up: try loader.matrix(layer.up), down: try loader.matrix(layer.down)))
+        }
+        self.layers = layers
+        outputNorm = try loader.vector(plan.outputNorm)
+        output = if let separate = plan.output { try loader.matrix(separate) } else { tokenEmbedding }
+        ropeTurns = RotaryFrequencies.turns(
+            base: configuration.ropeBase, dimensions: configuration.ropeDimensions,
+            factors: try plan.ropeFactors.map { tensor throws(ModelError) in try loader.factors(tensor) })
+
+        self.arena = arena
+        self.variant = variant
+        self.kernels = kernels
+        self.configuration = configuration
+        self.options = options
+        fullPrecisionBackend = backend.kind
+        backendName = backend.name
+        isRowInvariant = backend.isRowInvariant
+        weightBytes = plan.byteCount
+        numericsID = NumericsID.make(
+            modelDigest: file.contentHash, activations: options.activations,
+            fullPrecisionBackend: backend.kind.map { backend.name ?? $0.rawValue })
+    }
+
+    /// A forward pass with its own KV cache, scratch memory and threads.
+    public func makeForwardPass() throws(EngineError) -> LlamaForwardPass {
+        try LlamaForwardPass(model: self)
+    }
+
+    private static func chooseBackend(
+        _ wanted: FullPrecisionBackend, _ plan: inout WeightPlan
+    ) -> (kind: FullPrecisionBackend?, name: String?, isRowInvariant: Bool) {
+        guard plan.hasFullPrecisionMatrices else { return (nil, nil, true) }
+        guard wanted != .panel else { return (.panel, nil, true) }
+        OpenBLASBackend.useOneThread()
+        var rows = plan
+        rows.useRows()
+        let invariant = OpenBLASBackend.isRowInvariant(rows.blasShapes())
+        guard invariant || wanted == .openBLAS else { return (.panel, nil, true) }
+        plan = rows
+        return (.openBLAS, OpenBLASBackend.name, invariant)
+    }
+}
+
+extension ModelOptions {
+    /// Bounds on what a setting may ask for.
+    func check() throws(ModelError) {
+        func require(_ value: Int, _ range: ClosedRange<Int>, _ name: String) throws(ModelError) {
+            guard range.contains(value) else {
+                throw ModelError(field: "option \(name)", reason: "\(value) is not in \(range.lowerBound)...\(range.upperBound)")
+            }
+        }
+        try require(threads, 1...64, "threads")
+        try require(maxRows, 1...4096, "maxRows")
+        try require(kvBlocks, 1...(1 << 24), "kvBlocks")
+    }
+}
