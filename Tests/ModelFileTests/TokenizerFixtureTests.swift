@@ -3,18 +3,8 @@ import Testing
 
 @testable import ModelFile
 
-/// Lines of the fixture: a text, and the ids that llama.cpp gives for it with the default model, control tokens not
-/// parsed and none added. Its maker is in Tests/Reference.
-private struct FixtureLine: Decodable {
-    let text: String
-    let ids: [Int32]
-}
-
 @Suite("The default model's tokenizer", .enabled(if: DefaultModel.isPresent, Comment(rawValue: DefaultModel.missing)))
 struct TokenizerFixtureTests {
-    static let fixture = URL(filePath: #filePath).deletingLastPathComponent()
-        .appending(path: "Fixtures/tokenizer-smollm2.jsonl")
-
     func tokenizer() throws -> Tokenizer {
         try Tokenizer(file: GGUFFile(path: #require(DefaultModel.path)))
     }
@@ -22,12 +12,24 @@ struct TokenizerFixtureTests {
     @Test("gives llama.cpp's ids for every line of the fixture, and the texts come back")
     func fixture() throws {
         let tokenizer = try tokenizer()
-        let lines = try String(contentsOf: Self.fixture, encoding: .utf8).split(separator: "\n")
+        let lines = try TokenizerFixture.lines("tokenizer-smollm2.jsonl")
         #expect(lines.count >= 500)
         for line in lines {
-            let expected = try JSONDecoder().decode(FixtureLine.self, from: Data(line.utf8))
-            let ids = tokenizer.encode(expected.text, parseSpecial: false)
-            #expect(ids == expected.ids, "\(expected.text.debugDescription)")
+            let ids = tokenizer.encode(line.text, parseSpecial: false)
+            #expect(ids == line.ids, "\(line.text.debugDescription)")
+            // The vocabulary has no token for this one byte of valid UTF-8; it is dropped, as llama.cpp drops it.
+            let kept = line.text.utf8.filter { $0 != 0x1D }
+            #expect(Array(tokenizer.decode(ids).utf8) == kept, "\(line.text.debugDescription)")
+        }
+    }
+
+    @Test("gives llama.cpp's ids where special tokens are meant as such")
+    func specialFixture() throws {
+        let tokenizer = try tokenizer()
+        let lines = try TokenizerFixture.lines("tokenizer-smollm2-special.jsonl")
+        #expect(lines.count >= 100)
+        for line in lines {
+            #expect(tokenizer.encode(line.text, parseSpecial: true) == line.ids, "\(line.text.debugDescription)")
         }
     }
 
@@ -41,5 +43,20 @@ struct TokenizerFixtureTests {
         #expect(!tokenizer.addBOS)
         #expect(tokenizer.encode("<|im_start|>", parseSpecial: true) == [1])
         #expect(tokenizer.encode("<|im_start|>", parseSpecial: false).allSatisfy { $0 > 16 })
+    }
+}
+
+/// The llama-bpe pre-tokenizer, on a small vocabulary that Tests/Reference makes: no model is needed.
+@Suite("A llama-bpe tokenizer") struct LlamaBPEFixtureTests {
+    @Test("gives llama.cpp's ids for every line of the fixture")
+    func fixture() throws {
+        let tokenizer = try Tokenizer(file: GGUFFile(path: TokenizerFixture.path("llama-bpe.vocabulary")))
+        let lines = try TokenizerFixture.lines("tokenizer-llama-bpe.jsonl")
+        #expect(lines.count >= 500)
+        for line in lines {
+            let ids = tokenizer.encode(line.text, parseSpecial: false)
+            #expect(ids == line.ids, "\(line.text.debugDescription)")
+            #expect(Array(tokenizer.decode(ids).utf8) == Array(line.text.utf8), "\(line.text.debugDescription)")
+        }
     }
 }
