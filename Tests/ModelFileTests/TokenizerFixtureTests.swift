@@ -17,7 +17,7 @@ struct TokenizerFixtureTests {
         for line in lines {
             let ids = tokenizer.encode(line.text, parseSpecial: false)
             #expect(ids == line.ids, "\(line.text.debugDescription)")
-            // The vocabulary has no token for this one byte of valid UTF-8; it is dropped, as llama.cpp drops it.
+            // The vocabulary lacks a few bytes, which are dropped as llama.cpp drops them; of those the fixture has this one.
             let kept = line.text.utf8.filter { $0 != 0x1D }
             #expect(Array(tokenizer.decode(ids).utf8) == kept, "\(line.text.debugDescription)")
         }

@@ -8,11 +8,15 @@ struct TokenizerFixtureLine: Decodable {
 
 enum TokenizerFixture {
     static func path(_ name: String) -> String {
-        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(path: "Fixtures/\(name)").path
+        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appending(
+            path: "Fixtures/\(name)"
+        ).path
     }
 
     static func lines(_ name: String) throws -> [TokenizerFixtureLine] {
         let text = try String(contentsOfFile: path(name), encoding: .utf8)
-        return try text.split(separator: "\n").map { try JSONDecoder().decode(TokenizerFixtureLine.self, from: Data($0.utf8)) }
+        return try text.split(separator: "\n").map {
+            try JSONDecoder().decode(TokenizerFixtureLine.self, from: Data($0.utf8))
+        }
     }
 }
