@@ -28,8 +28,9 @@ func service(_ name: String, _ folder: String, _ dependencies: [Target.Dependenc
         swiftSettings: swiftSettings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: swiftSettings)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude, swiftSettings: swiftSettings)
 }
 
 func systemLibrary(_ name: String, package: String? = nil, apt: String) -> Target {
@@ -49,10 +50,11 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
@@ -60,21 +62,23 @@ let package = Package(
         service("gateway", "Gateway", [
             "PostgresStore", "RedisStore", "RabbitQueue",
             .product(name: "Hummingbird", package: "hummingbird"),
-            .product(name: "Crypto", package: "swift-crypto"),
+            .product(name: "HTTPTypes", package: "swift-http-types"),
+            .product(name: "NIOCore", package: "swift-nio"),
         ]),
-        service("orchestrator", "Orchestrator", ["PostgresStore", "RedisStore", "RabbitQueue", "ModelFile"]),
+        service("orchestrator", "Orchestrator", [
+            "PostgresStore", "RedisStore", "RabbitQueue", "ModelFile",
+            .product(name: "DequeModule", package: "swift-collections"),
+        ]),
         service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue"]),
         service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
-        service("switchboard", "Switchboard", [
-            "PostgresStore", "RedisStore", "RabbitQueue",
-            .product(name: "Crypto", package: "swift-crypto"),
-        ]),
+        service("switchboard", "Switchboard", ["PostgresStore"]),
 
         library("ChatCore", []),
         library("ServiceKit", [
             "ChatCore",
             .product(name: "Logging", package: "swift-log"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            .product(name: "Crypto", package: "swift-crypto"),
         ]),
         library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"]),
         library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"]),
@@ -91,13 +95,14 @@ let package = Package(
 
         // Real RabbitMQ, Redis and PostgreSQL on free ports, for the tests of whoever needs them.
         .target(name: "TestServers", path: "Tests/TestServers", swiftSettings: swiftSettings),
+        tests("TestServersTests", ["TestServers"]),
         tests("ChatCoreTests", ["ChatCore"]),
         tests("ServiceKitTests", ["ServiceKit"]),
         tests("PostgresStoreTests", ["PostgresStore", "TestServers"]),
         tests("RedisStoreTests", ["RedisStore", "TestServers"]),
         tests("RabbitQueueTests", ["RabbitQueue", "TestServers"]),
-        tests("ModelFileTests", ["ModelFile"]),
-        tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"]),
+        tests("ModelFileTests", ["ModelFile"], exclude: ["Fixtures"]),
+        tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"], exclude: ["Fixtures"]),
         tests("IntegrationTests", ["ChatCore", "ServiceKit", "PostgresStore", "RedisStore", "RabbitQueue", "ModelFile", "TestServers"]),
     ],
     swiftLanguageModes: [.v6]

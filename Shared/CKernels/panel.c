@@ -46,13 +46,25 @@ static void repack_quantized(const uint8_t *source, const ck_matrix *m, int32_t 
     // Lanes without a row stay zero; a zero scale makes their outputs zero whatever their quants are.
 }
 
-static void repack_full(const uint8_t *source, const ck_matrix *m, int32_t panel, uint8_t *out) {
-    const size_t bytes = m->format == CK_F32 ? 4 : 2;
-    for (int32_t lane = 0; lane < CK_LANES && panel * CK_LANES + lane < m->rows; lane++) {
-        const uint8_t *row = source + ((size_t)panel * CK_LANES + (size_t)lane) * (size_t)m->columns * bytes;
-        for (int32_t k = 0; k < m->columns; k++)
-            memcpy(out + ((size_t)k * CK_LANES + (size_t)lane) * bytes, row + (size_t)k * bytes, bytes);
+// In squares of 16 by 16, so that each line of the source and of the panel is fetched once.
+#define CK_TRANSPOSE(NAME, TYPE)                                                                        \
+    static void NAME(const TYPE *source, int32_t columns, int32_t lanes, TYPE *out) {                    \
+        for (int32_t from = 0; from < columns; from += 16) {                                             \
+            const int32_t to = from + 16 < columns ? from + 16 : columns;                                \
+            for (int32_t lane = 0; lane < lanes; lane++)                                                 \
+                for (int32_t k = from; k < to; k++)                                                      \
+                    out[k * CK_LANES + lane] = source[(size_t)lane * (size_t)columns + (size_t)k];       \
+        }                                                                                                \
     }
+// GGUF aligns tensors to 8 bytes at least.
+CK_TRANSPOSE(transpose_words, uint32_t)
+CK_TRANSPOSE(transpose_halves, uint16_t)
+
+static void repack_full(const uint8_t *source, const ck_matrix *m, int32_t panel, uint8_t *out) {
+    const int32_t left = m->rows - panel * CK_LANES, lanes = left < CK_LANES ? left : CK_LANES;
+    const size_t at = (size_t)panel * CK_LANES * (size_t)m->columns;
+    if (m->format == CK_F32) transpose_words((const uint32_t *)source + at, m->columns, lanes, (uint32_t *)out);
+    else transpose_halves((const uint16_t *)source + at, m->columns, lanes, (uint16_t *)out);
 }
 
 static float expand(const uint8_t *p, int32_t format) {

@@ -44,6 +44,7 @@ struct TextAssemblerTests {
         result = try run(bytes("tail</e"), stop: ["</end>"])
         #expect(result.texts == ["tail", "</e"])
         #expect(try run(bytes("aab"), stop: ["ab"]).texts == ["a", ""])
+        #expect(try run(bytes("aa", "ab"), stop: ["aab"]).texts == ["", "a", ""])
         #expect(try run(bytes("xaba", "bc"), stop: ["ababc"]).texts == ["x", "", ""])
         #expect(try run(bytes("日本", "語"), stop: ["本語"]).texts == ["日", "", ""])
         #expect(try run(bytes("abc"), stop: ["", "zz"]).texts == ["abc", ""])

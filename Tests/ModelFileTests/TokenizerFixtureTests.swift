@@ -3,30 +3,43 @@ import Testing
 
 @testable import ModelFile
 
+/// Texts with the ids that llama.cpp gives for them, none added around them. Their maker is in Tests/Reference.
+private struct Fixture {
+    struct Line: Decodable {
+        let text: String
+        let ids: [Int32]
+    }
+
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Fixtures")
+
+    let lines: [Line]
+
+    init(_ name: String) throws {
+        let text = try String(contentsOf: Self.folder.appending(path: name), encoding: .utf8)
+        lines = try text.split(separator: "\n").map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) }
+    }
+}
+
 @Suite("The default model's tokenizer", .enabled(if: DefaultModel.isPresent, Comment(rawValue: DefaultModel.missing)))
 struct TokenizerFixtureTests {
     func tokenizer() throws -> Tokenizer {
         try Tokenizer(file: GGUFFile(path: #require(DefaultModel.path)))
     }
 
-    @Test("gives llama.cpp's ids for every line of the fixture, and the texts come back")
-    func fixture() throws {
+    @Test("gives llama.cpp's ids for every line of plain text")
+    func plainText() throws {
         let tokenizer = try tokenizer()
-        let lines = try TokenizerFixture.lines("tokenizer-smollm2.jsonl")
+        let lines = try Fixture("tokenizer-smollm2.jsonl").lines
         #expect(lines.count >= 500)
         for line in lines {
-            let ids = tokenizer.encode(line.text, parseSpecial: false)
-            #expect(ids == line.ids, "\(line.text.debugDescription)")
-            // The vocabulary lacks a few bytes, which are dropped as llama.cpp drops them; of those the fixture has this one.
-            let kept = line.text.utf8.filter { $0 != 0x1D }
-            #expect(Array(tokenizer.decode(ids).utf8) == kept, "\(line.text.debugDescription)")
+            #expect(tokenizer.encode(line.text, parseSpecial: false) == line.ids, "\(line.text.debugDescription)")
         }
     }
 
-    @Test("gives llama.cpp's ids where special tokens are meant as such")
-    func specialFixture() throws {
+    @Test("gives llama.cpp's ids where names of control tokens are parsed")
+    func specialNames() throws {
         let tokenizer = try tokenizer()
-        let lines = try TokenizerFixture.lines("tokenizer-smollm2-special.jsonl")
+        let lines = try Fixture("tokenizer-smollm2-special.jsonl").lines
         #expect(lines.count >= 100)
         for line in lines {
             #expect(tokenizer.encode(line.text, parseSpecial: true) == line.ids, "\(line.text.debugDescription)")
@@ -46,17 +59,18 @@ struct TokenizerFixtureTests {
     }
 }
 
-/// The llama-bpe pre-tokenizer, on a small vocabulary that Tests/Reference makes: no model is needed.
-@Suite("A llama-bpe tokenizer") struct LlamaBPEFixtureTests {
-    @Test("gives llama.cpp's ids for every line of the fixture")
-    func fixture() throws {
-        let tokenizer = try Tokenizer(file: GGUFFile(path: TokenizerFixture.path("llama-bpe.vocabulary")))
-        let lines = try TokenizerFixture.lines("tokenizer-llama-bpe.jsonl")
+@Suite("A vocabulary with the llama-bpe pre-tokenizer")
+struct LlamaVocabularyTests {
+    @Test("gives llama.cpp's ids for every line, and every text comes back")
+    func plainText() throws {
+        let path = Fixture.folder.appending(path: "llama-bpe.vocabulary").path
+        let tokenizer = try Tokenizer(file: GGUFFile(path: path))
+        let lines = try Fixture("tokenizer-llama-bpe.jsonl").lines
         #expect(lines.count >= 500)
         for line in lines {
             let ids = tokenizer.encode(line.text, parseSpecial: false)
             #expect(ids == line.ids, "\(line.text.debugDescription)")
-            #expect(Array(tokenizer.decode(ids).utf8) == Array(line.text.utf8), "\(line.text.debugDescription)")
+            #expect(tokenizer.decode(ids).utf8.elementsEqual(line.text.utf8), "\(line.text.debugDescription)")
         }
     }
 }

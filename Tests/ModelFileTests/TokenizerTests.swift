@@ -12,14 +12,14 @@ struct TokenizerTests {
         #expect(tokenizer.pieces("aaaaa") == ["aa", "aa", "a"])
     }
 
-    @Test("the heap gives what merging step by step gives")
-    func againstPlainMerging() throws {
-        let merges = [("a", "b"), ("b", "a"), ("ab", "a"), ("b", "b"), ("aba", "b"), ("bb", "a"), ("a", "a")]
+    @Test("the heap gives what merging step by step gives", arguments: 0..<12 as Range<UInt64>)
+    func againstPlainMerging(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let merges = Self.randomMerges(&random)
         let tokenizer = try SmallVocabulary.tokenizer(merges: merges)
-        var random = SeededGenerator(seed: 11)
-        for _ in 0..<500 {
-            let text = String(
-                (0..<Int.random(in: 1...40, using: &random)).map { _ in Bool.random(using: &random) ? "a" : "b" })
+        for _ in 0..<100 {
+            let length = Int.random(in: 1...40, using: &random)
+            let text = (0..<length).map { _ in ["a", "b", "c"].randomElement(using: &random) ?? "" }.joined()
             var symbols = text.map(String.init)
             while let best = merges.first(where: { merge in
                 zip(symbols, symbols.dropFirst()).contains { $0 == merge.0 && $1 == merge.1 }
@@ -29,8 +29,24 @@ struct TokenizerTests {
                     break
                 }
             }
-            #expect(tokenizer.pieces(text) == symbols)
+            #expect(tokenizer.pieces(text) == symbols, "\(text)")
         }
+    }
+
+    /// Merges in an order in which no training would put them: pairs whose sides are made later come first.
+    static func randomMerges(_ random: inout SeededGenerator) -> [(String, String)] {
+        var symbols = ["a", "b", "c"]
+        var merges: [(String, String)] = []
+        while merges.count < 40 {
+            let left = symbols.randomElement(using: &random) ?? "a"
+            let right = symbols.randomElement(using: &random) ?? "a"
+            guard left.count + right.count <= 6, !merges.contains(where: { $0 == left && $1 == right }) else {
+                continue
+            }
+            merges.append((left, right))
+            if !symbols.contains(left + right) { symbols.append(left + right) }
+        }
+        return merges.shuffled(using: &random)
     }
 
     @Test("every text comes back, also one that no merge fits", arguments: ["gpt-2", "smollm", "llama-bpe"])
@@ -147,6 +163,17 @@ struct TokenizerTests {
         let error = #expect(throws: ModelFileError.self) {
             try SmallVocabulary.tokenizer(metadata: [(key, value)])
         }
+        #expect(try #require(error).description.contains(named), "\(error?.description ?? "")")
+    }
+
+    @Test(
+        "special tokens that would make matching slow or large are refused",
+        arguments: [(513, 1, "tokens'[3]"), (500, 2200, "the special tokens take")])
+    func specialTokenBounds(length: Int, count: Int, named: String) throws {
+        let extra = (0..<count).map { index in
+            (text: "\(index)" + String(repeating: "x", count: length - "\(index)".count), type: Int32(4))
+        }
+        let error = #expect(throws: ModelFileError.self) { try SmallVocabulary.tokenizer(extra: extra) }
         #expect(try #require(error).description.contains(named), "\(error?.description ?? "")")
     }
 }

@@ -10,13 +10,15 @@ fail() {
     exit 1
 }
 
-# start_time PID: prints the start time; fails when there is no such process, or only a zombie.
+# start_time PID: prints the start time; fails when there is no such process, or only a zombie. A zombie with other threads
+# (field 20 counts it too) is not gone: those still hold its sockets.
 start_time() {
     local stat fields
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
     # The name (field 2) may hold blanks and brackets: count from the last bracket.
     read -ra fields <<<"${stat##*) }"
-    [[ ${fields[0]} != [ZX] ]] && printf '%s\n' "${fields[19]}"
+    [[ ${fields[0]} == [ZX] ]] && ((fields[17] <= 1)) && return 1
+    printf '%s\n' "${fields[19]}"
 }
 
 # record PID FILE: writes "PID START_TIME".
@@ -40,6 +42,7 @@ spawn() {
     shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 9>&- &
     record $! "$file" || rm -f "$file"
+    disown # or bash would tell the terminal how it ended
 }
 
 # wait_gone FILE SECONDS: waits until the recorded process is gone.

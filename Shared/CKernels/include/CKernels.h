@@ -6,6 +6,7 @@
 #include "ck_memory.h"
 #include "ck_panel.h"
 #include "ck_plan.h"
+#include "ck_sampler.h"
 #include "ck_variant.h"
 
 #endif

@@ -16,8 +16,11 @@ public struct TurnEnd: Sendable, Codable, Equatable {
     public let model: String
     /// Milliseconds from accept to end.
     public let duration: Int64
+    /// Milliseconds from the engine's hearing of the turn to its first token, where one process saw both.
+    public let engineFirstToken: Double?
 
-    public init(outcome: TurnOutcome) {
+    public init(outcome: TurnOutcome, engineFirstToken: Double? = nil) {
+        self.engineFirstToken = engineFirstToken
         status = outcome.status
         finishReason = outcome.finishReason
         error = outcome.error

@@ -69,4 +69,7 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
         self.endedAt = endedAt
         self.attempts = attempts
     }
+
+    /// Whether later turns of the conversation see this one: it has an answer, or the part that was read of one.
+    public var isPartOfHistory: Bool { status != .failed && !response.isEmpty }
 }

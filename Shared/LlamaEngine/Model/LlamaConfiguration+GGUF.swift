@@ -7,12 +7,14 @@ extension LlamaConfiguration {
             let architecture = try file.string("general.architecture")
             guard architecture == "llama" else {
                 throw ModelError(
-                    field: "metadata 'general.architecture'", reason: "'\(architecture.prefix(64))' is not supported; only 'llama' is")
+                    field: "metadata 'general.architecture'",
+                    reason: "'\(architecture.prefix(64))' is not supported; only 'llama' is")
             }
             // A mixture of experts calls itself llama too.
             let experts = try file.int("llama.expert_count", in: 0...Int(Int32.max), default: 0)
             guard experts == 0 else {
-                throw ModelError(field: "metadata 'llama.expert_count'", reason: "a mixture of experts is not supported")
+                throw ModelError(
+                    field: "metadata 'llama.expert_count'", reason: "a mixture of experts is not supported")
             }
             guard let embeddings = file.tensors["token_embd.weight"] else {
                 throw ModelError(field: "tensor 'token_embd.weight'", reason: "is missing")
@@ -22,7 +24,8 @@ extension LlamaConfiguration {
             let vocabulary = embeddings.dimensions.count == 2 ? embeddings.dimensions[1] : 0
             guard (1...(1 << 22)).contains(vocabulary) else {
                 throw ModelError(
-                    field: "tensor 'token_embd.weight' dimensions", reason: "\(embeddings.dimensions) is not [embedding, vocabulary]")
+                    field: "tensor 'token_embd.weight' dimensions",
+                    reason: "\(embeddings.dimensions) is not [embedding, vocabulary]")
             }
             let headSize = try file.int("llama.attention.key_length", in: 16...512, default: embedding / heads)
             self.init(
@@ -57,14 +60,17 @@ extension LlamaConfiguration {
         try require(feedForward % 32 == 0, "feed_forward_length", "\(feedForward) is not a multiple of 32")
         try require(heads % kvHeads == 0, "attention.head_count_kv", "\(kvHeads) does not divide \(heads) heads")
         try require(
-            headSize % 16 == 0 && headSize >= 16, "attention.key_length", "a head size of \(headSize) is not a multiple of 16")
-        try require(heads * headSize % 32 == 0, "attention.head_count", "\(heads) heads of \(headSize) are no multiple of 32")
+            headSize % 16 == 0 && headSize >= 16, "attention.key_length",
+            "a head size of \(headSize) is not a multiple of 16")
+        try require(
+            heads * headSize % 32 == 0, "attention.head_count", "\(heads) heads of \(headSize) are no multiple of 32")
         try require(
             ropeDimensions % 2 == 0 && ropeDimensions <= headSize, "rope.dimension_count",
             "\(ropeDimensions) is odd or more than the head size \(headSize)")
         try require(ropeBase > 1 && ropeBase < 1e12, "rope.freq_base", "\(ropeBase) is not between 1 and 1e12")
         try require(
-            rmsEpsilon >= 0 && rmsEpsilon < 1, "attention.layer_norm_rms_epsilon", "\(rmsEpsilon) is not between 0 and 1")
+            rmsEpsilon >= 0 && rmsEpsilon < 1, "attention.layer_norm_rms_epsilon",
+            "\(rmsEpsilon) is not between 0 and 1")
     }
 
     /// What would silently give wrong numbers is refused.
@@ -72,13 +78,15 @@ extension LlamaConfiguration {
         if file.metadata["llama.rope.scaling.type"] != nil {
             let type = try file.string("llama.rope.scaling.type")
             guard type == "none" else {
-                throw ModelError(field: "metadata 'llama.rope.scaling.type'", reason: "'\(type.prefix(64))' is not supported")
+                throw ModelError(
+                    field: "metadata 'llama.rope.scaling.type'", reason: "'\(type.prefix(64))' is not supported")
             }
         }
         let valueLength = try file.int("llama.attention.value_length", in: 1...4096, default: headSize)
         guard valueLength == headSize else {
             throw ModelError(
-                field: "metadata 'llama.attention.value_length'", reason: "\(valueLength) differs from the key length \(headSize)")
+                field: "metadata 'llama.attention.value_length'",
+                reason: "\(valueLength) differs from the key length \(headSize)")
         }
     }
 }

@@ -8,10 +8,12 @@ public final class LlamaForwardPass: ForwardPass {
     public var contextLength: Int { model.configuration.contextLength }
     public var maxRows: Int { model.options.maxRows }
 
-    /// Threads of the next steps, 1...``ModelOptions/threads``. Any number gives the same bits.
-    public var activeThreads: Int {
-        get { Int(plan.pointee.threads) }
-        set { plan.pointee.threads = Int32(min(max(newValue, 1), model.options.threads)) }
+    /// Threads of the next steps, 1...``ModelOptions/threads``; nil chooses by the step's rows. Any number gives the same bits.
+    ///
+    /// A step of one row only reads weights, and one core reads as fast as the memory gives: a second thread would gain
+    /// nothing on an idle machine, and beside a busy neighbour it makes each barrier wait for a preempted thread.
+    public var activeThreads: Int? {
+        didSet { activeThreads = activeThreads.map { min(max($0, 1), model.options.threads) } }
     }
 
     let memory: StepMemory
@@ -54,6 +56,7 @@ public final class LlamaForwardPass: ForwardPass {
                 batch.blockTables.withUnsafeBufferPointer { tables in
                     batch.outputRows.withUnsafeBufferPointer { outputs in
                         plan.pointee.rows = Int32(tokens.count)
+                        plan.pointee.threads = Int32(activeThreads ?? (tokens.count == 1 ? 1 : model.options.threads))
                         plan.pointee.outputs = Int32(outputs.count)
                         plan.pointee.tokens = tokens.baseAddress
                         plan.pointee.positions = positions.baseAddress
@@ -115,7 +118,8 @@ extension LlamaForwardPass {
     public var nanoseconds: [OperationKind: UInt64] {
         let kinds: [(OperationKind, ck_op_kind)] = [
             (.embed, CK_OP_EMBED), (.norm, CK_OP_NORM), (.qkv, CK_OP_QKV), (.attention, CK_OP_ATTENTION),
-            (.quantize, CK_OP_QUANTIZE), (.project, CK_OP_PROJECT), (.swiglu, CK_OP_SWIGLU), (.outputNorm, CK_OP_OUT_NORM),
+            (.quantize, CK_OP_QUANTIZE), (.project, CK_OP_PROJECT), (.swiglu, CK_OP_SWIGLU),
+            (.outputNorm, CK_OP_OUT_NORM),
             (.logits, CK_OP_LOGITS),
         ]
         return Dictionary(uniqueKeysWithValues: kinds.map { ($0, ck_team_nanoseconds(team, Int32($1.rawValue))) })

@@ -44,9 +44,12 @@ public final class LlamaModel: @unchecked Sendable {
         var plan = try WeightPlan(file: file, configuration: configuration)
         if options.activations == .fullPrecision, let quantised = plan.firstQuantised {
             throw ModelError(
-                field: "option activations", reason: "fullPrecision needs F32, F16 or BF16 weights; '\(quantised.name)' is \(quantised.type)")
+                field: "option activations",
+                reason: "fullPrecision needs F32, F16 or BF16 weights; '\(quantised.name)' is \(quantised.type)")
         }
         let backend = Self.chooseBackend(options.fullPrecisionBackend, &plan)
+        // Before repacking: hashing reads every page, and repacking releases them.
+        let digest = file.contentHash
 
         let arena = try WeightArena(byteCount: plan.byteCount)
         let loader = WeightLoader(file: file, arena: arena)
@@ -56,10 +59,12 @@ public final class LlamaModel: @unchecked Sendable {
             layers.append(
                 Layer(
                     attentionNorm: try loader.vector(layer.attentionNorm),
-                    query: try loader.matrix(layer.query), key: try loader.matrix(layer.key), value: try loader.matrix(layer.value),
+                    query: try loader.matrix(layer.query), key: try loader.matrix(layer.key),
+                    value: try loader.matrix(layer.value),
                     attentionOutput: try loader.matrix(layer.attentionOutput),
                     feedForwardNorm: try loader.vector(layer.feedForwardNorm),
-                    gate: try loader.matrix(layer.gate), up: try loader.matrix(layer.up), down: try loader.matrix(layer.down)))
+                    gate: try loader.matrix(layer.gate), up: try loader.matrix(layer.up),
+                    down: try loader.matrix(layer.down)))
         }
         self.layers = layers
         outputNorm = try loader.vector(plan.outputNorm)
@@ -78,7 +83,7 @@ public final class LlamaModel: @unchecked Sendable {
         isRowInvariant = backend.isRowInvariant
         weightBytes = plan.byteCount
         numericsID = NumericsID.make(
-            modelDigest: file.contentHash, activations: options.activations,
+            modelDigest: digest, activations: options.activations,
             fullPrecisionBackend: backend.kind.map { backend.name ?? $0.rawValue })
     }
 
@@ -107,7 +112,8 @@ extension ModelOptions {
     func check() throws(ModelError) {
         func require(_ value: Int, _ range: ClosedRange<Int>, _ name: String) throws(ModelError) {
             guard range.contains(value) else {
-                throw ModelError(field: "option \(name)", reason: "\(value) is not in \(range.lowerBound)...\(range.upperBound)")
+                throw ModelError(
+                    field: "option \(name)", reason: "\(value) is not in \(range.lowerBound)...\(range.upperBound)")
             }
         }
         try require(threads, 1...64, "threads")

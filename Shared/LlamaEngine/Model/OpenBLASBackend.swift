@@ -38,7 +38,8 @@ enum OpenBLASBackend {
                 rows.withUnsafeBufferPointer { x in
                     sgemm(
                         101, 111, 112, Int32(count), Int32(shape.outputs), Int32(shape.inputs), 1,
-                        x.baseAddress.map { $0 + first * shape.inputs }, Int32(shape.inputs), weights, Int32(shape.inputs), 0, &out,
+                        x.baseAddress.map { $0 + first * shape.inputs }, Int32(shape.inputs), weights,
+                        Int32(shape.inputs), 0, &out,
                         Int32(shape.outputs))
                 }
                 return out

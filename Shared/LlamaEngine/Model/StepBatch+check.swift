@@ -18,14 +18,16 @@ extension StepBatch {
                 throw .invalidBatch(field: "tokens[\(row)]", reason: "\(token) is not in 0..<\(pass.vocabulary)")
             }
             guard position >= 0, position < pass.contextLength else {
-                throw .invalidBatch(field: "positions[\(row)]", reason: "\(position) is not in 0..<\(pass.contextLength)")
+                throw .invalidBatch(
+                    field: "positions[\(row)]", reason: "\(position) is not in 0..<\(pass.contextLength)")
             }
             guard sequence >= 0, sequence < blockTableStart.count, row == 0 || sequence >= sequences[row - 1] else {
                 throw .invalidBatch(
                     field: "sequences[\(row)]", reason: "\(sequence) is not ascending in 0..<\(blockTableStart.count)")
             }
             guard row == 0 || sequence != sequences[row - 1] || position > positions[row - 1] else {
-                throw .invalidBatch(field: "positions[\(row)]", reason: "\(position) does not ascend within its sequence")
+                throw .invalidBatch(
+                    field: "positions[\(row)]", reason: "\(position) does not ascend within its sequence")
             }
             guard Int(position) / Self.blockSize < blockTableLength(Int(sequence)) else {
                 throw .invalidBatch(
@@ -48,7 +50,8 @@ extension StepBatch {
         for (sequence, start) in blockTableStart.enumerated() {
             guard start >= 0, start <= blockTables.count, sequence == 0 || start >= blockTableStart[sequence - 1] else {
                 throw .invalidBatch(
-                    field: "blockTableStart[\(sequence)]", reason: "\(start) is not ascending in 0...\(blockTables.count)")
+                    field: "blockTableStart[\(sequence)]",
+                    reason: "\(start) is not ascending in 0...\(blockTables.count)")
             }
         }
         for (entry, block) in blockTables.enumerated() where block < 0 || block >= blocks {

@@ -43,9 +43,12 @@ final class StepMemory {
             }
             pieces.append((memory, bytes))
             return UnsafeMutableBufferPointer(
-                start: memory.bindMemory(to: type, capacity: bytes / MemoryLayout<T>.stride), count: bytes / MemoryLayout<T>.stride)
+                start: memory.bindMemory(to: type, capacity: bytes / MemoryLayout<T>.stride),
+                count: bytes / MemoryLayout<T>.stride)
         }
-        func pointer<T>(_ type: T.Type, _ a: Int, _ b: Int, _ c: Int = 1, _ d: Int = 1) throws(EngineError) -> UnsafeMutablePointer<T> {
+        func pointer<T>(_ type: T.Type, _ a: Int, _ b: Int, _ c: Int = 1, _ d: Int = 1) throws(EngineError)
+            -> UnsafeMutablePointer<T>
+        {
             guard let base = try map(type, a, b, c, d).baseAddress else { throw .unavailable("no memory") }
             return base
         }

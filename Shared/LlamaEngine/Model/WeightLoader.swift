@@ -16,7 +16,8 @@ struct WeightLoader {
         matrix.columns = Int32(plan.inputs)
         matrix.panels = Int32(plan.panels)
         file.withBytes(of: plan.tensor) { bytes in
-            ck_repack(bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(plan.source.rawValue), &matrix, memory)
+            ck_repack(
+                bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(plan.source.rawValue), &matrix, memory)
         }
         // The resident size must not double.
         file.releasePages(of: plan.tensor)
@@ -46,7 +47,8 @@ struct WeightLoader {
 extension WeightPlan {
     /// A tensor that is no full-precision matrix.
     var firstQuantised: Tensor? {
-        let matrices = [tokenEmbedding] + (output.map { [$0] } ?? [])
+        let matrices =
+            [tokenEmbedding] + (output.map { [$0] } ?? [])
             + layers.flatMap { layer in layer.operations.joined().map { layer[keyPath: $0] } }
         return matrices.first { !$0.isFullPrecision }?.tensor
     }

@@ -25,11 +25,15 @@ extension WeightPlan {
         func add(_ matrix: MatrixPlan, piece: Int) {
             guard matrix.format == CK_F32_ROWS else { return }
             if matrix.outputs >= piece { shapes.insert(.init(outputs: piece, inputs: matrix.inputs)) }
-            if matrix.outputs % piece != 0 { shapes.insert(.init(outputs: matrix.outputs % piece, inputs: matrix.inputs)) }
+            if matrix.outputs % piece != 0 {
+                shapes.insert(.init(outputs: matrix.outputs % piece, inputs: matrix.inputs))
+            }
         }
         let piece = Int(CK_BLAS_PANELS) * 16, pair = Int(CK_BLAS_SWIGLU_PANELS) * 16
         for layer in layers {
-            for matrix in [layer.query, layer.key, layer.value, layer.attentionOutput, layer.down] { add(matrix, piece: piece) }
+            for matrix in [layer.query, layer.key, layer.value, layer.attentionOutput, layer.down] {
+                add(matrix, piece: piece)
+            }
             for matrix in [layer.gate, layer.up] { add(matrix, piece: pair) }
         }
         add(output ?? tokenEmbedding, piece: piece)

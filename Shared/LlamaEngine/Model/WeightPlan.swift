@@ -42,7 +42,8 @@ struct WeightPlan {
         func vector(_ name: String, _ count: Int) throws(ModelError) -> Tensor {
             let tensor = try Self.tensor(name, [count], in: file)
             guard tensor.type == .f32 else {
-                throw ModelError(field: "tensor '\(name)' type", reason: "\(tensor.type) is not supported here; only f32 is")
+                throw ModelError(
+                    field: "tensor '\(name)' type", reason: "\(tensor.type) is not supported here; only f32 is")
             }
             return tensor
         }
@@ -76,7 +77,8 @@ struct WeightPlan {
         }
         outputNorm = try vector("output_norm.weight", c.embedding)
         output = c.tiedOutput ? nil : try matrix("output.weight", c.embedding, c.vocabulary)
-        ropeFactors = file.tensors["rope_freqs.weight"] == nil ? nil : try vector("rope_freqs.weight", c.ropeDimensions / 2)
+        ropeFactors =
+            file.tensors["rope_freqs.weight"] == nil ? nil : try vector("rope_freqs.weight", c.ropeDimensions / 2)
     }
 
     /// Bytes of the arena that holds all of it.
@@ -93,7 +95,8 @@ struct WeightPlan {
         while shape.count > dimensions.count, shape.last == 1 { shape.removeLast() }
         guard shape == dimensions else {
             throw ModelError(
-                field: "tensor '\(name)' dimensions", reason: "\(tensor.dimensions) where the hyperparameters ask for \(dimensions)")
+                field: "tensor '\(name)' dimensions",
+                reason: "\(tensor.dimensions) where the hyperparameters ask for \(dimensions)")
         }
         return tensor
     }

@@ -104,16 +104,19 @@ extension BytePairMerger {
     }
 
     private mutating func siftDown(_ start: Int) {
-        let moving = candidates[start]
-        var index = start
-        while true {
-            var child = 2 * index + 1
-            guard child < candidates.count else { break }
-            if child + 1 < candidates.count, candidates[child + 1] < candidates[child] { child += 1 }
-            guard candidates[child] < moving else { break }
-            candidates[index] = candidates[child]
-            index = child
+        // The innermost loop for a long word: a buffer, so that the array is checked for uniqueness once.
+        candidates.withUnsafeMutableBufferPointer { heap in
+            let moving = heap[start]
+            var index = start
+            while true {
+                var child = 2 * index + 1
+                guard child < heap.count else { break }
+                if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
+                guard heap[child] < moving else { break }
+                heap[index] = heap[child]
+                index = child
+            }
+            heap[index] = moving
         }
-        candidates[index] = moving
     }
 }

@@ -2,6 +2,8 @@
 struct SpecialTokenTrie {
     /// Longer special tokens are refused, which bounds the work at each place in a text.
     static let lengthLimit = 512
+    /// Bytes of all special tokens together; the trie takes some 70 times as much at worst.
+    static let totalLimit = 1 << 20
 
     /// (node, byte) to the next node.
     private var edges: PairTable
@@ -11,7 +13,13 @@ struct SpecialTokenTrie {
 
     init(_ vocabulary: Vocabulary) throws(ModelFileError) {
         let ids = (0..<Int32(vocabulary.count)).filter { vocabulary.isSpecial($0) && !vocabulary.bytes($0).isEmpty }
-        edges = PairTable(capacity: ids.reduce(0) { $0 + vocabulary.bytes($1).count })
+        let total = ids.reduce(0) { $0 + vocabulary.bytes($1).count }
+        guard total <= Self.totalLimit else {
+            throw ModelFileError(
+                offset: nil, field: "metadata 'tokenizer.ggml.tokens'",
+                reason: "the special tokens take \(total) bytes, more than \(Self.totalLimit)")
+        }
+        edges = PairTable(capacity: total)
         for id in ids {
             let name = vocabulary.bytes(id)
             guard name.count <= Self.lengthLimit else {

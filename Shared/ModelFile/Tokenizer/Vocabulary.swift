@@ -9,7 +9,7 @@ struct Vocabulary {
     }
 
     static let tokenLimit = 1 << 21
-    static let arenaLimit = 256 << 20
+    static let arenaLimit = 64 << 20
 
     private(set) var count = 0
     private var kinds: [Kind] = []

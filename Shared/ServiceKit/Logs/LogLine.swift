@@ -103,8 +103,8 @@ final class LogWriter: Sendable {
 }
 
 /// Strings as JSON writes them (RFC 8259, section 7).
-enum JSONText {
-    static func append(_ text: String, to line: inout String) {
+public enum JSONText {
+    public static func append(_ text: String, to line: inout String) {
         line += "\""
         for scalar in text.unicodeScalars {
             switch scalar {

@@ -7,8 +7,10 @@ import Testing
 @Suite(.enabled(if: DefaultModel.isPresent, Comment(rawValue: DefaultModel.missing))) struct DefaultModelTests {
     func pass(threads: Int = 1, kernels: KernelVariant? = nil) throws -> LlamaForwardPass {
         let file = try GGUFFile(path: try #require(DefaultModel.path))
-        return try LlamaModel(file: file, options: ModelOptions(threads: threads, kernels: kernels, maxRows: 320, kvBlocks: 128))
-            .makeForwardPass()
+        return try LlamaModel(
+            file: file, options: ModelOptions(threads: threads, kernels: kernels, maxRows: 320, kvBlocks: 128)
+        )
+        .makeForwardPass()
     }
 
     @Test func everyVariantGivesTheScalarTwinsBits() throws {
@@ -27,7 +29,9 @@ import Testing
         whole.outputRows = wanted
         let expected = try one.bits(whole)
 
-        let others = (0..<16).map { RowSequence(count: 30, vocabulary: 49152, firstBlock: 20 + 2 * $0, seed: UInt64(50 + $0)) }
+        let others = (0..<16).map {
+            RowSequence(count: 30, vocabulary: 49152, firstBlock: 20 + 2 * $0, seed: UInt64(50 + $0))
+        }
         var chunk = rows([(others[0], 0..<30), (subject, 0..<97)])
         chunk.outputRows = []
         try two.run(chunk)

@@ -20,7 +20,10 @@ import Testing
 
     static let arguments: [Float] =
         (0..<4096).map { -90 + Float($0) * 0.0441 }
-        + [0, -0.0, .infinity, -.infinity, .leastNonzeroMagnitude, -.leastNormalMagnitude / 3, 88, 88.1, 1e30, -1e30, -87, -86.9999, 3e-8, -3e-8, 0.34657, -0.34658]
+        + [
+            0, -0.0, .infinity, -.infinity, .leastNonzeroMagnitude, -.leastNormalMagnitude / 3, 88, 88.1, 1e30, -1e30,
+            -87, -86.9999, 3e-8, -3e-8, 0.34657, -0.34658,
+        ]
 
     @Test func exponential() throws {
         let x = Self.arguments
@@ -58,7 +61,8 @@ import Testing
             for pair in 0..<32 {
                 let angle = (Double(position) * turns[pair]).truncatingRemainder(dividingBy: 1) * 2 * Double.pi
                 #expect(abs(Double(both[2 * pair]) - cos(angle)) < 2e-7 && both[2 * pair] == both[2 * pair + 1])
-                #expect(abs(Double(both[65 + 2 * pair]) - sin(angle)) < 2e-7 && both[64 + 2 * pair] == -both[65 + 2 * pair])
+                #expect(
+                    abs(Double(both[65 + 2 * pair]) - sin(angle)) < 2e-7 && both[64 + 2 * pair] == -both[65 + 2 * pair])
             }
         }
     }
@@ -81,9 +85,13 @@ import Testing
             #expect(float == truth || (float.isNaN && truth.isNaN))
         }
         var generator = RandomNumbers(seed: 3)
-        var x = floats.filter { !$0.isNaN } + (0..<65536).map { _ in Float(bitPattern: UInt32.random(in: 0...(.max), using: &generator)) }
+        var x =
+            floats.filter { !$0.isNaN }
+            + (0..<65536).map { _ in Float(bitPattern: UInt32.random(in: 0...(.max), using: &generator)) }
         // Halfway cases and their neighbours.
-        x += floats.filter(\.isFinite).flatMap { [$0.nextUp, $0.nextDown, $0 * 1.00048828125, $0 * (1.00048828125 as Float).nextUp] }
+        x += floats.filter(\.isFinite).flatMap {
+            [$0.nextUp, $0.nextDown, $0 * 1.00048828125, $0 * (1.00048828125 as Float).nextUp]
+        }
         x = Array(x.prefix(x.count / 16 * 16))
         var twin: [UInt16]?
         for variant in KernelVariant.available {

@@ -104,7 +104,8 @@ import Testing
 
     @Test func aNonFiniteLogitFailsItsRowOnly() throws {
         var model = TinyModel(types: [.f32], tied: false, seed: 31)
-        model.tensors[0].bytes.replaceSubrange(7 * 96 * 4..<7 * 96 * 4 + 4, with: littleEndian(Float.infinity.bitPattern))
+        model.tensors[0].bytes.replaceSubrange(
+            7 * 96 * 4..<7 * 96 * 4 + 4, with: littleEndian(Float.infinity.bitPattern))
         let good = RowSequence(count: 3, vocabulary: 7, firstBlock: 0, seed: 1)
         var bad = good
         bad.blocks = [5]

@@ -29,13 +29,19 @@ import Testing
                             let y = try x.multiply(matrix, panel: panel, first: first, rows: rows, variant)
                             #expect(y == twin, "\(variant) \(type) \(outputs)x\(inputs) row \(first) of \(rows)")
                         }
+                        // The exact values once; the rest by bits.
+                        guard first == 0, rows == 8 else { continue }
                         for row in 0..<rows {
                             for lane in 0..<16 where panel * 16 + lane < outputs {
                                 let weights = exact[(panel * 16 + lane) * inputs..<(panel * 16 + lane + 1) * inputs]
-                                let expected = zip(weights, x.decoded(first + row, quantised: format.rawValue > CK_BF16.rawValue))
-                                    .reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
+                                let expected = zip(
+                                    weights, x.decoded(first + row, quantised: format.rawValue > CK_BF16.rawValue)
+                                )
+                                .reduce(0.0) { $0 + Double($1.0) * Double($1.1) }
                                 let got = Double(Float(bitPattern: twin[row * 16 + lane]))
-                                #expect(abs(got - expected) < 2e-5 * Double(inputs).squareRoot(), "\(type) row \(row) lane \(lane)")
+                                #expect(
+                                    abs(got - expected) < 2e-5 * Double(inputs).squareRoot(),
+                                    "\(type) row \(row) lane \(lane)")
                             }
                         }
                     }
@@ -57,7 +63,9 @@ import Testing
                 var f: Float = 0
                 for block in 0..<inputs / 32 {
                     let at = (lane * (inputs / 32) + block) * 20, group = x.groups[block]
-                    func half(_ at: Int) -> Float { Float(Float16(bitPattern: UInt16(source[at]) | UInt16(source[at + 1]) << 8)) }
+                    func half(_ at: Int) -> Float {
+                        Float(Float16(bitPattern: UInt16(source[at]) | UInt16(source[at + 1]) << 8))
+                    }
                     let quants = x.quants(row, block)
                     let sum = (0..<32).reduce(0) { total, k in
                         let byte = source[at + 4 + k % 16]

@@ -5,32 +5,51 @@ import Testing
 /// A file that lies is refused with the name of the tensor or key.
 @Suite struct LlamaModelTests {
     static let lies: [(field: String, reason: String, lie: @Sendable (inout TinyModel) -> Void)] = [
-        ("metadata 'general.architecture'", "'gemma2' is not supported", { $0.set("general.architecture", .text("gemma2")) }),
+        (
+            "metadata 'general.architecture'", "'gemma2' is not supported",
+            { $0.set("general.architecture", .text("gemma2")) }
+        ),
         ("metadata 'llama.expert_count'", "mixture", { $0.set("llama.expert_count", .count(8)) }),
         ("metadata 'llama.rope.scaling.type'", "yarn", { $0.set("llama.rope.scaling.type", .text("yarn")) }),
         ("metadata 'llama.block_count'", "missing", { $0.metadata.removeAll { $0.0 == "llama.block_count" } }),
         ("metadata 'llama.block_count'", "0", { $0.set("llama.block_count", .count(0)) }),
         ("metadata 'llama.embedding_length'", "100", { $0.set("llama.embedding_length", .count(100)) }),
         ("metadata 'llama.attention.head_count_kv'", "divide", { $0.set("llama.attention.head_count_kv", .count(3)) }),
-        ("metadata 'llama.attention.key_length'", "24", {
-            $0.set("llama.attention.key_length", .count(24))
-            $0.set("llama.attention.value_length", .count(24))
-        }),
+        (
+            "metadata 'llama.attention.key_length'", "24",
+            {
+                $0.set("llama.attention.key_length", .count(24))
+                $0.set("llama.attention.value_length", .count(24))
+            }
+        ),
         ("metadata 'llama.attention.value_length'", "64", { $0.set("llama.attention.value_length", .count(64)) }),
         ("metadata 'llama.rope.dimension_count'", "64", { $0.set("llama.rope.dimension_count", .count(64)) }),
         ("metadata 'llama.rope.freq_base'", "0.5", { $0.set("llama.rope.freq_base", .number(0.5)) }),
-        ("metadata 'llama.attention.layer_norm_rms_epsilon'", "finite",
-            { $0.set("llama.attention.layer_norm_rms_epsilon", .number(.nan)) }),
+        (
+            "metadata 'llama.attention.layer_norm_rms_epsilon'", "finite",
+            { $0.set("llama.attention.layer_norm_rms_epsilon", .number(.nan)) }
+        ),
         ("tensor 'token_embd.weight'", "missing", { $0.tensors.removeFirst() }),
         ("tensor 'blk.1.ffn_down.weight'", "missing", { $0.tensors.removeAll { $0.name == "blk.1.ffn_down.weight" } }),
         ("tensor 'blk.0.attn_k.weight' dimensions", "[96, 64]", { $0.reshape("blk.0.attn_k.weight", [64, 96]) }),
         ("tensor 'token_embd.weight' dimensions", "[203, 96]", { $0.reshape("token_embd.weight", [203, 96]) }),
         ("tensor 'blk.0.attn_norm.weight' type", "f16", { $0.retype("blk.0.attn_norm.weight", .f16, bytes: 192) }),
-        ("tensor 'blk.0.ffn_up.weight' type", "q5_1", { $0.retype("blk.0.ffn_up.weight", .q5_1, bytes: 96 * 160 / 32 * 24) }),
-        ("tensor 'blk.0.attn_q.bias'", "not supported",
-            { $0.tensors.append(.init(name: "blk.0.attn_q.bias", dimensions: [1], type: .f32, bytes: [0, 0, 0, 0])) }),
-        ("tensor 'rope_freqs.weight'", "not a positive",
-            { $0.tensors.append(.init(name: "rope_freqs.weight", dimensions: [16], type: .f32, bytes: .init(repeating: 0, count: 64))) }),
+        (
+            "tensor 'blk.0.ffn_up.weight' type", "q5_1",
+            { $0.retype("blk.0.ffn_up.weight", .q5_1, bytes: 96 * 160 / 32 * 24) }
+        ),
+        (
+            "tensor 'blk.0.attn_q.bias'", "not supported",
+            { $0.tensors.append(.init(name: "blk.0.attn_q.bias", dimensions: [1], type: .f32, bytes: [0, 0, 0, 0])) }
+        ),
+        (
+            "tensor 'rope_freqs.weight'", "not a positive",
+            {
+                $0.tensors.append(
+                    .init(
+                        name: "rope_freqs.weight", dimensions: [16], type: .f32, bytes: .init(repeating: 0, count: 64)))
+            }
+        ),
     ]
 
     @Test(arguments: lies.indices) func aLieIsRefused(_ index: Int) throws {

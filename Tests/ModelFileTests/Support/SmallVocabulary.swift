@@ -26,9 +26,10 @@ enum SmallVocabulary {
     ) -> GGUFWriter {
         var tokens = controls
         var types: [Int32] = controls.map { _ in 3 }
+        var known = Set(controls.map { Array($0.utf8) })
         func add(_ text: String, _ type: Int32) {
-            // Arrays of scalars, not Strings: canonically equal texts are different tokens.
-            guard !tokens.contains(where: { $0.unicodeScalars.elementsEqual(text.unicodeScalars) }) else { return }
+            // By bytes, not as Strings: canonically equal texts are different tokens.
+            guard known.insert(Array(text.utf8)).inserted else { return }
             tokens.append(text)
             types.append(type)
         }

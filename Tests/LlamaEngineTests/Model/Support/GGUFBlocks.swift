@@ -19,7 +19,9 @@ enum GGUFBlocks {
                 if type == .q4_1 { half(-scale * Float.random(in: 1...2, using: &generator)) }
                 // -128 is a legal 8-bit quant and the hard case for signed tricks.
                 for _ in 0..<quants {
-                    bytes.append(Int.random(in: 0..<16, using: &generator) == 0 ? 0x80 : UInt8.random(in: 0...255, using: &generator))
+                    bytes.append(
+                        Int.random(in: 0..<16, using: &generator) == 0
+                            ? 0x80 : UInt8.random(in: 0...255, using: &generator))
                 }
             }
         }

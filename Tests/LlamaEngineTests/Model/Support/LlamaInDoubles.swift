@@ -7,10 +7,12 @@ struct LlamaInDoubles {
     let weights: [String: [Double]]
     let ropeFactors: [Double]?
 
-    init(_ model: TinyModel, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96) {
+    init(_ model: TinyModel, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96)
+    {
         (self.layers, self.heads, self.kvHeads) = (layers, heads, kvHeads)
         (self.headSize, self.embedding) = (headSize, embedding)
-        weights = Dictionary(uniqueKeysWithValues: model.tensors.map { ($0.name, model.values($0.name).map(Double.init)) })
+        weights = Dictionary(
+            uniqueKeysWithValues: model.tensors.map { ($0.name, model.values($0.name).map(Double.init)) })
         ropeFactors = weights["rope_freqs.weight"]
     }
 
@@ -53,14 +55,19 @@ struct LlamaInDoubles {
                 for head in 0..<heads {
                     let from = head / (heads / kvHeads) * headSize
                     let scores = keys[layer].map { k in
-                        (0..<headSize).reduce(0) { $0 + q[head * headSize + $1] * k[from + $1] } / Double(headSize).squareRoot()
+                        (0..<headSize).reduce(0) { $0 + q[head * headSize + $1] * k[from + $1] }
+                            / Double(headSize).squareRoot()
                     }
                     let top = scores.max() ?? 0, p = scores.map { exp($0 - top) }, sum = p.reduce(0, +)
-                    attended += (0..<headSize).map { d in zip(p, values[layer]).reduce(0) { $0 + $1.0 * $1.1[from + d] } / sum }
+                    attended += (0..<headSize).map { d in
+                        zip(p, values[layer]).reduce(0) { $0 + $1.0 * $1.1[from + d] } / sum
+                    }
                 }
                 x = zip(x, multiply(block + "attn_output.weight", attended)).map(+)
                 let f = norm(block + "ffn_norm.weight", x)
-                let h = zip(multiply(block + "ffn_gate.weight", f), multiply(block + "ffn_up.weight", f)).map { $0 / (1 + exp(-$0)) * $1 }
+                let h = zip(multiply(block + "ffn_gate.weight", f), multiply(block + "ffn_up.weight", f)).map {
+                    $0 / (1 + exp(-$0)) * $1
+                }
                 x = zip(x, multiply(block + "ffn_down.weight", h)).map(+)
             }
             let out = norm("output_norm.weight", x)

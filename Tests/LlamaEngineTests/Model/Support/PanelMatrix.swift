@@ -38,7 +38,8 @@ final class Activations {
         groups.withUnsafeMutableBufferPointer { groups in
             var activation = ck_activation(groups: groups.baseAddress, rows: nil, columns: Int32(columns))
             for row in 0..<count {
-                variant.kernels?.pointee.quantize(Array(values[row * columns..<(row + 1) * columns]), Int32(columns), Int32(row), &activation)
+                variant.kernels?.pointee.quantize(
+                    Array(values[row * columns..<(row + 1) * columns]), Int32(columns), Int32(row), &activation)
             }
         }
     }
@@ -59,7 +60,9 @@ final class Activations {
     }
 
     /// The bits of `[rows][16]`.
-    func multiply(_ matrix: PanelMatrix, panel: Int, first: Int, rows count: Int, _ variant: KernelVariant) throws -> [UInt32] {
+    func multiply(_ matrix: PanelMatrix, panel: Int, first: Int, rows count: Int, _ variant: KernelVariant) throws
+        -> [UInt32]
+    {
         let kernels = try #require(variant.kernels).pointee
         var y = [Float](repeating: 0, count: 128), m = matrix.matrix, x = rows
         x.withUnsafeMutableBufferPointer { x in

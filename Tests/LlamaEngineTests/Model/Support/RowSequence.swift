@@ -19,7 +19,9 @@ func rows(_ parts: [(RowSequence, Range<Int>)]) -> StepBatch {
     var batch = StepBatch(maxRows: 64, maxSequences: 8, maxBlocks: 64)
     for (sequence, range) in parts {
         batch.beginSequence(blockTable: sequence.blocks)
-        for position in range { batch.append(token: sequence.tokens[position], position: Int32(position), wantsLogits: true) }
+        for position in range {
+            batch.append(token: sequence.tokens[position], position: Int32(position), wantsLogits: true)
+        }
     }
     return batch
 }
@@ -44,7 +46,8 @@ extension ForwardPass {
 
 extension TinyModel {
     func pass(
-        threads: Int = 1, kernels: KernelVariant? = nil, backend: FullPrecisionBackend = .panel, maxRows: Int = 512, kvBlocks: Int = 128
+        threads: Int = 1, kernels: KernelVariant? = nil, backend: FullPrecisionBackend = .panel, maxRows: Int = 512,
+        kvBlocks: Int = 128
     ) throws -> LlamaForwardPass {
         let options = ModelOptions(
             threads: threads, kernels: kernels, fullPrecisionBackend: backend, maxRows: maxRows, kvBlocks: kvBlocks)

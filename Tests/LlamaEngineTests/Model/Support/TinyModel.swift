@@ -40,7 +40,8 @@ struct TinyModel {
         }
         func vector(_ name: String, _ count: Int, around centre: Float) -> Matrix {
             let values = generator.floats(count, scale: 0.2).map { $0 + centre }
-            return Matrix(name: name, dimensions: [count], type: .f32, bytes: values.flatMap { littleEndian($0.bitPattern) })
+            return Matrix(
+                name: name, dimensions: [count], type: .f32, bytes: values.flatMap { littleEndian($0.bitPattern) })
         }
         let width = 1 / Float(embedding).squareRoot()
         tensors.append(matrix("token_embd.weight", embedding, vocabulary, 0.5))

@@ -1,0 +1,91 @@
+import ChatCore
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Logging
+import PostgresStore
+import ServiceKit
+import Synchronization
+
+/// Who asks: the tenant of the key, and the key itself, which limits are counted by.
+struct Principal: Sendable, Equatable {
+    let tenant: String
+    let keyID: String
+}
+
+/// Finds and checks API keys. The directory is asked once a minute for a key that is in use; while it is down, keys that
+/// were seen before go on working, so that chatting does not hang on one database.
+final class Authenticator: Sendable {
+    private struct Cached {
+        let record: KeyRecord?
+        let fetchedAt: ContinuousClock.Instant
+    }
+
+    private static let freshness: Duration = .seconds(60)
+    /// An unknown id is asked for again soon: it may be a key made a moment ago.
+    private static let freshnessOfUnknown: Duration = .seconds(2)
+    private static let capacity = 10_000
+
+    private let keys: KeyRepository
+    private let logger: Logger
+    private let cache = Mutex<[String: Cached]>([:])
+
+    init(keys: KeyRepository, logger: Logger) {
+        self.keys = keys
+        self.logger = logger
+    }
+
+    func principal(for header: String?) async throws(APIError) -> Principal {
+        guard let header, let key = APIKey(header) else { throw .unauthorized }
+        let record = try await record(of: key.id)
+        // Compared for an unknown id too, so that the time tells nothing about which ids exist.
+        let isRight = key.matches(hash: record?.hash ?? Array(repeating: 0, count: 32))
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        guard let record, isRight, record.isValid(at: now) else { throw .unauthorized }
+        return Principal(tenant: record.tenant, keyID: record.id)
+    }
+
+    private func record(of id: String) async throws(APIError) -> KeyRecord? {
+        let cached = cache.withLock { $0[id] }
+        let freshness = cached?.record == nil ? Authenticator.freshnessOfUnknown : Authenticator.freshness
+        if let cached, cached.fetchedAt + freshness > .now { return cached.record }
+        do throws(DatabaseError) {
+            let record = try await keys.find(id)
+            cache.withLock { cache in
+                // Unknown ids come from whoever guesses; emptying is crude but bounded, and known keys refill at once.
+                if cache.count >= Authenticator.capacity { cache.removeAll() }
+                cache[id] = Cached(record: record, fetchedAt: .now)
+            }
+            return record
+        } catch {
+            if let record = cached?.record { return record }
+            logger.warning("a key could not be looked up", metadata: ["error": "\(error)"])
+            throw .unavailable("the directory of keys")
+        }
+    }
+}
+
+/// The context of a request: who asks is known behind `AuthenticationMiddleware`.
+struct GatewayRequestContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    var principal = Principal(tenant: "", keyID: "")
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = .init(source: source)
+    }
+}
+
+struct AuthenticationMiddleware: RouterMiddleware {
+    let authenticator: Authenticator
+    static let header = HTTPField.Name("X-API-Key")
+
+    func handle(
+        _ request: Request, context: GatewayRequestContext,
+        next: (Request, GatewayRequestContext) async throws -> Response
+    ) async throws -> Response {
+        var context = context
+        let header = AuthenticationMiddleware.header.flatMap { request.headers[$0] }
+        context.principal = try await authenticator.principal(for: header)
+        return try await next(request, context)
+    }
+}

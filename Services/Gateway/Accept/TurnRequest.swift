@@ -1,0 +1,129 @@
+import ChatCore
+import Foundation
+
+/// The body of the three POSTs, as the client wrote it.
+struct TurnRequest: Decodable {
+    let message: String
+    let userID: Name
+    let context: [ContextMessage]?
+    let stream: Bool?
+    let conversationID: Int64?
+    let system: String?
+    let maxTokens: Int?
+    let temperature: Double?
+    let topP: Double?
+    let seed: UInt64?
+    let stop: Stops?
+    let model: String?
+
+    enum CodingKeys: String, CodingKey {
+        case message, context, stream, system, temperature, seed, stop, model
+        case userID = "user_id"
+        case conversationID = "conversation_id"
+        case maxTokens = "max_tokens"
+        case topP = "top_p"
+    }
+
+    /// A name, which clients also write as a number.
+    struct Name: Decodable {
+        let text: String
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let number = try? container.decode(Int64.self) {
+                text = String(number)
+            } else {
+                text = try container.decode(String.self)
+            }
+        }
+    }
+
+    struct ContextMessage: Decodable {
+        let role: Turn.Message.Role
+        let content: String
+    }
+
+    /// One stop string or a list of them.
+    struct Stops: Decodable {
+        let texts: [String]
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            if let one = try? container.decode(String.self) {
+                texts = [one]
+            } else {
+                texts = try container.decode([String].self)
+            }
+        }
+    }
+}
+
+extension TurnRequest {
+    static let maximumContextMessages = 256
+    static let maximumStops = 4
+    static let maximumStopBytes = 256
+
+    /// Reads and checks a body.
+    /// - Throws: `APIError` 400 that names the first field at fault.
+    init(body: Data) throws(APIError) {
+        do {
+            self = try JSONDecoder().decode(TurnRequest.self, from: body)
+        } catch let error as DecodingError {
+            throw .malformed(error)
+        } catch {
+            throw .invalid("body", "is not JSON")
+        }
+        try check()
+    }
+
+    private func check() throws(APIError) {
+        guard !message.isEmpty else { throw .invalid("message", "is empty") }
+        let name = userID.text
+        guard (1...UserKey.maximumNameBytes).contains(name.utf8.count) else {
+            throw .invalid("user_id", "must have 1 to \(UserKey.maximumNameBytes) bytes")
+        }
+        guard !name.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
+            throw .invalid("user_id", "must not hold control characters")
+        }
+        if let conversationID, ConversationID(conversationID) == nil {
+            throw .invalid("conversation_id", "must be between 1 and \(ConversationID.maximum)")
+        }
+        if let maxTokens, !(1...131_072).contains(maxTokens) {
+            throw .invalid("max_tokens", "must be between 1 and 131072")
+        }
+        if let temperature, !(0...2).contains(temperature) { throw .invalid("temperature", "must be between 0 and 2") }
+        if let topP, !(topP > 0 && topP <= 1) { throw .invalid("top_p", "must be above 0 and at most 1") }
+        if let context, context.count > TurnRequest.maximumContextMessages {
+            throw .invalid("context", "may hold \(TurnRequest.maximumContextMessages) messages at most")
+        }
+        if let stop {
+            guard stop.texts.count <= TurnRequest.maximumStops else {
+                throw .invalid("stop", "may hold \(TurnRequest.maximumStops) strings at most")
+            }
+            guard stop.texts.allSatisfy({ (1...TurnRequest.maximumStopBytes).contains($0.utf8.count) }) else {
+                throw .invalid("stop", "holds a string that does not have 1 to \(TurnRequest.maximumStopBytes) bytes")
+            }
+        }
+    }
+}
+
+extension APIError {
+    fileprivate static func malformed(_ error: DecodingError) -> APIError {
+        switch error {
+        case .keyNotFound(let key, let context): .invalid(path(context.codingPath + [key]), "is missing")
+        case .valueNotFound(_, let context): .invalid(path(context.codingPath), "is null")
+        case .typeMismatch(_, let context): .invalid(path(context.codingPath), "has the wrong type")
+        case .dataCorrupted(let context) where !context.codingPath.isEmpty:
+            .invalid(path(context.codingPath), "has a value that is not allowed")
+        default: .invalid("body", "is not valid JSON")
+        }
+    }
+
+    /// `context[0].role`; the body itself when there is no field.
+    private static func path(_ keys: [any CodingKey]) -> String {
+        let text = keys.reduce(into: "") { text, key in
+            if let index = key.intValue { text += "[\(index)]" } else { text += (text.isEmpty ? "" : ".") + key.stringValue }
+        }
+        return text.isEmpty ? "body" : text
+    }
+}

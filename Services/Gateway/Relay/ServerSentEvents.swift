@@ -1,0 +1,54 @@
+import ChatCore
+import HTTPTypes
+import Hummingbird
+import ServiceKit
+
+/// Turn events in the form of server-sent events (WHATWG HTML, section 9.2).
+enum ServerSentEvents {
+    static let headers: HTTPFields = [
+        .contentType: "text/event-stream; charset=utf-8",
+        .cacheControl: "no-cache, no-transform",
+        HTTPField.Name("X-Accel-Buffering") ?? .cacheControl: "no",  // nginx: pass each event on at once
+    ]
+
+    static let heartbeat = ": waiting\n\n"
+
+    /// Appends one event. A token's id is its index; the end carries none, so that a reconnect asks for it again.
+    static func append(_ event: TurnEvent, to text: inout String) {
+        switch event {
+        case .token(let index, let token):
+            text += "id: \(index)\ndata: {\"token\":"
+            JSONText.append(token, to: &text)
+            text += ",\"done\":false}\n\n"
+        case .end(_, let end):
+            text += "data: "
+            JSON.end(end).write(to: &text)
+            text += "\n\ndata: [DONE]\n\n"
+        }
+    }
+}
+
+extension JSON {
+    /// The last event: done, how, and what it cost.
+    fileprivate static func end(_ end: TurnEnd) -> JSON {
+        var members: [(String, JSON)] = [
+            ("token", .string("")), ("done", .bool(true)), ("status", .string(end.status.rawValue)),
+            ("finish_reason", .string(end.finishReason.rawValue)), ("conversation_id", .integer(end.conversation.value)),
+            ("model", .string(end.model)),
+            (
+                "usage",
+                .object([
+                    ("prompt_tokens", .integer(Int64(end.usage.promptTokens))),
+                    ("completion_tokens", .integer(Int64(end.usage.completionTokens))),
+                    ("total_tokens", .integer(Int64(end.usage.promptTokens + end.usage.completionTokens))),
+                ])
+            ),
+            ("processing_time", .number(Double(end.duration) / 1000)),
+        ]
+        if let time = end.engineFirstToken { members.append(("engine_first_token_ms", .number(time))) }
+        if let error = end.error {
+            members.append(("error", .object([("code", .string("turn_failed")), ("message", .string(error))])))
+        }
+        return .object(members)
+    }
+}

@@ -1,0 +1,88 @@
+import Hummingbird
+
+/// Every error of the API: one shape, `{"error":{"code","message","field"?}}`.
+struct APIError: Error, Equatable {
+    let status: HTTPResponse.Status
+    /// A word for programs.
+    let code: String
+    /// A sentence for people.
+    let message: String
+    /// The field of the request that is at fault.
+    var field: String?
+    var retryAfter: Duration?
+
+    static func invalid(_ field: String, _ message: String) -> APIError {
+        APIError(status: .badRequest, code: "invalid_request", message: "\(field) \(message)", field: field)
+    }
+
+    static let unauthorized = APIError(
+        status: .unauthorized, code: "unauthorized", message: "the header X-API-Key is missing or holds no valid key")
+
+    static let unknownTurn = APIError(
+        status: .notFound, code: "not_found", message: "there is no turn with this id")
+
+    static let unknownConversation = APIError(
+        status: .notFound, code: "not_found", message: "this user has no conversation with this conversation_id",
+        field: "conversation_id")
+
+    static func tooManyRequests(_ message: String, retryAfter: Duration) -> APIError {
+        APIError(status: .tooManyRequests, code: "rate_limited", message: message, retryAfter: retryAfter)
+    }
+
+    static func unavailable(_ component: String) -> APIError {
+        APIError(
+            status: .serviceUnavailable, code: "unavailable", message: "\(component) cannot be reached; try again",
+            retryAfter: .seconds(2))
+    }
+
+    /// A turn that ended without an answer.
+    static func turnFailed(_ reason: String) -> APIError {
+        APIError(status: .badGateway, code: "turn_failed", message: reason)
+    }
+
+    static let turnCancelled = APIError(
+        status: .conflict, code: "turn_cancelled", message: "the turn was cancelled before it had an answer")
+
+    var response: Response {
+        var headers: HTTPFields = [:]
+        // Rounded up: a client that waits for what it was told must not come too early.
+        if let retryAfter { headers[.retryAfter] = String(max(1, Int((retryAfter / .seconds(1)).rounded(.up)))) }
+        var error: [(String, JSON)] = [("code", .string(code)), ("message", .string(message))]
+        if let field { error.append(("field", .string(field))) }
+        return Response(status: status, json: .object([("error", .object(error))]), headers: headers)
+    }
+}
+
+/// Turns whatever a route throws into the API's one shape.
+struct ErrorMiddleware<Context: RequestContext>: RouterMiddleware {
+    func handle(
+        _ request: Request, context: Context, next: (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let error as APIError {
+            return error.response
+        } catch let error as any HTTPResponseError {
+            return APIError.of(error.status).response
+        } catch is CancellationError {
+            throw CancellationError()  // the client has left: there is nobody to answer
+        } catch {
+            context.logger.error("a request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
+            return APIError(
+                status: .internalServerError, code: "internal", message: "the request failed; the log says why"
+            ).response
+        }
+    }
+}
+
+extension APIError {
+    /// What the HTTP library refused by itself.
+    fileprivate static func of(_ status: HTTPResponse.Status) -> APIError {
+        switch status {
+        case .notFound: APIError(status: status, code: "not_found", message: "there is no such path")
+        case .methodNotAllowed: APIError(status: status, code: "method_not_allowed", message: "not with this method")
+        case .contentTooLarge: APIError(status: status, code: "too_large", message: "the body is too large")
+        default: APIError(status: status, code: "invalid_request", message: status.reasonPhrase)
+        }
+    }
+}

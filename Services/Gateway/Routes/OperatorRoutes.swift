@@ -1,0 +1,52 @@
+import Foundation
+import Hummingbird
+import PostgresStore
+import RabbitQueue
+import ServiceKit
+
+/// What operators and load balancers ask: is it well, and what waits.
+struct OperatorRoutes: Sendable {
+    let health: HealthMonitor
+    let inspector: QueueInspector
+    let shards: [String]
+
+    /// Open to anyone who can connect: probes carry no keys, and it says nothing but up or down.
+    @Sendable func healthStatus(_ request: Request, _ context: GatewayRequestContext) async -> Response {
+        let components = health.snapshot
+        let down = components.filter { $0.state == .down }
+        let status = down.isEmpty ? "healthy" : down.count == components.count ? "down" : "degraded"
+        return Response(
+            status: down.isEmpty ? .ok : .serviceUnavailable,
+            json: .object([
+                ("status", .string(status)),
+                ("components", .object(components.map { ($0.name, .string($0.state.rawValue)) })),
+                ("timestamp", .number((Date().timeIntervalSince1970 * 1000).rounded() / 1000)),
+            ]))
+    }
+
+    @Sendable func queueStatistics(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
+        let responses = shards.map { Topology.responseQueue(shard: $0) }
+        let others = [
+            Topology.chatQueue, Topology.streamQueue, Topology.batchQueue, Topology.jobQueue, Topology.deadLetterQueue,
+        ]
+        let statistics: [String: (messages: Int, consumers: Int)]
+        do throws(RabbitError) {
+            statistics = try await inspector.statistics(of: others + responses)
+        } catch {
+            throw APIError.unavailable("the message broker")
+        }
+        func entry(_ name: String, _ queues: [String]) -> (String, JSON) {
+            let found = queues.compactMap { statistics[$0] }
+            return (
+                name,
+                .object([
+                    ("message_count", .integer(Int64(found.reduce(0) { $0 + $1.messages }))),
+                    ("consumer_count", .integer(Int64(found.reduce(0) { $0 + $1.consumers }))),
+                ])
+            )
+        }
+        var entries = others.map { entry($0, [$0]) }
+        entries.insert(entry("response_queue", responses), at: 2)
+        return Response(json: .object(entries))
+    }
+}

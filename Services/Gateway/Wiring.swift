@@ -1,0 +1,65 @@
+import ChatCore
+import Foundation
+import Hummingbird
+import Logging
+import PostgresStore
+import RabbitQueue
+import RedisStore
+import ServiceKit
+import ServiceLifecycle
+
+/// Makes the gateway of its settings. Services start in the order of the list and stop in the reverse.
+func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
+    let configuration = try GatewayConfiguration(settings)
+    var logger = logger
+    let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
+    logger[metadataKey: "gateway"] = "\(name)"
+
+    let redis = RedisPool(configuration: configuration.redis, logger: logger)
+    let database = try ShardedDatabase(configuration: configuration.database, logger: logger)
+    let shards = database.shards.map(\.name)
+    let topology = Topology.platform(responseShards: shards)
+    let publisher = RabbitPublisher(configuration: configuration.rabbit, topology: topology, logger: logger)
+    let inspector = QueueInspector(configuration: configuration.rabbit, logger: logger)
+    let nodes = NodeDirectory(pool: redis)
+    let log = TurnLog(pool: redis, retention: configuration.turnRetention)
+    let relay = TurnRelay(name: name, log: log, redis: configuration.redis, logger: logger)
+    let conversations = ConversationRepository(database: database)
+
+    let health = HealthMonitor(
+        components: [
+            .init("inference") { try await !nodes.nodes().isEmpty },
+            .init("redis") { try await redis.ping(); return true },
+            .init("database") { await isUp(database) },
+            .init("rabbitmq") { try await inspector.ping(); return publisher.isConnected },
+        ], logger: logger)
+
+    let intake = TurnIntake(
+        limits: configuration.intake, limiter: RateLimiter(pool: redis), outstanding: OutstandingTurns(pool: redis),
+        log: log, order: ConversationOrder(pool: redis), contexts: ContextCache(pool: redis),
+        conversations: conversations, clock: RedisClock(pool: redis), publisher: publisher, logger: logger)
+    let turns = TurnRoutes(
+        intake: intake, relay: relay, settled: SettledTurns(conversations: conversations, logger: logger),
+        maximumBodyBytes: configuration.maximumBodyBytes, heartbeat: configuration.heartbeat, logger: logger)
+    let operators = OperatorRoutes(health: health, inspector: inspector, shards: shards)
+
+    let router = Router(context: GatewayRequestContext.self)
+    router.add(middleware: ErrorMiddleware())
+    router.get("/health", use: operators.healthStatus)
+    let authenticator = Authenticator(keys: KeyRepository(directory: database.directory), logger: logger)
+    let authenticated = router.group().add(middleware: AuthenticationMiddleware(authenticator: authenticator))
+    authenticated.get("/debug/queue-stats", use: operators.queueStatistics)
+    turns.add(to: authenticated)
+
+    let server = Application(
+        router: router,
+        configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "switchboard"),
+        logger: logger)
+    return [redis, database, publisher, inspector, relay, health, server]
+}
+
+/// Whether every shard answers.
+private func isUp(_ database: ShardedDatabase) async -> Bool {
+    let answers = await database.onAll { shard throws(DatabaseError) in try await shard.pool.ping() }
+    return answers.allSatisfy { if case .success = $0.result { true } else { false } }
+}

@@ -1,0 +1,132 @@
+import ArgumentParser
+import Foundation
+import LlamaEngine
+import ModelFile
+
+struct Bench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measures prefill and decode of the engine alone.",
+        discussion: "Greedy, warmed up. Decode at batch B counts the tokens of all B sequences, each after its own prompt.")
+
+    @OptionGroup var model: ModelArguments
+
+    @Option(help: "Tokens of the prompt that is prefilled; 0 leaves that test out.")
+    var prefill = 512
+
+    @Option(help: "Tokens of each sequence's prompt before its decode is measured.")
+    var decodePrompt = 128
+
+    @Option(help: "Tokens that each sequence decodes.")
+    var generate = 64
+
+    @Option(help: "Sequences that decode together, with commas between.")
+    var batch = "1,8,32"
+
+    @Option(help: "Runs of each test; the median counts.")
+    var repeats = 3
+
+    @Flag(help: "One JSON object a line.")
+    var json = false
+
+    func validate() throws {
+        _ = try batches()
+        guard (0...65_536).contains(prefill), (1...65_536).contains(decodePrompt), (1...65_536).contains(generate),
+            (1...100).contains(repeats)
+        else { throw ValidationError("a count is out of bounds") }
+    }
+
+    private func batches() throws -> [Int] {
+        try batch.split(separator: ",").map { text in
+            guard let count = Int(text), (1...1024).contains(count) else {
+                throw ValidationError("--batch takes counts between 1 and 1024 with commas between, not \(text)")
+            }
+            return count
+        }
+    }
+
+    func run() throws {
+        let batches = try batches()
+        let sequenceBlocks = (decodePrompt + generate) / StepBatch.blockSize + 1
+        let blocks = max((batches.max() ?? 1) * sequenceBlocks, prefill / StepBatch.blockSize + 1)
+        let loaded = try model.load(maxRows: max(512, batches.max() ?? 1), kvBlocks: blocks)
+        let course = BenchCourse(pass: try loaded.model.makeForwardPass(), chunk: 512)
+        if !json { print("kernels \(loaded.model.kernels.rawValue), weights \(loaded.model.weightBytes >> 20) MiB") }
+        if prefill > 0 {
+            _ = try course.prefill(tokens: prefill)  // warms caches, pages and threads
+            let rates = try (0..<repeats).map { _ in Double(prefill) / (try course.prefill(tokens: prefill)) }
+            report("prefill", 1, rates)
+        }
+        for count in batches {
+            let rates = try (0...repeats).map { _ in
+                Double(count * generate)
+                    / (try course.decode(sequences: count, prompt: decodePrompt, tokens: generate))
+            }
+            report("decode", count, Array(rates.dropFirst()))
+        }
+    }
+
+    private func report(_ test: String, _ batch: Int, _ rates: [Double]) {
+        let rate = (rates.sorted()[rates.count / 2] * 10).rounded() / 10
+        print(
+            json
+                ? "{\"test\":\"\(test)\",\"batch\":\(batch),\"tokens_per_second\":\(rate)}"
+                : "\(test) batch \(batch): \(rate) tokens/s")
+    }
+}
+
+/// Runs sequences through a forward pass, without scheduler or sampler between: what is measured is the model.
+struct BenchCourse {
+    let pass: LlamaForwardPass
+    /// Rows of one prefill step at most.
+    let chunk: Int
+
+    /// Seconds for one prompt.
+    func prefill(tokens: Int) throws -> Double {
+        try seconds { _ = try fill(sequence: 0, tokens: tokens, table: table(0, length: tokens)) }
+    }
+
+    /// Seconds for `tokens` greedy steps of all sequences, after prompts of their own.
+    func decode(sequences: Int, prompt: Int, tokens: Int) throws -> Double {
+        let tables = (0..<sequences).map { table($0, length: prompt + tokens) }
+        var last = try (0..<sequences).map { try fill(sequence: $0, tokens: prompt, table: tables[$0]) }
+        var batch = StepBatch(
+            maxRows: sequences, maxSequences: sequences, maxBlocks: sequences * (tables.first?.count ?? 0))
+        return try seconds {
+            for step in 0..<tokens {
+                batch.removeAll()
+                for sequence in 0..<sequences {
+                    batch.beginSequence(blockTable: tables[sequence])
+                    batch.append(token: last[sequence], position: Int32(prompt + step), wantsLogits: true)
+                }
+                try pass.run(batch)
+                for sequence in 0..<sequences { last[sequence] = Greedy.argmax(pass.logits(sequence)) }
+            }
+        }
+    }
+
+    private func table(_ sequence: Int, length: Int) -> [Int32] {
+        let count = (length + StepBatch.blockSize - 1) / StepBatch.blockSize
+        return (0..<count).map { Int32(sequence * count + $0) }
+    }
+
+    /// Prefills a prompt of varied tokens, the same for the same sequence, and returns the first token after it.
+    private func fill(sequence: Int, tokens: Int, table: [Int32]) throws -> Int32 {
+        var batch = StepBatch(maxRows: chunk, maxSequences: 1, maxBlocks: table.count)
+        for start in stride(from: 0, to: tokens, by: chunk) {
+            batch.removeAll()
+            batch.beginSequence(blockTable: table)
+            for position in start..<min(start + chunk, tokens) {
+                let token = Int32((position * 7919 + sequence * 104_729 + 17) % pass.vocabulary)
+                batch.append(token: token, position: Int32(position), wantsLogits: position == tokens - 1)
+            }
+            try pass.run(batch)
+        }
+        return Greedy.argmax(pass.logits(0))
+    }
+
+    private func seconds(_ body: () throws -> Void) rethrows -> Double {
+        let start = ContinuousClock.now
+        try body()
+        return (ContinuousClock.now - start) / .seconds(1)
+    }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import Foundation
+import LlamaEngine
+import ModelFile
+
+/// Which model, and how it is run; shared by the commands that work without brokers.
+struct ModelArguments: ParsableArguments {
+    @Option(name: .customLong("model"), help: "The GGUF file of the model.")
+    var path: String
+
+    @Option(help: "Threads of the engine; 0 takes every core.")
+    var threads = 0
+
+    @Option(help: "Kernels: auto, or one of \(KernelVariant.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var kernels = "auto"
+
+    func validate() throws {
+        guard (0...64).contains(threads) else { throw ValidationError("--threads must be between 0 and 64") }
+        _ = try KernelVariant(setting: kernels)
+    }
+
+    func load(maxRows: Int = 512, kvBlocks: Int) throws -> LoadedModel {
+        try LoadedModel(
+            path: path,
+            options: ModelOptions(
+                threads: threads == 0 ? ModelOptions.coreCount : threads, kernels: try KernelVariant(setting: kernels),
+                maxRows: maxRows, kvBlocks: kvBlocks))
+    }
+}
+
+/// A model in memory, with the tokenizer of the same file.
+struct LoadedModel {
+    let model: LlamaModel
+    let tokenizer: Tokenizer
+
+    init(path: String, options: ModelOptions) throws {
+        let file = try GGUFFile(path: path)
+        tokenizer = try Tokenizer(file: file)
+        model = try LlamaModel(file: file, options: options)
+    }
+}
+
+extension ModelOptions {
+    /// The cores that this process may run on, within what the engine takes.
+    static var coreCount: Int { min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 64) }
+}
+
+extension KernelVariant {
+    /// - Returns: nil for `auto`.
+    init?(setting: String) throws {
+        guard setting != "auto" else { return nil }
+        guard let variant = KernelVariant(rawValue: setting) else {
+            throw ValidationError("\(setting) names no kernels; auto, \(KernelVariant.allCases.map(\.rawValue).joined(separator: ", ")) do")
+        }
+        guard KernelVariant.available.contains(variant) else { throw ValidationError("this CPU cannot run \(setting) kernels") }
+        self = variant
+    }
+}
+
+extension FileHandle {
+    /// All of standard input, at most `limit` bytes.
+    static func readInput(limit: Int = 64 << 20) throws -> Data {
+        var data = Data()
+        while let part = try standardInput.read(upToCount: 1 << 16), !part.isEmpty {
+            data += part
+            guard data.count <= limit else { throw ValidationError("the input has more than \(limit) bytes") }
+        }
+        return data
+    }
+}

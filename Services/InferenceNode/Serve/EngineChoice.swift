@@ -1,0 +1,62 @@
+import LlamaEngine
+import Logging
+import ModelFile
+import ServiceKit
+
+/// Which engine a node runs.
+enum EngineChoice: Sendable {
+    case llama
+    /// Milliseconds.
+    case simulated(timeToFirstToken: Double, interTokenLatency: Double)
+}
+
+/// An engine and what is to be announced of it.
+struct RunningEngine: Sendable {
+    let engine: any InferenceEngine
+    let numericsID: String
+    let contextLength: Int
+    let maximumSequences: Int
+
+    init(
+        _ choice: EngineChoice, settings: Settings, logger: Logger,
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void
+    ) throws {
+        maximumSequences = try settings(Settings.maxConcurrent)
+        switch choice {
+        case .llama:
+            let threads = try settings(Settings.engineThreads)
+            let loaded = try LoadedModel(
+                path: try settings(Settings.modelPath),
+                options: ModelOptions(
+                    threads: threads == 0 ? ModelOptions.coreCount : threads,
+                    kernels: try KernelVariant(setting: try settings(Settings.engineKernels)),
+                    maxRows: max(try settings(Settings.engineStepTokens), maximumSequences),
+                    kvBlocks: try settings(Settings.engineKVBlocks)))
+            let model = loaded.model
+            var configuration = EngineConfiguration()
+            configuration.scheduler.maxRunning = maximumSequences
+            configuration.scheduler.maxWaiting = maximumSequences * 4
+            configuration.scheduler.maxStepRows = max(try settings(Settings.engineStepTokens), maximumSequences)
+            engine = try Engine(
+                makeForwardPass: { try model.makeForwardPass() }, tokenizer: loaded.tokenizer,
+                configuration: configuration, onStep: onStep)
+            numericsID = model.numericsID
+            contextLength = model.configuration.contextLength
+            logger.info(
+                "the model is loaded",
+                metadata: [
+                    "kernels": "\(model.kernels.rawValue)", "numerics": "\(model.numericsID)",
+                    "weights_mib": "\(model.weightBytes >> 20)", "context": "\(contextLength)",
+                    "blas": "\(model.backendName ?? "none")", "row_invariant": "\(model.isRowInvariant)",
+                ])
+        case .simulated(let timeToFirstToken, let interTokenLatency):
+            var configuration = SimulatedEngine.Configuration()
+            configuration.timeToFirstToken = timeToFirstToken
+            configuration.interTokenLatency = interTokenLatency
+            configuration.maxRequests = maximumSequences
+            contextLength = configuration.contextLength
+            engine = try SimulatedEngine(configuration: configuration, onStep: onStep)
+            numericsID = "simulated"
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import ChatCore
+import LlamaEngine
+
+/// The jobs at this node: which engine request belongs to which turn, attempt and orchestrator. Pure bookkeeping.
+struct JobTable {
+    struct Job: Equatable {
+        let turn: TurnID
+        let epoch: Int64
+        let attempt: Int
+        let orchestrator: String
+        let deadline: Int64
+        let submitted: ContinuousClock.Instant
+        var hasFirstToken = false
+    }
+
+    enum Admission: Equatable {
+        /// Submit the request under this id, after cancelling the older one of the same turn if there is one.
+        case run(UInt64, cancelling: UInt64?)
+        /// The same or a newer attempt is here already.
+        case stale
+    }
+
+    private var jobs: [UInt64: Job] = [:]
+    private var requests: [TurnID: UInt64] = [:]
+    private var lastRequest: UInt64 = 0
+
+    var count: Int { jobs.count }
+    var orchestrators: Set<String> { Set(jobs.values.map(\.orchestrator)) }
+
+    mutating func admit(_ job: GenerationJob, at now: ContinuousClock.Instant) -> Admission {
+        let older = requests[job.turn]
+        if let older, let known = jobs[older], (known.epoch, known.attempt) >= (job.epoch, job.attempt) { return .stale }
+        lastRequest += 1
+        jobs[lastRequest] = Job(
+            turn: job.turn, epoch: job.epoch, attempt: job.attempt, orchestrator: job.orchestrator,
+            deadline: job.deadline, submitted: now)
+        requests[job.turn] = lastRequest
+        return .run(lastRequest, cancelling: older)
+    }
+
+    /// The request that an order to cancel means: of that epoch and attempt, or older.
+    func request(for control: NodeControl) -> UInt64? {
+        guard let request = requests[control.cancel], let job = jobs[request] else { return nil }
+        return (job.epoch, job.attempt) <= (control.epoch, control.attempt) ? request : nil
+    }
+
+    func requests(of orchestrator: String) -> [UInt64] {
+        jobs.filter { $0.value.orchestrator == orchestrator }.map(\.key)
+    }
+
+    mutating func remove(_ request: UInt64) {
+        guard let job = jobs.removeValue(forKey: request) else { return }
+        if requests[job.turn] == request { requests[job.turn] = nil }
+    }
+
+    /// Sorts one engine step's events by the orchestrators that wait for them.
+    mutating func batches(of events: [TokenEvent], node: String, at now: ContinuousClock.Instant) -> [String: TokenBatch] {
+        var items: [String: [TokenBatch.Item]] = [:]
+        for event in events {
+            guard let job = jobs[event.request] else { continue }
+            var time: Int64?
+            if event.token >= 0, !job.hasFirstToken {
+                jobs[event.request]?.hasFirstToken = true
+                time = Int64((now - job.submitted) / .microseconds(1))
+            }
+            items[job.orchestrator, default: []].append(
+                TokenBatch.Item(
+                    turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: max(event.index, 0),
+                    tokens: event.token >= 0 ? [event.token] : [],
+                    end: event.finish.map { TokenBatch.End($0.onTheWire, reason: event.reason ?? "") },
+                    timeToFirstToken: time))
+            if event.finish != nil { remove(event.request) }
+        }
+        return items.mapValues { TokenBatch(node: node, items: $0) }
+    }
+}
+
+extension FinishReason {
+    fileprivate var onTheWire: TokenBatch.End.Kind {
+        switch self {
+        case .stop: .stop
+        case .length: .length
+        case .cancelled: .cancelled
+        case .interrupted: .unavailable
+        case .failed, .diverged: .failed
+        }
+    }
+}

@@ -1,0 +1,24 @@
+import Foundation
+import LlamaEngine
+import Logging
+import RabbitQueue
+import RedisStore
+import ServiceKit
+import ServiceLifecycle
+
+/// Makes the node of its settings. Services start in the order of the list and stop in the reverse.
+func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: Logger) throws -> [any Service] {
+    let redisConfiguration = try settings.redis(client: "inference-node")
+    let rabbit = try settings.rabbit(client: "inference-node")
+    // A new name each time: a node that comes back is another, and what was sent to the old one is not its business.
+    let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
+    var logger = logger
+    logger[metadataKey: "node"] = "\(name)"
+    let steps = Mailbox<[TokenEvent]>(capacity: 4096)
+    let engine = try RunningEngine(choice, settings: settings, logger: logger) { steps.send($0) }
+    let redis = RedisPool(configuration: redisConfiguration, logger: logger)
+    let server = NodeServer(
+        name: name, model: try settings(Settings.modelName), engine: engine, steps: steps, redis: redis,
+        redisConfiguration: redisConfiguration, rabbit: rabbit, logger: logger)
+    return [redis, server]
+}

@@ -1,0 +1,56 @@
+import ChatCore
+import Logging
+import ServiceKit
+import Synchronization
+
+/// What a turn's holder hears while the turn is generated.
+enum TurnNews: Sendable {
+    case tokens(TokenBatch.Item)
+    case nodeLost(String)
+    case cancelRequested
+    /// Time passes; sent about every second.
+    case tick
+}
+
+/// Brings what nodes and gateways say to the turns that this orchestrator holds.
+final class TurnMail: Sendable {
+    /// More than a node can send while one append is under way; a gap is asked for again.
+    private static let capacity = 4096
+
+    private let logger: Logger
+    private let mailboxes = Mutex<[TurnID: Mailbox<TurnNews>]>([:])
+
+    init(logger: Logger) { self.logger = logger }
+
+    func open(_ turn: TurnID) -> Mailbox<TurnNews> {
+        let mailbox = Mailbox<TurnNews>(capacity: TurnMail.capacity)
+        mailboxes.withLock { $0[turn] = mailbox }
+        return mailbox
+    }
+
+    func close(_ turn: TurnID, _ mailbox: Mailbox<TurnNews>) {
+        // A newer holder of the same turn in this process keeps its own.
+        mailboxes.withLock { if $0[turn] === mailbox { $0[turn] = nil } }
+        mailbox.close()
+    }
+
+    func receive(_ payloads: [[UInt8]]) {
+        for payload in payloads {
+            do throws(WireError) {
+                let batch = try TokenBatch(decoding: payload)
+                mailboxes.withLock { mailboxes in
+                    for item in batch.items { mailboxes[item.turn]?.send(.tokens(item)) }
+                }
+            } catch {
+                logger.warning("a malformed token batch was dropped", metadata: ["error": "\(error)"])
+            }
+        }
+    }
+
+    func cancel(_ turn: TurnID) { mailboxes.withLock { $0[turn] }?.send(.cancelRequested) }
+
+    func tellAll(_ news: TurnNews) {
+        let all = mailboxes.withLock { Array($0.values) }
+        all.forEach { $0.send(news) }
+    }
+}

@@ -1,0 +1,64 @@
+import ChatCore
+import Foundation
+import Logging
+import PostgresStore
+import RabbitQueue
+import RedisStore
+import ServiceKit
+
+/// Finds the earlier turns of a conversation: in Redis, or when that is empty in the shard.
+struct HistorySource: Sendable {
+    /// Turns that are looked at, at most; no context window holds more.
+    private static let maximumTurns = ContextCache.maximumTurns
+
+    let contexts: ContextCache
+    let conversations: ConversationRepository
+    let database: ShardedDatabase
+    let markers: Markers
+    let publisher: RabbitPublisher
+    let logger: Logger
+
+    /// The conversation's earlier turns, oldest first. Waits, until cancelled, while the shard cannot be asked.
+    func history(before turn: Turn) async throws -> [ContextCache.Entry] {
+        if turn.beginsConversation { return [] }
+        var backoff = Backoff(base: .milliseconds(50), cap: .seconds(2))
+        while true {
+            do {
+                return try await read(turn)
+            } catch let error where !(error is CancellationError) {
+                logger.warning(
+                    "history cannot be read yet", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
+                try await Task.sleep(for: backoff.next())
+            }
+        }
+    }
+
+    private func read(_ turn: Turn) async throws -> [ContextCache.Entry] {
+        if let cached = try await contexts.load(turn.conversation), cached.complete {
+            return cached.entries.filter { $0.turn != turn.id }
+        }
+        // What ended a moment ago may still wait to be settled: the shard is right only when that queue has been worked
+        // off up to here.
+        try await waitUntilSettled(turn)
+        let stored = try await conversations.history(of: turn.conversation, limit: HistorySource.maximumTurns)
+        let entries = stored.filter { $0.status != .failed && !$0.response.isEmpty }.map {
+            ContextCache.Entry(turn: $0.turn, system: $0.system, message: $0.message, response: $0.response)
+        }
+        try await contexts.fill(turn.conversation, entries: entries)
+        return entries.filter { $0.turn != turn.id }
+    }
+
+    private func waitUntilSettled(_ turn: Turn) async throws {
+        let shard = database.shard(for: turn.conversation.owner).name
+        let marker = SettleMarker(name: "\(turn.id):\(UInt64.random(in: .min ... .max))")
+        try await publisher.publish(
+            OutgoingMessage(
+                queue: Topology.responseQueue(shard: shard), body: Array(try JSONEncoder().encode(marker)),
+                id: marker.name, headers: [SettleMarker.header: "1"]))
+        var pause = Duration.milliseconds(2)
+        while try await !markers.exists(marker.name) {
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(100))
+        }
+    }
+}

@@ -1,0 +1,59 @@
+import ChatCore
+import ModelFile
+import RedisStore
+
+/// A turn's tokens so far and their text: a pure function of the token ids, so that every holder of the turn arrives at
+/// the same events.
+struct Transcript {
+    enum Admission: Equatable {
+        /// New tokens, to be appended to the log from index `first` on.
+        case tokens(first: Int, [TurnLog.Token])
+        /// Nothing new: doubles, or news of an attempt that is over.
+        case nothing
+        /// Tokens before these are missing.
+        case gap
+    }
+
+    private(set) var ids: [Int32] = []
+    private(set) var text = ""
+    /// For each token the number of UTF-8 bytes of `text` up to and including it.
+    private(set) var ends: [Int] = []
+    private var assembler: TextAssembler
+
+    var next: Int { ids.count }
+    /// A stop string was completed; the text ends before it.
+    var hasStopped: Bool { assembler.stopped }
+
+    init(tokenizer: Tokenizer, stop: [String], logged: [TurnLog.Token] = []) {
+        assembler = TextAssembler(tokenizer: tokenizer, stop: stop)
+        for token in logged { _ = append(token.id, isLast: false) }
+        // What is logged is what clients have seen: were the assembler's text ever to differ, the log would be right.
+        guard logged.map(\.text).joined() != text else { return }
+        text = ""
+        ends = []
+        for token in logged {
+            text += token.text
+            ends.append(text.utf8.count)
+        }
+    }
+
+    /// Takes what a node sent. When `ends` is set the last token also brings what the assembler had held back.
+    mutating func admit(first: Int, tokens: [Int32], isEnd: Bool) -> Admission {
+        guard first <= next else { return .gap }
+        let new = tokens.dropFirst(next - first)
+        guard !new.isEmpty else { return .nothing }
+        let start = next
+        let count = new.count
+        let appended = new.enumerated().map { append($0.element, isLast: isEnd && $0.offset == count - 1) }
+        return .tokens(first: start, appended)
+    }
+
+    private mutating func append(_ id: Int32, isLast: Bool) -> TurnLog.Token {
+        var piece = assembler.append(id)
+        if isLast { piece += assembler.finish() }
+        ids.append(id)
+        text += piece
+        ends.append(text.utf8.count)
+        return TurnLog.Token(id: id, text: piece)
+    }
+}

@@ -1,0 +1,53 @@
+import ChatCore
+import Foundation
+import Logging
+import RabbitQueue
+import ServiceKit
+import ServiceLifecycle
+
+/// Runs every delivered turn in a task of its own; the consumer's prefetch bounds how many there are.
+struct TurnConsumer: Service {
+    let consumer: RabbitConsumer
+    let services: TurnServices
+    let logger: Logger
+
+    func run() async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask { try await consumer.run() }
+            group.addTask {
+                await cancelWhenGracefulShutdown {
+                    await withDiscardingTaskGroup { turns in
+                        for await delivery in consumer.deliveries { turns.addTask { await take(delivery) } }
+                        turns.cancelAll()
+                    }
+                }
+            }
+        }
+    }
+
+    private func take(_ delivery: Delivery) async {
+        var logger = logger
+        let turn: Turn
+        do {
+            turn = try JSONDecoder().decode(Turn.self, from: Data(delivery.body))
+            guard turn.version == Turn.formatVersion else { throw WireError(field: "version") }
+        } catch {
+            logger.error("a message is no turn", metadata: ["queue": "\(delivery.queue)", "error": "\(error)"])
+            try? await delivery.reject(requeue: false)
+            return
+        }
+        logger[metadataKey: "turn"] = "\(turn.id)"
+        do {
+            try await TurnRunner.run(delivery, turn: turn, services: services, logger: logger)
+        } catch is CancellationError {
+            // This process drains. The lease is given back; now the message goes back, for another to go on.
+            try? await Task { try await delivery.reject(requeue: true) }.value
+        } catch is TurnRunner.Abandoned {
+            logger.notice("a turn went to another orchestrator")
+        } catch {
+            // Nothing foreseen: the message counts one more return, and becomes a dead letter when it keeps happening.
+            logger.error("a turn could not be run", metadata: ["error": "\(error)"])
+            try? await delivery.reject(requeue: true)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+import ChatCore
+import Foundation
+import Logging
+import ModelFile
+import PostgresStore
+import RabbitQueue
+import RedisStore
+import ServiceKit
+import ServiceLifecycle
+
+/// Makes the orchestrator of its settings. Services start in the order of the list and stop in the reverse.
+func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
+    let redisConfiguration = try settings.redis(client: "orchestrator")
+    let rabbitConfiguration = try settings.rabbit(client: "orchestrator")
+    let planner = try PromptPlanner(modelAt: try settings(Settings.modelPath))
+    var logger = logger
+    let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
+    logger[metadataKey: "orchestrator"] = "\(name)"
+
+    let redis = RedisPool(configuration: redisConfiguration, logger: logger)
+    let database = try ShardedDatabase(configuration: try settings.database(), logger: logger)
+    let topology = Topology.platform(responseShards: database.shards.map(\.name))
+    let publisher = RabbitPublisher(configuration: rabbitConfiguration, topology: topology, logger: logger)
+    let consumer = RabbitConsumer(
+        configuration: rabbitConfiguration, queues: topology.queues.filter { Topology.turnQueues.contains($0.name) },
+        alsoDeclares: topology, prefetch: try settings(Settings.orchestratorPrefetch), logger: logger)
+
+    let mail = TurnMail(logger: logger)
+    let nodes = NodePool(directory: NodeDirectory(pool: redis), logger: logger) { mail.tellAll(.nodeLost($0)) }
+    let inbox = InboxReader(configuration: redisConfiguration, orchestrator: name, logger: logger) { mail.receive($0) }
+    let cancellations = RedisSubscriber(
+        configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name)], logger: logger
+    ) { event in
+        guard case .message(_, let payload) = event, let turn = TurnID(String(decoding: payload, as: UTF8.self)) else { return }
+        mail.cancel(turn)
+    }
+    let contexts = ContextCache(pool: redis)
+    let history = HistorySource(
+        contexts: contexts, conversations: ConversationRepository(database: database), database: database,
+        markers: Markers(pool: redis), publisher: publisher, logger: logger)
+    let services = TurnServices(
+        name: name, model: try settings(Settings.modelName), detachGrace: try settings(Settings.detachGrace),
+        log: TurnLog(pool: redis, retention: try settings(Settings.turnRetention)), order: ConversationOrder(pool: redis),
+        contexts: contexts, outstanding: OutstandingTurns(pool: redis), clock: RedisClock(pool: redis), redis: redis,
+        history: history, planner: planner, nodes: nodes, mail: mail, publisher: publisher, database: database)
+    let heart = Heart(presence: Presence(pool: redis), name: name, mail: mail, logger: logger)
+    let turns = TurnConsumer(consumer: consumer, services: services, logger: logger)
+    return [redis, database, publisher, inbox, cancellations, nodes, heart, turns]
+}
+
+/// Tells nodes that this orchestrator lives, and its turns that time passes.
+private struct Heart: Service {
+    let presence: Presence
+    let name: String
+    let mail: TurnMail
+    let logger: Logger
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do throws(RedisError) {
+                    try await presence.beat(kind: "orchestrator", id: name, ttl: .seconds(5))
+                } catch {
+                    logger.debug("a heartbeat was lost", metadata: ["error": "\(error)"])
+                }
+                mail.tellAll(.tick)
+                try? await Task.sleep(for: .seconds(1))
+            }
+        }
+    }
+}
+
+extension PromptPlanner {
+    /// Reads tokenizer, template and context length from a model file; its weights are not touched.
+    init(modelAt path: String) throws {
+        let file = try GGUFFile(path: path)
+        let tokenizer = try Tokenizer(file: file)
+        let architecture = try file.string("general.architecture")
+        self.init(
+            tokenizer: tokenizer, template: try ChatTemplate(file: file, tokenizer: tokenizer),
+            contextLength: Int(clamping: try file.uint("\(architecture).context_length")))
+    }
+}

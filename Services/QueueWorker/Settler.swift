@@ -1,0 +1,100 @@
+import ChatCore
+import Foundation
+import Logging
+import PostgresStore
+import RabbitQueue
+import RedisStore
+import ServiceKit
+import ServiceLifecycle
+
+/// Settles one shard's response queue: many outcomes in one statement, each stored once however often it is delivered.
+struct Settler: Service {
+    let shard: ShardedDatabase.Shard
+    let consumer: RabbitConsumer
+    let repository: SettlementRepository
+    let markers: Markers
+    let batch: Int
+    let logger: Logger
+
+    /// How long a marker stays for whoever waits for it.
+    private static let markerLifetime: Duration = .seconds(60)
+
+    func run() async throws {
+        // What has been delivered collects here while a statement runs: batches grow with the load and a lone outcome
+        // waits for nobody. Its bound is the consumer's prefetch, so that nothing is ever refused.
+        let arrived = Mailbox<Delivery>(capacity: batch * 8)
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask { try await consumer.run() }
+            group.addTask {
+                for await delivery in consumer.deliveries where !arrived.send(delivery) {
+                    try? await delivery.reject(requeue: true)
+                }
+                arrived.close()
+            }
+            group.addTask {
+                while let delivery = await arrived.receive() {
+                    var rest = delivery.elements[...]
+                    while !rest.isEmpty {
+                        await settle(Array(rest.prefix(batch)))
+                        rest = rest.dropFirst(batch)
+                    }
+                }
+            }
+        }
+    }
+
+    private func settle(_ deliveries: [Delivery]) async {
+        var outcomes: [TurnOutcome] = []
+        var marked: [SettleMarker] = []
+        var settled: [Delivery] = []
+        for delivery in deliveries {
+            do {
+                if delivery.headers[SettleMarker.header] != nil {
+                    marked.append(try JSONDecoder().decode(SettleMarker.self, from: Data(delivery.body)))
+                } else {
+                    let outcome = try JSONDecoder().decode(TurnOutcome.self, from: Data(delivery.body))
+                    guard outcome.version == TurnOutcome.formatVersion else { throw WireError(field: "version") }
+                    outcomes.append(outcome)
+                }
+                settled.append(delivery)
+            } catch {
+                logger.error("a message is no outcome", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])
+                try? await delivery.reject(requeue: false)
+            }
+        }
+        guard await store(outcomes) else { return }  // the connection goes with this process: the broker keeps them all
+        for marker in marked { await set(marker) }
+        await consumer.acknowledge(settled)
+    }
+
+    /// Stores a batch, as often as it takes: the shard may be away for hours, and the queue holds what waits.
+    /// - Returns: false when this process drains first.
+    private func store(_ outcomes: [TurnOutcome]) async -> Bool {
+        guard !outcomes.isEmpty else { return true }
+        var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        while !Task.isCancelled {
+            do throws(DatabaseError) {
+                let result = try await repository.settle(outcomes, on: shard)
+                for (turn, error) in result.refused {
+                    logger.error("an outcome cannot be stored", metadata: ["turn": "\(turn)", "error": "\(error)"])
+                }
+                logger.debug(
+                    "settled", metadata: ["shard": "\(shard.name)", "stored": "\(result.stored.count)", "of": "\(outcomes.count)"])
+                return true
+            } catch {
+                logger.warning("a batch is tried again", metadata: ["shard": "\(shard.name)", "error": "\(error)"])
+                try? await Task.sleep(for: backoff.next())
+            }
+        }
+        return false
+    }
+
+    private func set(_ marker: SettleMarker) async {
+        do throws(RedisError) {
+            try await markers.set(marker.name, ttl: Settler.markerLifetime)
+        } catch {
+            // Whoever waits for it gives up on its own and asks with a new one.
+            logger.warning("a marker could not be set", metadata: ["error": "\(error)"])
+        }
+    }
+}

@@ -1,0 +1,178 @@
+import Foundation
+
+/// The body of the engine's thread: it alone owns the scheduler, the forward pass and the turns.
+///
+/// Take mail, plan, run, sample, commit, hand out the tokens; park when there is nothing to do.
+final class EngineLoop<Pass: ForwardPass> {
+    private let pass: Pass
+    private let mailbox: Mailbox
+    private let rules: StopRules
+    private let onStep: @Sendable ([TokenEvent]) -> Void
+    private var scheduler: Scheduler
+    private let sampler: Sampler
+    private var batch: StepBatch
+    private var turns: [UInt64: GenerationTurn] = [:]
+    private var events: [TokenEvent] = []
+    private var statistics: EngineStatistics
+
+    init(
+        pass: Pass, mailbox: Mailbox, rules: StopRules, configuration: SchedulerConfiguration,
+        statistics: EngineStatistics, onStep: @escaping @Sendable ([TokenEvent]) -> Void
+    ) {
+        self.pass = pass
+        self.mailbox = mailbox
+        self.rules = rules
+        self.onStep = onStep
+        self.statistics = statistics
+        scheduler = Self.makeScheduler(pass, configuration)
+        sampler = Sampler(vocabulary: pass.vocabulary)
+        batch = StepBatch(
+            maxRows: scheduler.configuration.maxStepRows, maxSequences: scheduler.configuration.maxRunning,
+            maxBlocks: pass.kvBlockCount)
+    }
+
+    private static func makeScheduler(_ pass: Pass, _ configuration: SchedulerConfiguration) -> Scheduler {
+        Scheduler(
+            configuration: configuration, blockCount: pass.kvBlockCount, contextLength: pass.contextLength,
+            maxRows: pass.maxRows)
+    }
+
+    /// Runs until a shutdown has been carried out.
+    func run() {
+        var shutdown: ShutdownMode?
+        while true {
+            if scheduler.isIdle {
+                checkIntegrity()
+                if shutdown != nil { break }
+            }
+            let mail = mailbox.take(parking: scheduler.isIdle)
+            shutdown = mail.shutdown ?? shutdown
+            accept(mail)
+            if case .atOnce = shutdown {
+                for id in turns.keys.sorted() { end(id, .interrupted) }
+            }
+            if !scheduler.isIdle { step() }
+            deliver()
+        }
+        mailbox.end()
+    }
+
+    private func accept(_ mail: Mailbox.Mail) {
+        for request in mail.submissions {
+            let turn = GenerationTurn(request, rules: rules)
+            turns[request.id] = turn
+            let now = MonotonicClock.seconds
+            do throws(EngineError) {
+                try scheduler.submit(
+                    id: request.id, tokens: turn.initialTokens, maximumTokens: request.prompt.count + request.maxTokens,
+                    priority: request.priority, arrival: min(request.arrival ?? now, now))
+            } catch {
+                end(request.id, .failed, reason: error.description)
+            }
+        }
+        for id in mail.cancellations { end(id, .cancelled) }
+    }
+
+    private func step() {
+        let plan = scheduler.plan()
+        guard !plan.isEmpty else { return recover() }
+        for copy in plan.copies { pass.copyBlock(from: copy.from, to: copy.to) }
+        plan.fill(&batch)
+        let start = MonotonicClock.seconds
+        var withoutLogits: [Int] = []
+        do throws(EngineError) {
+            try pass.run(batch)
+        } catch .nonFiniteLogits(let outputs) {
+            withoutLogits = outputs
+        } catch {
+            // Nothing is known of what was computed: every turn of this step fails, the others go on.
+            for item in plan.work { end(item.sequence.id, .failed, reason: error.description) }
+            return
+        }
+        let outputs = plan.work.filter(\.wantsLogits).map(\.sequence.id)
+        scheduler.commit(plan, seconds: MonotonicClock.seconds - start)
+        for (output, id) in outputs.enumerated() {
+            if withoutLogits.contains(output) {
+                end(id, .failed, reason: EngineError.nonFiniteLogits(outputs: [output]).description)
+            } else {
+                sample(output, for: id)
+            }
+        }
+        record(plan)
+    }
+
+    private func sample(_ output: Int, for id: UInt64) {
+        guard let turn = turns[id] else { return }
+        let token = sampler.sample(
+            pass.logits(output), parameters: turn.request.sampling, penalties: turn.penalties,
+            outputIndex: turn.nextIndex)
+        guard let token else {
+            return end(id, .failed, reason: EngineError.nonFiniteLogits(outputs: [output]).description)
+        }
+        scheduler.append(token, to: id)
+        guard let event = turn.take(token) else { return }
+        events.append(event)
+        if event.token != TokenEvent.none { statistics.tokensGenerated += 1 }
+        if let finish = event.finish { close(id, finish) }
+    }
+
+    /// Ends a turn without a token.
+    private func end(_ id: UInt64, _ finish: FinishReason, reason: String? = nil) {
+        guard let turn = turns[id] else { return }
+        events.append(turn.ending(finish, reason: reason))
+        close(id, finish)
+    }
+
+    private func close(_ id: UInt64, _ finish: FinishReason) {
+        scheduler.finish(id)
+        turns[id] = nil
+        statistics.finished += 1
+        if finish == .failed { statistics.failed += 1 }
+        if finish == .diverged { statistics.diverged += 1 }
+    }
+
+    private func record(_ plan: StepPlan) {
+        statistics.steps += 1
+        statistics.prefillRows += UInt64(plan.prefillRows)
+        statistics.stepSeconds = scheduler.budget.stepSeconds
+        statistics.prefillTokensPerSecond = scheduler.budget.prefillRowsPerSecond
+        statistics.decodeTokensPerSecond = scheduler.budget.decodeRowsPerSecond
+    }
+
+    /// Publishes the state, then hands out the step's events: whoever sees a turn's end may use its id again.
+    private func deliver() {
+        statistics.running = scheduler.running.count
+        statistics.waiting = scheduler.waiting.count
+        statistics.freeBlocks = scheduler.pool.freeCount
+        statistics.preemptions = UInt64(scheduler.preemptions)
+        mailbox.publish(
+            statistics, queued: scheduler.queuedCount,
+            ended: events.lazy.filter { $0.finish != nil }.map(\.request))
+        guard !events.isEmpty else { return }
+        onStep(events)
+        events.removeAll(keepingCapacity: true)
+    }
+
+    /// Sequences but no work: a defect, for a plan always has work. Either blocks are lost, and found now, or the turns fail;
+    /// the thread does not spin.
+    private func recover() {
+        guard checkIntegrity() else { return }
+        for id in turns.keys.sorted() { end(id, .failed, reason: "the scheduler found no room for any turn") }
+    }
+
+    /// Nothing runs, so every block must be free. Books that do not balance are reported and made anew: they hold nothing.
+    /// Returns whether they balanced.
+    @discardableResult
+    private func checkIntegrity() -> Bool {
+        do throws(IntegrityFault) {
+            try scheduler.verify()
+            return true
+        } catch {
+            statistics.integrityFaults += 1
+            statistics.lastIntegrityFault = error.description
+            scheduler.resetPool()
+            mailbox.publish(statistics, queued: scheduler.queuedCount, ended: EmptyCollection())
+            return false
+        }
+    }
+}

@@ -1,0 +1,31 @@
+/// What an engine has done and holds, as of its last step. Counters run from its start.
+public struct EngineStatistics: Sendable, Equatable, Codable {
+    /// Sequences that hold KV blocks.
+    public var running = 0
+    /// Requests that wait for admission, preempted ones included.
+    public var waiting = 0
+    public var freeBlocks = 0
+    public var totalBlocks = 0
+
+    public var steps: UInt64 = 0
+    /// Tokens sampled, verified tokens of resumed turns not included.
+    public var tokensGenerated: UInt64 = 0
+    /// Rows of prompts computed, recomputation after preemptions included.
+    public var prefillRows: UInt64 = 0
+    public var preemptions: UInt64 = 0
+    public var finished: UInt64 = 0
+    public var failed: UInt64 = 0
+    /// Resumed turns whose last token came out differently; more than 0 means that the numerics contract is broken.
+    public var diverged: UInt64 = 0
+    /// Times that the KV blocks' books did not balance when the engine was idle, and what was found last.
+    public var integrityFaults: UInt64 = 0
+    public var lastIntegrityFault: String?
+
+    /// Moving averages over recent steps; nil before the first measurement.
+    public var stepSeconds: Double?
+    public var prefillTokensPerSecond: Double?
+    /// All sequences of a step together.
+    public var decodeTokensPerSecond: Double?
+
+    public init() {}
+}

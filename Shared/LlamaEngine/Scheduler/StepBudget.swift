@@ -1,0 +1,67 @@
+/// Turns the time of a step into prefill rows, by measured rates.
+///
+/// Two moving averages: the time of a step's decodes and the time of one prefill row. Only the cut of prompts into chunks depends on
+/// them, and the tokens do not depend on the cut.
+struct StepBudget {
+    /// Seconds of a step's decode rows together.
+    private(set) var decodeSeconds: Double?
+    /// Seconds of one prefill row.
+    private(set) var prefillRowSeconds = 0.0005
+    /// Seconds of one step.
+    private(set) var stepSeconds: Double?
+    /// Tokens decoded in a second of steps with decodes only.
+    private(set) var decodeRowsPerSecond: Double?
+    private var measuredPrefill = false
+
+    private let target: Double
+    private let minimumRows: Int
+    private let maximumRows: Int
+    /// Weight of the newest measurement.
+    private static let gain = 0.2
+    /// Prefill rows from which on a step's time is mostly that of its rows.
+    private static let tellingRows = 64.0
+
+    init(_ configuration: SchedulerConfiguration) {
+        target = configuration.stepSeconds
+        minimumRows = configuration.minimumPrefillRows
+        maximumRows = configuration.maxStepRows
+    }
+
+    var prefillRowsPerSecond: Double? { measuredPrefill ? 1 / prefillRowSeconds : nil }
+
+    /// Prefill rows for a step with this many decode rows: what the target leaves, at least the minimum, at most the rows left.
+    func prefillRows(besideDecodes decodes: Int) -> Int {
+        let left = target - (decodes > 0 ? decodeSeconds ?? 0 : 0)
+        let affordable = (left / prefillRowSeconds).rounded(.down)
+        let rows = affordable < Double(maximumRows) ? max(minimumRows, Int(max(0, affordable))) : maximumRows
+        return max(0, min(rows, maximumRows - decodes))
+    }
+
+    /// Takes in what a step took. What it differs from the expectation is shared between decodes and prefill as their
+    /// expected times are, so that both are corrected even when every step brings both.
+    mutating func record(decodeRows: Int, prefillRows: Int, seconds: Double) {
+        guard seconds.isFinite, seconds > 0, decodeRows + prefillRows > 0 else { return }
+        stepSeconds = average(stepSeconds, seconds)
+        if prefillRows == 0 {
+            decodeSeconds = average(decodeSeconds, seconds)
+            decodeRowsPerSecond = average(decodeRowsPerSecond, Double(decodeRows) / seconds)
+            return
+        }
+        let rows = Double(prefillRows)
+        if decodeRows == 0, !measuredPrefill { prefillRowSeconds = seconds / rows }
+        measuredPrefill = true
+        let prefill = prefillRowSeconds * rows
+        let decode = decodeRows > 0 ? decodeSeconds ?? max(0, seconds - prefill) : 0
+        let expected = prefill + decode
+        let error = seconds - expected
+        if decodeRows > 0 { decodeSeconds = decode + Self.gain * error * decode / expected }
+        // A small chunk says more about the step's fixed costs than about a row.
+        let trust = Self.gain * min(1, rows / Self.tellingRows)
+        prefillRowSeconds = max(1e-7, prefillRowSeconds + trust * error * (prefill / expected) / rows)
+    }
+
+    private func average(_ old: Double?, _ new: Double) -> Double {
+        guard let old else { return new }
+        return old + Self.gain * (new - old)
+    }
+}

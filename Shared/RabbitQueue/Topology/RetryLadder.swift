@@ -1,0 +1,37 @@
+/// Fixed-delay queues through which a turn goes back to its own queue later.
+///
+/// One queue for each delay, because a message's time to live is looked at only at its queue's head: in one queue with
+/// mixed delays a long one would hold up every short one behind it. Requeueing is no way to wait: it counts as a failed
+/// delivery and comes back at once.
+public struct RetryLadder: Sendable {
+    /// The rungs' delays in seconds.
+    public static let delays = [1, 2, 4, 8, 16, 32, 64]
+
+    public let turnQueue: String
+
+    public init(turnQueue: String) { self.turnQueue = turnQueue }
+
+    /// `retry.<turn queue>.<seconds>s`
+    public func queue(rung: Int) -> String {
+        "retry.\(turnQueue).\(Self.delays[min(max(rung, 0), Self.delays.count - 1)])s"
+    }
+
+    /// The queue to publish the n-th retry to (n from 0): the rung n or one below, so that turns that failed together
+    /// do not all come back together. `random` is injected so that a failing run can be repeated.
+    public func queue(attempt: Int, using random: inout some RandomNumberGenerator) -> String {
+        let highest = min(max(attempt, 0), Self.delays.count - 1)
+        return queue(rung: Int.random(in: max(0, highest - 1)...highest, using: &random))
+    }
+
+    public func queue(attempt: Int) -> String {
+        var random = SystemRandomNumberGenerator()
+        return queue(attempt: attempt, using: &random)
+    }
+
+    public func declarations(maximumLength: Int64 = 100_000) -> [QueueDeclaration] {
+        Self.delays.enumerated().map { rung, seconds in
+            .retry(
+                queue(rung: rung), delay: .seconds(seconds), returningTo: turnQueue, maximumLength: maximumLength)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+import ChatCore
+
+extension TurnLog {
+    /// Takes the turn's lease under a new epoch, max(stored + 1, Redis TIME in µs), which rises over an emptied Redis too.
+    ///
+    /// After an unclear failure ask again: `.held` by oneself, for a turn that one is not working on, is one's own lost
+    /// acquisition, to be taken with `redelivered`.
+    /// - Parameters:
+    ///   - redelivered: the broker says that an earlier delivery was lost: takes over whoever holds the lease.
+    ///   - creates: makes a missing record again from `turn` (Redis was emptied).
+    public func acquire(
+        _ turn: Turn, owner: String, redelivered: Bool, creates: Bool = true
+    ) async throws(RedisError) -> Acquisition {
+        let arguments: [RedisArgument] = [.text(owner), redelivered ? 1 : 0, creates ? 1 : 0]
+        let reply = try await pool.run(
+            TurnLogScripts.acquire, keys: keys(turn.id), arguments: recordArguments(turn) + arguments)
+        guard let parts = reply.array, let verdict = parts.first?.text else { throw TurnLog.unexpected(reply) }
+        switch verdict {
+        case "unknown": return .unknown
+        case "ended": return .ended
+        case "held" where parts.count == 2: return .held(owner: parts[1].text ?? "")
+        case "acquired" where parts.count == 8:
+            guard let epoch = parts[1].int else { throw TurnLog.unexpected(reply) }
+            return .acquired(Lease(turn: turn.id, epoch: epoch, owner: owner), try Progress(parts))
+        default: throw TurnLog.unexpected(reply)
+        }
+    }
+
+    /// Appends tokens from index `first` on as one entry and sends it as a hint to every reader. No tokens: only looks
+    /// whether the lease still stands and who reads.
+    public func append(
+        _ lease: Lease, first: Int, tokens: [Token]
+    ) async throws(RedisError) -> AppendResult {
+        let entry = try LogEntry.tokens(first: first, tokens).encoded(lease.turn)
+        let reply = try await pool.run(
+            TurnLogScripts.append, keys: keys(lease.turn),
+            arguments: fence(lease) + [.integer(Int64(first)), .integer(Int64(first + tokens.count)), .bytes(entry)])
+        guard let parts = reply.array else { throw TurnLog.unexpected(reply) }
+        switch parts.first?.text {
+        case "fenced": return .fenced
+        case "gap" where parts.count == 2: return .gap(expected: Int(parts[1].int ?? 0))
+        case "appended": return .appended(try Audience(parts.dropFirst()))
+        default: throw TurnLog.unexpected(reply)
+        }
+    }
+
+    /// Stores the plan unless there is one. Returns the stored one; nil when fenced.
+    public func recordPlan(_ lease: Lease, plan: [UInt8]) async throws(RedisError) -> [UInt8]? {
+        try await recordOnce(lease, "plan", plan)
+    }
+
+    /// Stores the outcome unless there is one, hidden from readers. Returns the stored one; nil when fenced.
+    public func recordOutcome(_ lease: Lease, outcome: [UInt8]) async throws(RedisError) -> [UInt8]? {
+        try await recordOnce(lease, "outcome", outcome)
+    }
+
+    /// Counts a start of generation. nil when fenced.
+    public func beginAttempt(
+        _ lease: Lease, node: String, numericsID: String
+    ) async throws(RedisError) -> Attempts? {
+        let reply = try await pool.run(
+            TurnLogScripts.beginAttempt, keys: keys(lease.turn),
+            arguments: fence(lease) + [.text(node), .text(numericsID)])
+        guard let parts = reply.array else { return nil }
+        guard parts.count == 2, let total = parts[0].int, let stalled = parts[1].int else {
+            throw TurnLog.unexpected(reply)
+        }
+        return Attempts(total: Int(total), withoutProgress: Int(stalled))
+    }
+
+    /// Appends the terminal event after token `next` - 1, tells the readers and gives the lease back. Ending an ended
+    /// turn changes nothing and returns true.
+    /// - Returns: false when fenced.
+    /// - Throws: `.unexpectedReply` when the log does not hold `next` tokens.
+    public func end(_ lease: Lease, next: Int, end: TurnEnd) async throws(RedisError) -> Bool {
+        let entry = try LogEntry.end(next: next, end).encoded(lease.turn)
+        let reply = try await pool.run(
+            TurnLogScripts.end, keys: keys(lease.turn),
+            arguments: fence(lease) + [.integer(Int64(next)), .bytes(entry)])
+        guard let parts = reply.array else { throw TurnLog.unexpected(reply) }
+        switch parts.first?.text {
+        case "ended": return true
+        case "fenced": return false
+        case "gap" where parts.count == 2:
+            throw .unexpectedReply("the log holds \(parts[1].int ?? 0) tokens, not \(next)")
+        default: throw TurnLog.unexpected(reply)
+        }
+    }
+
+    /// Gives the lease back, so that the next delivery acquires at once. Returns false when it was not ours.
+    @discardableResult
+    public func release(_ lease: Lease) async throws(RedisError) -> Bool {
+        try await pool.run(TurnLogScripts.release, keys: keys(lease.turn), arguments: fence(lease)).int == 1
+    }
+
+    /// Who reads; nil for an unknown turn.
+    public func presence(of turn: TurnID) async throws(RedisError) -> Audience? {
+        let reply = try await pool.run(TurnLogScripts.presence, keys: keys(turn), arguments: [])
+        guard let parts = reply.array else { return nil }
+        return try Audience(parts[...])
+    }
+
+    private func recordOnce(
+        _ lease: Lease, _ field: String, _ value: [UInt8]
+    ) async throws(RedisError) -> [UInt8]? {
+        try await pool.run(
+            TurnLogScripts.recordOnce, keys: keys(lease.turn),
+            arguments: fence(lease) + [.text(field), .bytes(value)]
+        ).data
+    }
+
+    private func fence(_ lease: Lease) -> [RedisArgument] { [.integer(lease.epoch), .text(lease.owner)] }
+
+    private static func unexpected(_ reply: RedisValue) -> RedisError {
+        .unexpectedReply("a turn log script: \(reply.summary)")
+    }
+}
+
+extension TurnLog.Audience {
+    /// Reads `readers, absentFor (-1: nobody is missing), cancel`; a missing last part is Lua's nil.
+    init(_ parts: ArraySlice<RedisValue>) throws(RedisError) {
+        let parts = Array(parts)
+        guard parts.count >= 2, let readers = parts[0].int, let absent = parts[1].int else {
+            throw .unexpectedReply("a turn's audience")
+        }
+        self.init(
+            readers: Int(readers), absentForMilliseconds: absent < 0 ? nil : absent,
+            cancelReason: parts.count > 2 ? parts[2].text : nil)
+    }
+}
+
+extension TurnLog.Progress {
+    /// Reads `'acquired', epoch, log, plan, outcome, cancel, attempts, stalled`.
+    init(_ parts: [RedisValue]) throws(RedisError) {
+        var tokens: [TurnLog.Token] = []
+        for entry in try LogEntry.list(parts[2]) {
+            guard case .tokens(let first, let more) = entry, first == tokens.count else {
+                throw .unexpectedReply("a log that is not whole at token \(tokens.count)")
+            }
+            tokens += more
+        }
+        self.init(
+            tokens: tokens, plan: parts[3].data, outcome: parts[4].data, hasEnded: false, cancelReason: parts[5].text,
+            attempts: .init(total: Int(parts[6].int ?? 0), withoutProgress: Int(parts[7].int ?? 0)))
+    }
+}

@@ -1,0 +1,202 @@
+/// The turn log's scripts. KEYS: 1 the log (stream), 2 the record (hash), 3 the readers (sorted set by expiry in ms).
+///
+/// The record's fields: tenant, user, conversation, kind, accepted, deadline, retention (ms); next (index after the last
+/// token); epoch, owner (the lease; owner empty when nobody holds it); ended; cancel (reason); absent (ms since when
+/// nobody reads); plan, outcome; attempts, stalled, node, numerics.
+enum TurnLogScripts {
+    /// Makes a record from ARGV 1...7: tenant, user, conversation, kind, accepted, deadline, retention.
+    /// A log without a record is left over and goes. A turn past its deadline still gets `retention` to be ended in.
+    private static let create =
+        LuaClock.source + """
+
+            local function create()
+              redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+              redis.call('HSET', KEYS[2], 'tenant', ARGV[1], 'user', ARGV[2], 'conversation', ARGV[3], 'kind', ARGV[4],
+                'accepted', ARGV[5], 'deadline', ARGV[6], 'retention', ARGV[7], 'next', 0, 'epoch', 0, 'owner', '',
+                'attempts', 0, 'stalled', 0, 'absent', whole(now))
+              redis.call('PEXPIREAT', KEYS[2], whole(math.max(now, tonumber(ARGV[6])) + tonumber(ARGV[7])))
+            end
+            """
+
+    /// `readers, absentFor, cancel` as an append and `presence` report them.
+    private static let audience = """
+
+        local function audience(cancel, absent)
+          local readers = redis.call('ZCOUNT', KEYS[3], '(' .. whole(now), '+inf')
+          if readers > 0 then return readers, -1, cancel end
+          local since = tonumber(absent) or now
+          local last = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')
+          if last[2] then since = math.max(since, tonumber(last[2])) end
+          return 0, math.max(0, now - since), cancel
+        end
+        """
+
+    /// Sends an entry to the channels of all readers that are not gone.
+    private static let publish = """
+
+        local function publish(payload)
+          for _, reader in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. whole(now), '+inf')) do
+            redis.call('PUBLISH', 'gateway:' .. reader, payload)
+          end
+        end
+        """
+
+    /// Whether ARGV 1 and 2 are the lease's epoch and owner.
+    private static let fence = """
+
+        local lease = redis.call('HMGET', KEYS[2], 'epoch', 'owner', 'next', 'ended', 'cancel', 'absent')
+        local isOurs = lease[1] == ARGV[1] and lease[2] == ARGV[2] and ARGV[2] ~= ''
+        """
+
+    private static let record = """
+
+        local function record()
+          return redis.call('HMGET', KEYS[2], 'tenant', 'user', 'conversation', 'kind', 'accepted', 'deadline', 'ended',
+            'next')
+        end
+        """
+
+    static let reserve = RedisScript(
+        create + record + """
+
+            if redis.call('EXISTS', KEYS[2]) == 1 then return record() end
+            create()
+            return false
+            """)
+
+    static let forget = RedisScript(
+        """
+        if redis.call('HGET', KEYS[2], 'epoch') ~= '0' then return 0 end
+        redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+        return 1
+        """)
+
+    static let lookUp = RedisScript(
+        record + """
+
+            return record()
+            """)
+
+    /// ARGV: reader, lifetime in ms, index. A reader ahead of the log (the log was lost and is written again) is still
+    /// given the terminal event.
+    static let follow = RedisScript(
+        LuaClock.source + """
+
+            local state = redis.call('HMGET', KEYS[2], 'next', 'ended')
+            if not state[1] then return false end
+            if not state[2] and ARGV[1] ~= '' then
+              redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', whole(now))
+              redis.call('ZADD', KEYS[3], whole(now + tonumber(ARGV[2])), ARGV[1])
+              redis.call('PEXPIRE', KEYS[3], redis.call('PTTL', KEYS[2]))
+              redis.call('HDEL', KEYS[2], 'absent')
+            end
+            local from = math.min(tonumber(ARGV[3]), tonumber(state[1]))
+            return redis.call('XRANGE', KEYS[1], '(' .. from .. '-0', '+')
+            """)
+
+    /// ARGV: reader.
+    static let unfollow = RedisScript(
+        LuaClock.source + """
+
+            if redis.call('ZREM', KEYS[3], ARGV[1]) == 0 then return 0 end
+            if redis.call('ZCOUNT', KEYS[3], '(' .. whole(now), '+inf') == 0 and redis.call('EXISTS', KEYS[2]) == 1 then
+              redis.call('HSET', KEYS[2], 'absent', whole(now))
+            end
+            return 1
+            """)
+
+    /// ARGV: reason, the turn's id.
+    static let cancel = RedisScript(
+        """
+        local state = redis.call('HMGET', KEYS[2], 'owner', 'ended')
+        if not state[1] or state[2] then return 0 end
+        redis.call('HSETNX', KEYS[2], 'cancel', ARGV[1])
+        if state[1] ~= '' then redis.call('PUBLISH', 'orchestrator:' .. state[1], ARGV[2]) end
+        return 1
+        """)
+
+    /// ARGV: 1...7 the record, 8 owner, 9 redelivered, 10 creates.
+    static let acquire = RedisScript(
+        create + """
+
+            local state = redis.call('HMGET', KEYS[2], 'epoch', 'owner', 'ended')
+            if not state[1] then
+              if ARGV[10] == '0' then return {'unknown'} end
+              create()
+              state = {'0', '', false}
+            end
+            if state[3] then return {'ended'} end
+            if state[2] ~= '' and ARGV[9] == '0' then return {'held', state[2]} end
+            local epoch = whole(math.max(tonumber(state[1]) + 1, micros))
+            redis.call('HSET', KEYS[2], 'epoch', epoch, 'owner', ARGV[8])
+            local left = redis.call('HMGET', KEYS[2], 'plan', 'outcome', 'cancel', 'attempts', 'stalled')
+            return {'acquired', epoch, redis.call('XRANGE', KEYS[1], '-', '+'), left[1], left[2], left[3], left[4], left[5]}
+            """)
+
+    /// ARGV: epoch, owner, first, next, entry. The hot path: one read of the record, one write, one entry.
+    static let append = RedisScript(
+        LuaClock.source + fence + audience + publish + """
+
+            if not isOurs or lease[4] then return {'fenced'} end
+            if lease[3] ~= ARGV[3] then return {'gap', tonumber(lease[3])} end
+            if ARGV[3] ~= ARGV[4] then
+              redis.call('XADD', KEYS[1], ARGV[4] .. '-0', 'e', ARGV[5])
+              if ARGV[3] == '0' then redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[2])) end
+              redis.call('HSET', KEYS[2], 'next', ARGV[4], 'stalled', 0)
+              publish(ARGV[5])
+            end
+            return {'appended', audience(lease[5], lease[6])}
+            """)
+
+    /// ARGV: epoch, owner, field, value. The first writer wins.
+    static let recordOnce = RedisScript(
+        fence + """
+
+            if not isOurs or lease[4] then return false end
+            redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4])
+            return redis.call('HGET', KEYS[2], ARGV[3])
+            """)
+
+    /// ARGV: epoch, owner, node, numerics id.
+    static let beginAttempt = RedisScript(
+        fence + """
+
+            if not isOurs or lease[4] then return false end
+            redis.call('HSET', KEYS[2], 'node', ARGV[3], 'numerics', ARGV[4])
+            return {redis.call('HINCRBY', KEYS[2], 'attempts', 1), redis.call('HINCRBY', KEYS[2], 'stalled', 1)}
+            """)
+
+    /// ARGV: epoch, owner, next, entry.
+    static let end = RedisScript(
+        LuaClock.source + fence + publish + """
+
+            if lease[4] then return {'ended'} end
+            if not isOurs then return {'fenced'} end
+            if lease[3] ~= ARGV[3] then return {'gap', tonumber(lease[3])} end
+            redis.call('XADD', KEYS[1], ARGV[3] .. '-1', 'e', ARGV[4])
+            redis.call('HSET', KEYS[2], 'ended', 1, 'owner', '')
+            publish(ARGV[4])
+            local retention = redis.call('HGET', KEYS[2], 'retention')
+            redis.call('PEXPIRE', KEYS[1], retention)
+            redis.call('PEXPIRE', KEYS[2], retention)
+            redis.call('DEL', KEYS[3])
+            return {'ended'}
+            """)
+
+    /// ARGV: epoch, owner.
+    static let release = RedisScript(
+        fence + """
+
+            if not isOurs or lease[4] then return 0 end
+            redis.call('HSET', KEYS[2], 'owner', '')
+            return 1
+            """)
+
+    static let presence = RedisScript(
+        LuaClock.source + audience + """
+
+            local state = redis.call('HMGET', KEYS[2], 'next', 'cancel', 'absent')
+            if not state[1] then return false end
+            return {audience(state[2], state[3])}
+            """)
+}

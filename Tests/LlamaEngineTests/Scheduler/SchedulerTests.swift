@@ -1,0 +1,238 @@
+import Testing
+
+@testable import LlamaEngine
+
+@Suite struct SchedulerTests {
+    @Test func longPromptIsCutIntoChunksBesideDecodes() throws {
+        var driver = SchedulerDriver(rows: 32)
+        try driver.submit(1, prompt: 4, output: 40)
+        driver.step()
+        try driver.submit(2, prompt: 200, output: 1)
+        while driver.firstTokenStep[2] == nil { driver.step() }
+        #expect(driver.violations.isEmpty)
+        #expect(driver.steps > 6)
+        // The decode went on in every step of the prefill.
+        #expect(driver.produced[1] == driver.steps)
+    }
+
+    @Test func timeBudgetShrinksTheChunkOfASlowMachine() {
+        var budget = StepBudget(SchedulerConfiguration())
+        for _ in 0..<50 { budget.record(decodeRows: 0, prefillRows: 100, seconds: 0.1) }
+        #expect(budget.prefillRows(besideDecodes: 0) == 50)
+        for _ in 0..<50 { budget.record(decodeRows: 4, prefillRows: 0, seconds: 0.02) }
+        #expect((28...30).contains(budget.prefillRows(besideDecodes: 4)))
+        // Decodes alone are over the target: prompts still go on.
+        for _ in 0..<50 { budget.record(decodeRows: 4, prefillRows: 0, seconds: 1) }
+        #expect(budget.prefillRows(besideDecodes: 4) == SchedulerConfiguration().minimumPrefillRows)
+        #expect(budget.prefillRows(besideDecodes: 512) == 0)
+    }
+
+    /// A slow moment is forgotten though no step since has brought decodes alone.
+    @Test func timeBudgetRecoversInMixedSteps() {
+        var budget = StepBudget(SchedulerConfiguration())
+        for _ in 0..<50 { budget.record(decodeRows: 0, prefillRows: 100, seconds: 0.02) }
+        for _ in 0..<5 { budget.record(decodeRows: 8, prefillRows: 0, seconds: 1) }
+        #expect(budget.prefillRows(besideDecodes: 8) == SchedulerConfiguration().minimumPrefillRows)
+        for _ in 0..<100 {
+            let rows = budget.prefillRows(besideDecodes: 8)
+            budget.record(decodeRows: 8, prefillRows: rows, seconds: 0.01 + 0.0002 * Double(rows))
+        }
+        // 200 rows would be exact: 10 ms of decodes, 0.2 ms for a row.
+        #expect((150...250).contains(budget.prefillRows(besideDecodes: 8)))
+    }
+
+    @Test func shortPromptsAreServedBeforeLongOnes() throws {
+        var driver = SchedulerDriver(rows: 32)
+        try driver.submit(1, prompt: 300, output: 1)
+        driver.step()
+        try driver.submit(2, prompt: 20, output: 1, at: 0.01)
+        driver.runToEnd()
+        #expect(driver.ended == [2, 1])
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func longPromptThatHasWaitedIsServedBeforeNewShortOnes() throws {
+        var driver = SchedulerDriver(blocks: 1000, rows: 32)
+        try driver.submit(1, prompt: 300, output: 1)
+        // One short prompt arrives in every step and could take all of it.
+        for id in 2..<200 {
+            try driver.submit(UInt64(id), prompt: 32, output: 1, at: Double(id) * 0.05)
+            driver.step()
+        }
+        #expect(driver.ended.contains(1))
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func classesGoInOrderAndAge() throws {
+        var configuration = SchedulerConfiguration()
+        configuration.maxRunning = 1
+        var driver = SchedulerDriver(configuration: configuration)
+        try driver.submit(1, prompt: 8, output: 2, .batch)
+        try driver.submit(2, prompt: 8, output: 2, .chat)
+        try driver.submit(3, prompt: 8, output: 2, .stream, at: 1)
+        try driver.submit(4, prompt: 8, output: 2, .stream, at: 61)
+        driver.runToEnd()
+        // A batch request that has waited a minute goes before a new stream.
+        #expect(driver.ended == [3, 2, 1, 4])
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func streamTakesTheSlotOfBatchButNotOfAnotherStream() throws {
+        var configuration = SchedulerConfiguration()
+        configuration.maxRunning = 2
+        var driver = SchedulerDriver(configuration: configuration)
+        try driver.submit(1, prompt: 8, output: 50, .stream)
+        try driver.submit(2, prompt: 8, output: 50, .batch)
+        driver.step()
+        try driver.submit(3, prompt: 8, output: 50, .stream, at: 1)
+        try driver.submit(4, prompt: 8, output: 50, .stream, at: 2)
+        driver.step()
+        #expect(driver.preempted == [2])
+        #expect(Set(driver.scheduler.running.map(\.id)) == [1, 3])
+        driver.runToEnd()
+        #expect(driver.preempted == [2])
+        #expect(Set(driver.ended) == [1, 2, 3, 4])
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func equalsDoNotTakeEachOthersPlace() throws {
+        var configuration = SchedulerConfiguration()
+        configuration.maxRunning = 1
+        var driver = SchedulerDriver(configuration: configuration)
+        try driver.submit(1, prompt: 300, output: 4, .stream)
+        try driver.submit(2, prompt: 8, output: 30, .stream, at: 0.05)
+        driver.runToEnd()
+        // The short one came later and went first; the long one waits for its end.
+        #expect(driver.ended == [2, 1])
+        #expect(driver.preempted.isEmpty)
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func lostBlocksAreFoundWhenNothingRuns() throws {
+        var driver = SchedulerDriver(blocks: 4)
+        let lost = driver.scheduler.pool.allocate()
+        #expect(lost != nil)
+        try driver.submit(1, prompt: 40, output: 24)
+        driver.step()
+        for _ in 0..<20 { driver.step() }
+        #expect(driver.ended.isEmpty)
+        #expect(throws: IntegrityFault.self) { try driver.scheduler.verify() }
+        driver.scheduler.resetPool()
+        driver.runToEnd()
+        #expect(driver.ended == [1])
+    }
+
+    @Test func outOfBlocksTheLatestOfTheLowestClassIsComputedAgain() throws {
+        var driver = SchedulerDriver(blocks: 8)
+        try driver.submit(1, prompt: 16, output: 60, .chat)
+        try driver.submit(2, prompt: 16, output: 60, .chat, at: 1)
+        try driver.submit(3, prompt: 16, output: 60, .batch)
+        while driver.preempted.isEmpty { driver.step() }
+        #expect(driver.preempted == [3])
+        while driver.preempted.count < 2 { driver.step() }
+        #expect(driver.preempted == [3, 2])
+        driver.runToEnd()
+        #expect(driver.produced == [1: 60, 2: 60, 3: 60])
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func cancellationFreesBlocksInTheQueueInPrefillAndInDecode() throws {
+        var driver = SchedulerDriver(blocks: 40, rows: 32)
+        try driver.submit(1, prompt: 16, output: 50)
+        driver.step()
+        try driver.submit(2, prompt: 300, output: 10)
+        driver.step()
+        try driver.submit(3, prompt: 500, output: 10)
+        #expect(driver.scheduler.running.map(\.id) == [1, 2])
+        driver.cancel(3)
+        driver.cancel(2)
+        let held = driver.scheduler.running.reduce(0) { $0 + $1.table.count }
+        #expect(driver.scheduler.pool.freeCount == 40 - held)
+        driver.cancel(1)
+        #expect(driver.scheduler.pool.freeCount == 40)
+        #expect(driver.scheduler.isIdle)
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func refusesWhatCanNeverFitWithTheNumbers() throws {
+        var driver = SchedulerDriver(blocks: 8, context: 256)
+        #expect {
+            try driver.submit(1, prompt: 200, output: 57)
+        } throws: {
+            "\($0)".contains("257") && "\($0)".contains("256")
+        }
+        #expect {
+            try driver.submit(1, prompt: 100, output: 29)
+        } throws: {
+            "\($0)".contains("129 tokens or 9 KV blocks") && "\($0)".contains("there are 8")
+        }
+        try driver.submit(1, prompt: 100, output: 28)
+        #expect(throws: EngineError.self) { try driver.submit(1, prompt: 1, output: 1) }
+        driver.runToEnd()
+        #expect(driver.ended == [1])
+    }
+
+    @Test func waitingQueueIsBounded() throws {
+        var configuration = SchedulerConfiguration()
+        configuration.maxWaiting = 3
+        var driver = SchedulerDriver(configuration: configuration)
+        for id in 1...3 { try driver.submit(UInt64(id), prompt: 1, output: 1) }
+        #expect {
+            try driver.submit(4, prompt: 1, output: 1)
+        } throws: {
+            if case .overloaded = $0 as? EngineError { true } else { false }
+        }
+    }
+
+    @Test func aSequenceThatFitsOnlyAloneIsNotPassedForEver() throws {
+        var driver = SchedulerDriver(blocks: 16, context: 256, rows: 32)
+        for id in 1...4 { try driver.submit(UInt64(id), prompt: 16, output: 30, at: 0) }
+        driver.step()
+        try driver.submit(5, prompt: 240, output: 16, at: 0.1)
+        for id in 6..<300 {
+            try? driver.submit(UInt64(id), prompt: 16, output: 8, at: Double(id) * 0.02)
+            driver.step()
+        }
+        #expect(driver.ended.contains(5))
+        #expect(driver.violations.isEmpty)
+    }
+
+    /// Arrivals, lengths, classes and cancellations at random; all that must hold is checked in every step.
+    @Test(arguments: 0..<24)
+    func randomTraces(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        var configuration = SchedulerConfiguration()
+        configuration.maxRunning = Int.random(in: 1...12, using: &random)
+        configuration.maxWaiting = Int.random(in: 4...40, using: &random)
+        configuration.minimumPrefillRows = Int.random(in: 1...16, using: &random)
+        let blocks = Int.random(in: 8...40, using: &random)
+        var driver = SchedulerDriver(
+            blocks: blocks, context: 512, rows: Int.random(in: 12...64, using: &random), configuration: configuration)
+        driver.cost = (0.002, Double.random(in: 0.0001...0.01, using: &random))
+        let capacity = blocks * BlockPool.blockSize
+        var accepted: Set<UInt64> = []
+        var cancelled: Set<UInt64> = []
+        for id in UInt64(1)...150 {
+            let longest = min(capacity, 512)
+            let prompt = Int.random(in: 1..<longest, using: &random) / (Bool.random(using: &random) ? 8 : 1) + 1
+            let output = Int.random(in: 1...max(1, min(60, longest - prompt)), using: &random)
+            let priority = RequestPriority.allCases.randomElement(using: &random) ?? .chat
+            do {
+                try driver.submit(id, prompt: prompt, output: output, priority, at: Double(id) * 0.02)
+                accepted.insert(id)
+            } catch {}
+            for _ in 0..<Int.random(in: 0...8, using: &random) { driver.step() }
+            if Int.random(in: 0..<6, using: &random) == 0,
+                let victim = driver.scheduler.sequences.keys.sorted().randomElement(using: &random)
+            {
+                driver.cancel(victim)
+                cancelled.insert(victim)
+            }
+        }
+        driver.runToEnd()
+        #expect(driver.violations.isEmpty)
+        #expect(Set(driver.ended) == accepted.subtracting(cancelled))
+        #expect(driver.ended.allSatisfy { driver.produced[$0] == driver.outputs[$0] })
+        #expect(driver.scheduler.pool.freeCount == blocks)
+    }
+}

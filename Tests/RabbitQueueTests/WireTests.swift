@@ -1,0 +1,177 @@
+import CRabbitMQ
+import Foundation
+import Testing
+
+@testable import RabbitQueue
+
+@Suite struct WireTests {
+    private func decode(_ bytes: [UInt8], by step: Int = .max, limit: Int = 4096) throws -> [IncomingFrame] {
+        let decoder = try FrameDecoder()
+        // The limit is agreed on after the first frames.
+        try feed(decoder, firstFrame())
+        try decoder.limitFrames(to: limit)
+        var frames: [IncomingFrame] = []
+        for start in stride(from: 0, to: bytes.count, by: min(step, max(bytes.count, 1))) {
+            let end = min(bytes.count, start + min(step, bytes.count))
+            try bytes[start..<end].withUnsafeBytes { piece in
+                try decoder.decode(piece) { frame throws(RabbitError) in frames.append(frame) }
+            }
+        }
+        return frames
+    }
+
+    private let heartbeat: [UInt8] = [8, 0, 0, 0, 0, 0, 0, 0xCE]
+
+    /// A stream begins with a method of channel 0.
+    private func firstFrame() throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        try FrameEncoder().append(.connectionClose(code: 200, text: "first"), channel: 0, to: &bytes)
+        return bytes
+    }
+
+    private func feed(_ decoder: FrameDecoder, _ bytes: [UInt8]) throws {
+        try bytes.withUnsafeBytes { try decoder.decode($0) { _ throws(RabbitError) in } }
+    }
+
+    @Test func aLimitInTheMiddleOfAFrameIsRefused() throws {
+        let decoder = try FrameDecoder()
+        #expect(throws: RabbitError.self) { try decoder.limitFrames(to: 8192) }
+        try feed(decoder, firstFrame() + heartbeat[..<5])
+        #expect(throws: RabbitError.self) { try decoder.limitFrames(to: 8192) }
+        try feed(decoder, Array(heartbeat[5...]))
+        try decoder.limitFrames(to: 8192)
+    }
+
+    private func message(body: Int, frameMaximum: Int = 4096) throws -> [UInt8] {
+        let encoder = FrameEncoder()
+        encoder.frameMaximum = frameMaximum
+        var bytes: [UInt8] = []
+        try encoder.append(
+            OutgoingMessage(
+                queue: "q", body: (0..<body).map { UInt8(truncatingIfNeeded: $0) }, id: "id",
+                headers: ["tenant": "ä"], priority: 3, expiration: .milliseconds(1500)),
+            channel: 1, to: &bytes)
+        return bytes
+    }
+
+    @Test(arguments: [1, 7, 4096])
+    func framesSurviveAnyCuttingOfTheStream(step: Int) throws {
+        let frames = try decode(try message(body: 10_000), by: step)
+        guard case .method(.other(let name), channel: 1) = frames[0] else { throw RabbitError.unavailable }
+        #expect(name == "AMQP_BASIC_PUBLISH_METHOD")
+        #expect(
+            frames[1] == .header(ContentHeader(bodySize: 10_000, messageID: "id", headers: ["tenant": "ä"]), channel: 1)
+        )
+        let body = frames[2...].flatMap { frame -> [UInt8] in
+            if case .body(let fragment, _) = frame { fragment } else { [] }
+        }
+        #expect(body == (0..<10_000).map { UInt8(truncatingIfNeeded: $0) })
+        #expect(frames.count == 5)  // 4088 + 4088 + 1824
+    }
+
+    @Test func aFrameLongerThanAgreedIsRefused() throws {
+        #expect(throws: RabbitError.self) { try decode(try message(body: 10_000, frameMaximum: 8192)) }
+    }
+
+    @Test func anythingThatIsNotAMQPIsRefusedOrIgnored() throws {
+        var random = SplitMix(state: 7)
+        let whole = try message(body: 100)
+        for _ in 0..<3000 {
+            var bytes = whole
+            for _ in 0..<Int.random(in: 1...4, using: &random) {
+                bytes[Int.random(in: bytes.indices, using: &random)] = UInt8.random(in: 0...255, using: &random)
+            }
+            // Either is right; running out of bounds or of memory is not.
+            _ = try? decode(bytes, limit: 4096)
+        }
+    }
+
+    /// Tables nested as deep as a frame allows must not run over the thread's stack.
+    @Test func deepTablesDoNotOverflowTheStack() async {
+        func nested(_ depth: Int) -> [UInt8] {
+            var bytes = [1, UInt8(ascii: "x")]
+            for level in 1...depth {
+                bytes.append(UInt8(ascii: "A"))
+                bytes += bigEndian(UInt32(5 * (depth - level)))
+            }
+            return bytes
+        }
+        let table = nested(26_000)
+        let payload =
+            bigEndian(UInt16(60)) + bigEndian(UInt16(0)) + bigEndian(UInt64(0))
+            + bigEndian(UInt16(AMQP_BASIC_HEADERS_FLAG)) + bigEndian(UInt32(table.count)) + table
+        let frame = [UInt8(2), 0, 1] + bigEndian(UInt32(payload.count)) + payload + [0xCE]
+        // On a thread as the executor's, whose stack is smaller than the main one's.
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                _ = try? decode(frame, limit: 256 << 10)
+                continuation.resume()
+            }
+        }
+    }
+
+    private func bigEndian(_ number: some FixedWidthInteger) -> [UInt8] {
+        withUnsafeBytes(of: number.bigEndian) { Array($0) }
+    }
+
+    @Test func assemblesContents() throws {
+        let deliver = IncomingMethod.basicDeliver(consumerTag: "c", deliveryTag: 1, redelivered: false)
+        var assembler = ContentAssembler(maximumBodyBytes: 4)
+        try assembler.method(deliver)
+        #expect(try assembler.header(ContentHeader(bodySize: 0))?.body == [])
+        try assembler.method(deliver)
+        #expect(try assembler.header(ContentHeader(bodySize: 3)) == nil)
+        #expect(try assembler.body([1, 2]) == nil)
+        #expect(try assembler.body([3])?.body == [1, 2, 3])
+    }
+
+    @Test func throwsAnOversizedBodyAwayAsItComes() throws {
+        var assembler = ContentAssembler(maximumBodyBytes: 4)
+        try assembler.method(.basicDeliver(consumerTag: "c", deliveryTag: 1, redelivered: false))
+        #expect(try assembler.header(ContentHeader(bodySize: 6)) == nil)
+        #expect(try assembler.body([1, 2, 3]) == nil)
+        let content = try assembler.body([4, 5, 6])
+        #expect(content?.isOversized == true && content?.body == [])
+    }
+
+    @Test func framesOutOfTurnAreRefused() throws {
+        let deliver = IncomingMethod.basicDeliver(consumerTag: "c", deliveryTag: 1, redelivered: false)
+        #expect(throws: RabbitError.self) {
+            var assembler = ContentAssembler(maximumBodyBytes: 4)
+            _ = try assembler.header(ContentHeader(bodySize: 0))
+        }
+        #expect(throws: RabbitError.self) {
+            var assembler = ContentAssembler(maximumBodyBytes: 4)
+            _ = try assembler.body([])
+        }
+        #expect(throws: RabbitError.self) {
+            var assembler = ContentAssembler(maximumBodyBytes: 4)
+            try assembler.method(deliver)
+            try assembler.method(.basicQosOk)
+        }
+        #expect(throws: RabbitError.self) {
+            var assembler = ContentAssembler(maximumBodyBytes: 4)
+            try assembler.method(deliver)
+            _ = try assembler.header(ContentHeader(bodySize: .max))
+            _ = try assembler.header(ContentHeader(bodySize: .max))
+        }
+        #expect(throws: RabbitError.self) {
+            var assembler = ContentAssembler(maximumBodyBytes: 4)
+            try assembler.method(deliver)
+            _ = try assembler.header(ContentHeader(bodySize: 1))
+            _ = try assembler.body([1, 2])
+        }
+    }
+}
+
+/// SplitMix64: a seed gives the same mutations again.
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,164 @@
+import ChatCore
+import RedisStore
+import TestServers
+import Testing
+
+@Suite struct LeaseTests {
+    @Test func firstDeliveryThatMeetsALeaseIsHeld() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            _ = try await log.reserve(turn)
+            let lease = try #require(try await log.acquire(turn, owner: "first", redelivered: false).lease)
+            #expect(lease.epoch > 1_700_000_000_000_000)
+            #expect(try await log.acquire(turn, owner: "second", redelivered: false) == .held(owner: "first"))
+            #expect(try await log.append(lease, first: 0, tokens: tokens("a")).isAppended)
+        }
+    }
+
+    @Test func redeliveryTakesOverAndTheOldHolderIsFenced() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let old = try #require(try await log.acquire(turn, owner: "old", redelivered: false).lease)
+            _ = try await log.append(old, first: 0, tokens: tokens("a", "b"))
+            #expect(try await log.recordPlan(old, plan: [1, 0, 255]) == [1, 0, 255])
+            let attempts = try await log.beginAttempt(old, node: "n", numericsID: "x")
+            #expect(attempts == .init(total: 1, withoutProgress: 1))
+
+            let taken = try await log.acquire(turn, owner: "new", redelivered: true)
+            let new = try #require(taken.lease)
+            #expect(new.epoch > old.epoch)
+            #expect(taken.progress?.tokens == tokens("a", "b"))
+            #expect(taken.progress?.plan == [1, 0, 255])
+            #expect(taken.progress?.attempts == .init(total: 1, withoutProgress: 1))
+
+            #expect(try await log.append(old, first: 2, tokens: tokens("stale")) == .fenced)
+            #expect(try await log.append(old, first: 2, tokens: []) == .fenced)
+            #expect(try await log.recordPlan(old, plan: [2]) == nil)
+            #expect(try await log.recordOutcome(old, outcome: [2]) == nil)
+            #expect(try await log.beginAttempt(old, node: "n", numericsID: "x") == nil)
+            #expect(try await !log.end(old, next: 2, end: turn.end))
+            #expect(try await !log.release(old))
+            // The right epoch with another's name is as stale, and so is the right name with another epoch.
+            let forged = TurnLog.Lease(turn: turn.id, epoch: new.epoch, owner: "old")
+            #expect(try await log.append(forged, first: 2, tokens: tokens("x")) == .fenced)
+            let early = TurnLog.Lease(turn: turn.id, epoch: new.epoch + 1, owner: "new")
+            #expect(try await log.append(early, first: 2, tokens: tokens("x")) == .fenced)
+
+            #expect(try await log.append(new, first: 2, tokens: tokens("c")).isAppended)
+            let events = try await log.follow(turn.id, reader: "g", from: 0).events
+            #expect(events == [.token(index: 0, text: "a"), .token(index: 1, text: "b"), .token(index: 2, text: "c")])
+        }
+    }
+
+    @Test func gapsAndRepeatsAreRefused() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            #expect(try await log.append(lease, first: 1, tokens: tokens("b")) == .gap(expected: 0))
+            #expect(try await log.append(lease, first: 0, tokens: tokens("a", "b")).isAppended)
+            #expect(try await log.append(lease, first: 0, tokens: tokens("a", "b")) == .gap(expected: 2))
+            #expect(try await log.append(lease, first: 2, tokens: []).isAppended)
+            #expect(try await log.record(of: turn.id)?.next == 2)
+        }
+    }
+
+    @Test func firstOutcomeAndPlanStay() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            #expect(try await log.recordOutcome(lease, outcome: [1]) == [1])
+            #expect(try await log.recordOutcome(lease, outcome: [2]) == [1])
+            #expect(try await log.recordPlan(lease, plan: [3]) == [3])
+            #expect(try await log.recordPlan(lease, plan: [4]) == [3])
+            // Hidden: readers see no end.
+            #expect(try await log.follow(turn.id, reader: "g", from: 0).events.isEmpty)
+            let next = try await log.acquire(turn, owner: "p", redelivered: true)
+            #expect(next.progress?.outcome == [1])
+        }
+    }
+
+    @Test func attemptsWithoutProgressAreCountedApart() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            for count in 1...3 {
+                let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x")
+                #expect(attempts == .init(total: count, withoutProgress: count))
+            }
+            _ = try await log.append(lease, first: 0, tokens: tokens("a"))
+            let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x")
+            #expect(attempts == .init(total: 4, withoutProgress: 1))
+        }
+    }
+
+    @Test func releasedLeaseIsFree() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            #expect(try await log.release(lease))
+            #expect(try await log.append(lease, first: 0, tokens: tokens("x")) == .fenced)
+            let next = try #require(try await log.acquire(turn, owner: "p", redelivered: false).lease)
+            #expect(next.epoch > lease.epoch)
+        }
+    }
+
+    @Test func cancellationReachesTheHolderAndItsAppends() async throws {
+        let configuration = RedisConfiguration(try await TestServers.redis())
+        let turn = Turn.sample()
+        let owner = "owner-\(turn.id)"
+        let events = Collector<RedisSubscriber.Event>()
+        let channel = TurnLog.channel(ofOwner: owner)
+        let subscriber = RedisSubscriber(
+            configuration: configuration, channels: [channel], logger: quiet
+        ) { events.add($0) }
+        try await running(subscriber) {
+            try await withPool { pool in
+                try await eventually("subscribed") { events.all == [.connected] }
+                let log = TurnLog(pool: pool)
+                #expect(try await !log.requestCancel(turn.id, reason: "nobody"))
+                let lease = try #require(try await log.acquire(turn, owner: owner, redelivered: false).lease)
+                #expect(try await log.requestCancel(turn.id, reason: "deleted"))
+                #expect(try await log.requestCancel(turn.id, reason: "again"))
+                guard case .appended(let audience) = try await log.append(lease, first: 0, tokens: tokens("a")) else {
+                    throw TestFailure("the lease stands")
+                }
+                #expect(audience.cancelReason == "deleted")
+                try await eventually("told") {
+                    events.all.contains(.message(channel: channel, payload: Array(turn.id.description.utf8)))
+                }
+                let next = try await log.acquire(turn, owner: "p", redelivered: true)
+                #expect(next.progress?.cancelReason == "deleted")
+            }
+        }
+    }
+
+    @Test func epochRisesOverAnEmptiedRedis() async throws {
+        let server = try await TestServers.startRedis(persistent: false)
+        try await withPool(RedisConfiguration(server.endpoint)) { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let old = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            _ = try await log.append(old, first: 0, tokens: tokens("a"))
+            _ = try await pool.send("FLUSHALL")
+            #expect(try await log.append(old, first: 1, tokens: tokens("b")) == .fenced)
+            #expect(try await log.acquire(turn, owner: "o", redelivered: true, creates: false) == .unknown)
+            let again = try await log.acquire(turn, owner: "o", redelivered: true)
+            let new = try #require(again.lease)
+            #expect(new.epoch > old.epoch)
+            #expect(again.progress?.tokens == [])
+            #expect(try await log.append(new, first: 0, tokens: tokens("a")).isAppended)
+            #expect(try await log.record(of: turn.id) == TurnLog.Record(turn, next: 1))
+        }
+        try await server.stop()
+    }
+}
+
+extension TurnLog.AppendResult {
+    var isAppended: Bool { if case .appended = self { true } else { false } }
+}
