@@ -40,8 +40,9 @@ def main():
         agreements += int(agree.sum())
         top = np.partition(reference[index], -2, axis=1)
         gaps += (top[:, -1] - top[:, -2])[~agree].tolist()
-        print(f"{prompt['name']}: largest difference {largest[-1].max():.4f}, centred rms median {np.median(rms[-1]):.4f}, "
-              f"maximum {rms[-1].max():.4f}, argmax agrees at {int(agree.sum())} of {len(agree)}")
+        print(f"{prompt['name']}: largest difference {largest[-1].max():.4f}, "
+              f"centred rms median {np.median(rms[-1]):.4f}, maximum {rms[-1].max():.4f}, "
+              f"argmax agrees at {int(agree.sum())} of {len(agree)}")
 
     rms, sampled_rms = np.concatenate(rms), np.concatenate(sampled_rms)
     print(f"all {len(rms)} positions x {header['vocabulary']} logits: largest difference {np.max(largest):.4f}")

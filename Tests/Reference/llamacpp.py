@@ -68,7 +68,10 @@ class LlamaCpp:
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
 
     def decode(self, tokens: list[int], first: int, rows: list[int] | None = None):
-        """Extend the sequence, whose next position is `first`, by `tokens`; give the logits [rows, V], the last row's by default."""
+        """Extend the sequence, whose next position is `first`, by `tokens`; give the logits [rows, V].
+
+        The last row's by default.
+        """
         rows = [len(tokens) - 1] if rows is None else rows
         wanted = set(rows)
         self.batch.n_tokens = len(tokens)

@@ -16,7 +16,8 @@
               S float32  logits of the sampled ids
 
 Step 0 holds the logits after the whole prompt, step k those after output[k - 1] was fed. The gap of a position is
-its first top logit minus its second. A dump of whole logits is raw float32 [prompts * steps, vocabulary] in the same order.
+its first top logit minus its second. A dump of whole logits is raw float32 [prompts * steps, vocabulary] in the same
+order.
 """
 
 import json

@@ -23,7 +23,9 @@ from llamacpp import LlamaCpp
 from tokenizer_lines import plain_lines, special_lines
 
 MERGES = 1200
-UNMERGED_WORDS = ["Ġharbour", "123", "ĠPLEASE", "'ll", "'LL", "supercalifragilisticexpialidocious", "ĠSwitchboard", "ä½łå¥½"]
+UNMERGED_WORDS = [
+    "Ġharbour", "123", "ĠPLEASE", "'ll", "'LL", "supercalifragilisticexpialidocious", "ĠSwitchboard", "ä½łå¥½",
+]
 CONTROL_NAMES = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
 
 
@@ -77,7 +79,8 @@ def main():
 
     vocabulary = arguments.folder / "llama-bpe.vocabulary"
     make_llama_bpe_vocabulary(arguments.model, vocabulary)
-    write_lines(arguments.folder / "tokenizer-llama-bpe.jsonl", LlamaCpp(str(vocabulary), vocabulary_only=True), plain_lines(), special=False)
+    tokenizer = LlamaCpp(str(vocabulary), vocabulary_only=True)
+    write_lines(arguments.folder / "tokenizer-llama-bpe.jsonl", tokenizer, plain_lines(), special=False)
 
 
 if __name__ == "__main__":

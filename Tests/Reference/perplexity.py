@@ -3,10 +3,10 @@
 
     python perplexity.py MODEL.gguf ../LlamaEngineTests/Fixtures/perplexity.txt [--context 512]
 
-The whole text is tokenized at once (special tokens' names are plain text; BOS in front where the model adds one) and cut
-into chunks of `context` tokens, a remainder dropped. Every chunk starts with an empty context, its first token replaced
-by BOS where the model adds one. The first half of a chunk is only read; from its middle on, each token but the first of
-them is scored. The result is exp of the mean of -ln p. Prints {"perplexity", "tokens"}. With --numpy the reference in
+The whole text is tokenized at once (special tokens' names are plain text; BOS in front where the model adds one) and
+cut into chunks of `context` tokens, a remainder dropped. Every chunk starts with an empty context, its first token
+replaced by BOS where the model adds one. The first half of a chunk is only read; from its middle on, each token but the
+first of them is scored. The result is exp of the mean of -ln p. Prints {"perplexity", "tokens"}. With --numpy the reference in
 numpy_llama.py computes the logits instead of llama.cpp. Needs requirements-llamacpp.txt.
 """
 

@@ -27,13 +27,18 @@ def chat(*turns: tuple[str, str], system: str = "You are a helpful assistant.") 
     return text + "<|im_start|>assistant\n"
 
 
+ORGANS = between("The workshop of an organ", "A short history")
+
 PROMPTS = [
     Prompt("one-token", "The"),
     Prompt("short-fact", "The capital of France is"),
     Prompt("story-opening", "Once upon a time, in a village between two rivers, there lived a clockmaker who"),
     Prompt("list", "Five fruits that grow on trees:\n1. Apple\n2."),
     Prompt("python", "def fibonacci(n):\n    \"\"\"Return the n-th Fibonacci number.\"\"\"\n    if n < 2:\n"),
-    Prompt("c-and-symbols", "#include <stdio.h>\n\nint main(int argc, char **argv) {\n\tfor (int i = 1; i < argc; i++) {\n\t\t"),
+    Prompt(
+        "c-and-symbols",
+        "#include <stdio.h>\n\nint main(int argc, char **argv) {\n\tfor (int i = 1; i < argc; i++) {\n\t\t",
+    ),
     Prompt("json", '{"name": "Ana", "age": 31, "tags": ["red", "blue"], "address": {"city": "'),
     Prompt("sql", "SELECT name, COUNT(*) FROM orders WHERE created_at >= '2024-01-01' GROUP BY"),
     Prompt("emoji", "Weather today: ☀️🌤️ then 🌧️🌧️ and maybe 🌈! My mood: 😀👍🏽👩‍👩‍👧‍👦 🇫🇷 so I will"),
@@ -46,7 +51,10 @@ PROMPTS = [
     Prompt("greek-and-accents", "Η θάλασσα ήταν ήρεμη. L'été, à la plage, où les élèves naïfs"),
     Prompt("digits", "3.14159265358979 2.71828182845904 1.41421356237309 1 2 4 8 16 32 64 128 256"),
     Prompt("whitespace", "a  b   c    d\t\te\n\n\n  f \r\n   g      \n"),
-    Prompt("one-block-exactly", "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"),
+    Prompt(
+        "one-block-exactly",
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen",
+    ),
     Prompt("shouting", "PLEASE DON'T SHOUT!!! I'M SURE THEY'LL HEAR US, WE'VE BEEN HERE BEFORE..."),
     Prompt("chat-short", chat(("user", "What is the capital of Norway?")), special=True),
     Prompt(
@@ -66,7 +74,7 @@ PROMPTS = [
     Prompt("long-scripts", between("Der Zug nach", "The theorem of the sandwich")),
     Prompt(
         "long-chat",
-        chat(("user", "Summarise this text in two sentences.\n\n" + between("The workshop of an organ", "A short history"))),
+        chat(("user", "Summarise this text in two sentences.\n\n" + ORGANS)),
         special=True,
     ),
 ]

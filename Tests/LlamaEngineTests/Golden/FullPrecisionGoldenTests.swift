@@ -2,8 +2,9 @@ import LlamaEngine
 import ModelFile
 import Testing
 
-/// The F32 twin of the default model, run without quantising activations, against an independent NumPy implementation of
-/// the same weights: nothing but the order of additions (and the engine's F16 keys and values) may tell them apart.
+/// The F32 twin of the default model, run without quantising activations, against an independent NumPy implementation
+/// on the same weights. Only the order of additions and the engine's F16 keys and values may tell them apart; the
+/// latter make up most of the difference (NumPy with F16 keys and values differs from itself by up to 0.035).
 @Suite(
     "In full precision, the engine", .serialized,
     .enabled(if: GoldenModels.hasFullPrecision, Comment(rawValue: GoldenModels.missingFullPrecision)))
@@ -29,10 +30,8 @@ struct FullPrecisionGoldenTests {
             let expected = fixture.header.prompts[prompt].output[step], argmax = argmaxAndMean(logits).argmax
             if argmax != expected {
                 others += 1
-                #expect(
-                    reference.gap < Self.tolerance,
-                    "\(fixture.header.prompts[prompt].name), step \(step): \(argmax) instead of \(expected), gap \(reference.gap)"
-                )
+                let place = "\(fixture.header.prompts[prompt].name), step \(step)"
+                #expect(reference.gap < Self.tolerance, "\(place): \(argmax) instead of \(expected)")
             }
             var difference: Float = 0
             for (id, logit) in zip(reference.topIDs, reference.topLogits) {

@@ -3,8 +3,8 @@ import LlamaEngine
 
 /// Leads a forward pass along a fixture's tokens and shows the logits of every position.
 ///
-/// Prompts are prefilled one after another in chunks; then every step decodes one token of all of them, as the scheduler
-/// would. What a row gives does not depend on the others, which other tests show.
+/// Prompts are prefilled one after another in chunks; then every step decodes one token of all of them, as the
+/// scheduler would. What a row gives does not depend on the others, which other tests show.
 struct GoldenRun {
     let fixture: GoldenFixture
     let pass: LlamaForwardPass

@@ -2,10 +2,11 @@ import LlamaEngine
 import ModelFile
 import Testing
 
-/// The default model with int8 activations against llama.cpp's CPU engine on the same file, led along llama.cpp's tokens.
+/// The default model with int8 activations against llama.cpp's CPU engine on the same file, led along its tokens.
 ///
 /// Both quantise activations, and a last bit decides where a value is rounded to, so two correct engines differ by a
-/// noise. The bounds are those of that noise: an error in the arithmetic of one tensor exceeds them.
+/// noise, and the bounds are those of that noise. Small errors hide in it (a RoPE base off by 1 % does): the tests in
+/// full precision find those in the parts that both share, these watch what only the quantised engine does.
 @Suite(
     "With quantised activations, the engine",
     .enabled(if: DefaultModel.isPresent, Comment(rawValue: DefaultModel.missing)))
@@ -41,9 +42,8 @@ struct QuantizedGoldenTests {
         let median = try #require(differences.isEmpty ? nil : differences[differences.count / 2])
         let largest = try #require(differences.last)
         let agreement = Double(agreements) / Double(fixture.positionCount)
-        print(
-            "centred rms: median \(median), maximum \(largest); argmax agrees at \(agreement), largest gap otherwise \(largestGap)"
-        )
+        print("centred rms: median \(median), maximum \(largest)")
+        print("argmax agrees at \(agreement), largest gap where it does not \(largestGap)")
         #expect(median <= 0.16)
         #expect(largest <= 0.45)
         #expect(agreement >= 0.95)
