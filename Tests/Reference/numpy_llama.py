@@ -1,0 +1,145 @@
+"""A Llama forward pass in float32 NumPy, written from the papers: the independent reference of the engine's tests.
+
+One sequence at a time, a plain KV cache, no quantised arithmetic, nothing clever. Arrays say their shape, with
+T tokens of this call, P positions so far (T included), E embedding, H query heads, G key/value heads, D head size,
+F feed-forward size, V vocabulary.
+
+Sources: Llama (Touvron et al. 2023, arXiv:2302.13971), RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467),
+RoPE (Su et al. 2021, arXiv:2104.09864), SwiGLU (Shazeer 2020, arXiv:2002.05202), grouped-query attention
+(Ainslie et al. 2023, arXiv:2305.13245), the GGUF file format.
+"""
+
+from dataclasses import dataclass
+
+import gguf
+import numpy as np
+from gguf.quants import dequantize
+
+F32 = np.float32
+
+
+@dataclass
+class Configuration:
+    layers: int
+    embedding: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    rope_dimensions: int
+    rope_base: float
+    epsilon: float
+    context: int
+
+
+class Cache:
+    """Keys and values of the positions so far; each [layers][P, G, D]."""
+
+    def __init__(self, configuration: Configuration, store=F32):
+        empty = np.zeros((0, configuration.kv_heads, configuration.head_size), store)
+        self.keys = [empty] * configuration.layers
+        self.values = [empty] * configuration.layers
+        self.store = store
+
+    @property
+    def length(self) -> int:
+        return self.keys[0].shape[0]
+
+    def extend(self, layer: int, keys, values):
+        """Append [T, G, D] and return all of the layer's keys and values, [P, G, D] each, as float32."""
+        self.keys[layer] = np.concatenate([self.keys[layer], keys.astype(self.store)])
+        self.values[layer] = np.concatenate([self.values[layer], values.astype(self.store)])
+        return self.keys[layer].astype(F32), self.values[layer].astype(F32)
+
+
+class Llama:
+    def __init__(self, path: str):
+        reader = gguf.GGUFReader(path)
+
+        def value(key, default=None):
+            field = reader.fields.get(key)
+            return default if field is None else field.contents()
+
+        embedding, heads = value("llama.embedding_length"), value("llama.attention.head_count")
+        self.configuration = Configuration(
+            layers=value("llama.block_count"),
+            embedding=embedding,
+            heads=heads,
+            kv_heads=value("llama.attention.head_count_kv", heads),
+            head_size=value("llama.attention.key_length", embedding // heads),
+            rope_dimensions=value("llama.rope.dimension_count", embedding // heads),
+            rope_base=value("llama.rope.freq_base", 10000.0),
+            epsilon=value("llama.attention.layer_norm_rms_epsilon"),
+            context=value("llama.context_length"),
+        )
+        # A matrix is [outputs, inputs]. Quantised types are widened here, so that either file of the model will do.
+        self.weights = {t.name: np.ascontiguousarray(dequantize(t.data, t.tensor_type), F32) for t in reader.tensors}
+        self.output = self.weights.get("output.weight", self.weights["token_embd.weight"])  # tied when absent
+
+    def forward(self, tokens, cache: Cache, every_row: bool = False):
+        """Extend the cache by `tokens` [T]; give the logits of the last one [V], or of each [T, V]."""
+        c, weights = self.configuration, self.weights
+        first = cache.length
+        positions = np.arange(first, first + len(tokens))
+        assert positions[-1] < c.context
+        cosine, sine = rope_angles(positions, c)
+
+        x = weights["token_embd.weight"][tokens]  # [T, E], the residual stream
+        for layer in range(c.layers):
+            w = lambda name: weights[f"blk.{layer}.{name}.weight"]
+
+            h = rms_norm(x, w("attn_norm"), c.epsilon)
+            queries = (h @ w("attn_q").T).reshape(-1, c.heads, c.head_size)
+            keys = (h @ w("attn_k").T).reshape(-1, c.kv_heads, c.head_size)
+            values = (h @ w("attn_v").T).reshape(-1, c.kv_heads, c.head_size)
+            queries, keys = rotate(queries, cosine, sine), rotate(keys, cosine, sine)
+            keys, values = cache.extend(layer, keys, values)
+            x = x + attention(queries, keys, values, positions).reshape(x.shape[0], -1) @ w("attn_output").T
+
+            h = rms_norm(x, w("ffn_norm"), c.epsilon)
+            x = x + (silu(h @ w("ffn_gate").T) * (h @ w("ffn_up").T)) @ w("ffn_down").T
+
+        if not every_row:
+            x = x[-1:]
+        logits = rms_norm(x, weights["output_norm.weight"], c.epsilon) @ self.output.T
+        return logits if every_row else logits[0]
+
+
+def rms_norm(x, weight, epsilon):
+    mean_square = np.mean(np.square(x), axis=-1, keepdims=True, dtype=F32)
+    return x / np.sqrt(mean_square + F32(epsilon)) * weight
+
+
+def silu(x):
+    return x / (F32(1) + np.exp(-x))
+
+
+def rope_angles(positions, c: Configuration):
+    """Cosine and sine [T, D/2] of position * base^(-2i/D); the angle in double, since positions make it large."""
+    frequencies = c.rope_base ** (-np.arange(0, c.rope_dimensions, 2, dtype=np.float64) / c.rope_dimensions)
+    angles = positions[:, None] * frequencies[None, :]
+    return np.cos(angles).astype(F32), np.sin(angles).astype(F32)
+
+
+def rotate(x, cosine, sine):
+    """Rotate [T, heads, D] by pairs of neighbours (2i, 2i + 1), the order in which GGUF's llama keeps the rows."""
+    dimensions = 2 * cosine.shape[-1]
+    even, odd = x[..., 0:dimensions:2], x[..., 1:dimensions:2]
+    cosine, sine = cosine[:, None, :], sine[:, None, :]
+    rotated = x.copy()
+    rotated[..., 0:dimensions:2] = even * cosine - odd * sine
+    rotated[..., 1:dimensions:2] = even * sine + odd * cosine
+    return rotated
+
+
+def attention(queries, keys, values, positions):
+    """Causal attention: queries [T, H, D], keys and values [P, G, D], positions [T] -> [T, H, D]."""
+    heads, kv_heads, head_size = queries.shape[1], keys.shape[1], queries.shape[2]
+    share = heads // kv_heads  # query heads that read one key/value head
+    visible = np.arange(keys.shape[0])[None, :] <= positions[:, None]  # [T, P]
+    out = np.empty_like(queries)
+    for head in range(heads):
+        scores = queries[:, head] @ keys[:, head // share].T / F32(np.sqrt(head_size))  # [T, P]
+        scores = np.where(visible, scores, F32(-np.inf))
+        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        out[:, head] = (scores / scores.sum(axis=-1, keepdims=True)) @ values[:, head // share]
+    return out
