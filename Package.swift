@@ -11,6 +11,12 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// What everything that runs for a while uses.
+let lifecycle: [Target.Dependency] = [
+    .product(name: "Logging", package: "swift-log"),
+    .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+]
+
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, path: "Shared/\(name)", swiftSettings: swiftSettings)
 }
@@ -18,11 +24,8 @@ func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 func service(_ name: String, _ folder: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
         name: name,
-        dependencies: dependencies + [
-            "ChatCore", "ServiceKit",
-            .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            .product(name: "Logging", package: "swift-log"),
-            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        dependencies: dependencies + lifecycle + [
+            "ChatCore", "ServiceKit", .product(name: "ArgumentParser", package: "swift-argument-parser"),
         ],
         path: "Services/\(folder)",
         swiftSettings: swiftSettings)
@@ -52,6 +55,7 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -74,15 +78,10 @@ let package = Package(
         service("switchboard", "Switchboard", ["PostgresStore"]),
 
         library("ChatCore", []),
-        library("ServiceKit", [
-            "ChatCore",
-            .product(name: "Logging", package: "swift-log"),
-            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            .product(name: "Crypto", package: "swift-crypto"),
-        ]),
-        library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"]),
-        library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"]),
-        library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"]),
+        library("ServiceKit", ["ChatCore", .product(name: "Crypto", package: "swift-crypto")] + lifecycle),
+        library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"] + lifecycle),
+        library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"] + lifecycle),
+        library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"] + lifecycle),
         library("ModelFile", []),
         library("LlamaEngine", ["ModelFile", "CKernels", "COpenBLAS"]),
         .target(name: "CKernels", path: "Shared/CKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("pthread")]),
@@ -98,12 +97,21 @@ let package = Package(
         tests("TestServersTests", ["TestServers"]),
         tests("ChatCoreTests", ["ChatCore"]),
         tests("ServiceKitTests", ["ServiceKit"]),
-        tests("PostgresStoreTests", ["PostgresStore", "TestServers"]),
-        tests("RedisStoreTests", ["RedisStore", "TestServers"]),
-        tests("RabbitQueueTests", ["RabbitQueue", "TestServers"]),
+        tests("PostgresStoreTests", ["PostgresStore", "TestServers"] + lifecycle),
+        tests("RedisStoreTests", ["RedisStore", "TestServers"] + lifecycle),
+        tests("RabbitQueueTests", ["RabbitQueue", "TestServers"] + lifecycle),
+        tests("GatewayTests", ["gateway", "ChatCore"]),
+        tests("OrchestratorTests", ["orchestrator", "ChatCore", "ModelFile", "RedisStore"]),
+        tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
         tests("ModelFileTests", ["ModelFile"], exclude: ["Fixtures"]),
         tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"], exclude: ["Fixtures"]),
-        tests("IntegrationTests", ["ChatCore", "ServiceKit", "PostgresStore", "RedisStore", "RabbitQueue", "ModelFile", "TestServers"]),
+        // The executables are dependencies so that they are built; the tests run them as processes.
+        tests("IntegrationTests", [
+            "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ChatCore", "PostgresStore",
+            "RedisStore", "TestServers",
+            .product(name: "AsyncHTTPClient", package: "async-http-client"),
+            .product(name: "NIOCore", package: "swift-nio"),
+        ] + lifecycle),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -139,7 +139,8 @@ struct TurnIntake: Sendable {
             } catch {
                 mayBeQueued = mayBeQueued || error.outcomeIsUnknown
                 logger.warning("a turn was not confirmed", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
-                guard mayBeQueued, !Task.isCancelled else { break }
+                // A fresh channel's first publish is sometimes refused by a queue that is not full: once more tells.
+                guard mayBeQueued || error == .rejected(queue: message.queue), !Task.isCancelled else { break }
                 try? await Task.sleep(for: backoff.next())
             }
         }

@@ -1,0 +1,50 @@
+import ChatCore
+import LlamaEngine
+import Testing
+
+@testable import inference_node
+
+@Suite struct JobTableTests {
+    private let turn: TurnID = {
+        var random = SystemRandomNumberGenerator()
+        return TurnID(milliseconds: 1, using: &random)
+    }()
+
+    private func job(epoch: Int64 = 1, attempt: Int = 1, orchestrator: String = "o", first: Int = 0) -> GenerationJob {
+        GenerationJob(
+            turn: turn, epoch: epoch, attempt: attempt, orchestrator: orchestrator, prompt: [1],
+            outputSoFar: Array(repeating: 2, count: first), sampling: .init(maxTokens: 4, seed: 1), kind: .stream, deadline: 9)
+    }
+
+    @Test func aNewerAttemptTakesTheOldOnesPlaceAndAStaleOneIsDropped() {
+        var table = JobTable()
+        #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .run(1, cancelling: nil))
+        #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .stale)
+        #expect(table.admit(job(epoch: 4, attempt: 9), at: .now) == .stale)
+        #expect(table.admit(job(epoch: 6, attempt: 1), at: .now) == .run(2, cancelling: 1))
+        // The old request's end arrives late and must not take the new one's entry with it.
+        let late = table.batches(of: [TokenEvent(request: 1, index: 0, token: TokenEvent.none, finish: .cancelled)], node: "n", at: .now)
+        #expect(late["o"]?.items.first?.epoch == 5)
+        #expect(table.request(for: NodeControl(cancel: turn, epoch: 6, attempt: 1)) == 2)
+    }
+
+    @Test func anOrderCancelsItsAttemptOrOlderOnly() {
+        var table = JobTable()
+        _ = table.admit(job(epoch: 5, attempt: 2), at: .now)
+        #expect(table.request(for: NodeControl(cancel: turn, epoch: 5, attempt: 1)) == nil)
+        #expect(table.request(for: NodeControl(cancel: turn, epoch: 5, attempt: 2)) == 1)
+    }
+
+    @Test func eventsGoToTheirOrchestratorsAndTheFirstTokenCarriesItsTime() {
+        var table = JobTable()
+        let start = ContinuousClock.now
+        _ = table.admit(job(), at: start)
+        let first = table.batches(of: [TokenEvent(request: 1, index: 0, token: 7)], node: "n", at: start + .milliseconds(3))
+        #expect(first["o"]?.items == [.init(turn: turn, epoch: 1, attempt: 1, first: 0, tokens: [7], end: nil, timeToFirstToken: 3000)])
+        let last = table.batches(
+            of: [TokenEvent(request: 1, index: 1, token: 8, finish: .stop), TokenEvent(request: 9, index: 0, token: 1)], node: "n", at: start)
+        #expect(last["o"]?.items.first?.end == .init(.stop))
+        #expect(last["o"]?.items.first?.timeToFirstToken == nil)
+        #expect(table.count == 0)
+    }
+}

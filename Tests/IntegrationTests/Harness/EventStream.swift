@@ -1,0 +1,88 @@
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+
+/// What a client has read of a turn's server-sent events.
+struct ReadStream: Sendable {
+    struct Event: Sendable, Equatable {
+        let id: Int?
+        let token: String
+    }
+
+    var events: [Event] = []
+    /// The last event's JSON, when the turn has ended.
+    var end: EndEvent?
+    var isDone = false
+
+    var text: String { events.map(\.token).joined() }
+    var ids: [Int] { events.compactMap(\.id) }
+}
+
+struct EndEvent: Sendable, Decodable, Equatable {
+    struct Usage: Sendable, Decodable, Equatable {
+        let prompt_tokens: Int
+        let completion_tokens: Int
+    }
+
+    let done: Bool
+    let status: String
+    let finish_reason: String
+    let conversation_id: Int64
+    let usage: Usage
+    let error: Failure?
+
+    struct Failure: Sendable, Decodable, Equatable { let message: String }
+}
+
+extension Cluster {
+    /// Reads a stream to its end, or until `mayStop` is content; then the connection is dropped.
+    func stream(
+        _ id: String, lastEventID: Int? = nil, key: String? = "", until mayStop: (ReadStream) -> Bool = { _ in false }
+    ) async throws -> ReadStream {
+        let headers = lastEventID.map { ["Last-Event-ID": "\($0)"] } ?? [:]
+        let response = try await HTTPClient.shared.execute(
+            request("GET", "/stream/\(id)", body: nil, key: key, headers: headers), timeout: .seconds(120))
+        guard response.status == .ok else {
+            throw HarnessError("\(response.status): \(String(buffer: try await response.body.collect(upTo: 1 << 20)))")
+        }
+        var read = ReadStream()
+        var pending = ""
+        for try await part in response.body {
+            pending += String(buffer: part)
+            while let boundary = pending.range(of: "\n\n") {
+                try read.take(String(pending[..<boundary.lowerBound]))
+                pending.removeSubrange(..<boundary.upperBound)
+                if mayStop(read) { return read }
+            }
+        }
+        return read
+    }
+
+    /// Begins a stream and returns its id.
+    func beginStream(_ body: [String: Any]) async throws -> String {
+        let answer = try await post("/stream-chat", body)
+        guard answer.status == 200, let id = answer.json["correlation_id"] as? String else {
+            throw HarnessError("\(answer.status): \(answer.text)")
+        }
+        return id
+    }
+}
+
+extension ReadStream {
+    fileprivate mutating func take(_ event: String) throws {
+        var id: Int?
+        for line in event.split(separator: "\n") {
+            if line.hasPrefix("id: ") { id = Int(line.dropFirst(4)) }
+            guard line.hasPrefix("data: ") else { continue }
+            let data = line.dropFirst(6)
+            if data == "[DONE]" {
+                isDone = true
+            } else if let end = try? JSONDecoder().decode(EndEvent.self, from: Data(data.utf8)), end.done {
+                self.end = end
+            } else {
+                struct Token: Decodable { let token: String; let done: Bool }
+                events.append(Event(id: id, token: try JSONDecoder().decode(Token.self, from: Data(data.utf8)).token))
+            }
+        }
+    }
+}

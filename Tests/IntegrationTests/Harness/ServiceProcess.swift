@@ -1,0 +1,141 @@
+import Dispatch
+import Foundation
+import Synchronization
+
+/// One of our executables as a real process, with its log in a file. It ends with the test process, however that ends.
+final class ServiceProcess: Sendable {
+    let name: String
+    let pid: pid_t
+    let logPath: String
+    /// Closing it lets the watchdog kill the process; held for as long as the process is wanted.
+    private let leash: Mutex<Int32>
+
+    /// - Parameter environment: all that the process gets.
+    init(_ name: String, arguments: [String] = [], environment: [String: String], logPath: String) throws {
+        self.name = name
+        self.logPath = logPath
+        let log = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard log >= 0 else { throw HarnessError("\(logPath) cannot be written") }
+        defer { close(log) }
+        pid = try Executable.spawn([Executable.path(name)] + arguments, environment: environment, input: nil, output: log)
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+            throw HarnessError("no descriptors left")
+        }
+        defer { close(ends[0]) }
+        leash = Mutex(ends[1])
+        _ = try Executable.spawn(
+            ["setsid", "sh", "-c", "cat; kill -9 \(pid)"], environment: ["PATH": "/usr/bin:/bin"], input: ends[0], output: nil)
+    }
+
+    deinit { end(SIGKILL) }
+
+    var log: String { (try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "" }
+
+    /// Resident memory in bytes.
+    var residentBytes: Int {
+        let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+        return (line.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") } ?? 0) * 1024
+    }
+
+    func signal(_ number: Int32) { kill(pid, number) }
+
+    /// Sends a signal and waits for the process to be gone.
+    /// - Returns: its exit status, or nil when the signal killed it.
+    @discardableResult
+    func end(_ number: Int32 = SIGTERM) -> Int32? {
+        let wasRunning = leash.withLock { leash in
+            guard leash >= 0 else { return false }
+            kill(pid, number)
+            return true
+        }
+        guard wasRunning else { return nil }
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+        leash.withLock { leash in
+            close(leash)
+            leash = -1
+        }
+        return status & 0x7F == 0 ? status >> 8 & 0xFF : nil
+    }
+
+    /// The same off the cooperative pool.
+    func ended(by number: Int32 = SIGTERM) async -> Int32? {
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(returning: self.end(number)) }
+        }
+    }
+}
+
+struct HarnessError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Our built executables.
+enum Executable {
+    /// They stand beside the test bundle.
+    static func path(_ name: String) -> String {
+        let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
+        return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent(name).path
+    }
+
+    static func spawn(
+        _ command: [String], environment: [String: String], input: Int32?, output: Int32?
+    ) throws -> pid_t {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        for (target, source) in [(Int32(0), input), (1, output), (2, output)] {
+            if let source {
+                posix_spawn_file_actions_adddup2(&actions, source, target)
+            } else {
+                posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0)
+            }
+        }
+        // Dispatch's threads block every signal, and a child would inherit that and never hear its SIGTERM.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var noSignals = sigset_t()
+        sigemptyset(&noSignals)
+        posix_spawnattr_setsigmask(&attributes, &noSignals)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        var arguments = command.map { strdup($0) }
+        defer { arguments.forEach { free($0) } }
+        arguments.append(nil)
+        var variables = environment.map { strdup("\($0.key)=\($0.value)") }
+        defer { variables.forEach { free($0) } }
+        variables.append(nil)
+        var process: pid_t = 0
+        let result = posix_spawnp(&process, command[0], &actions, &attributes, arguments, variables)
+        guard result == 0 else { throw HarnessError("\(command[0]): \(String(cString: strerror(result)))") }
+        return process
+    }
+
+    /// Runs a program to its end and returns what it printed.
+    static func output(_ name: String, _ arguments: [String], environment: [String: String]) async throws -> String {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async {
+                continuation.resume(with: Result { try outputBlocking(name, arguments, environment) })
+            }
+        }
+    }
+
+    private static func outputBlocking(
+        _ name: String, _ arguments: [String], _ environment: [String: String]
+    ) throws -> String {
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+            throw HarnessError("no descriptors left")
+        }
+        let process = try spawn([path(name)] + arguments, environment: environment, input: nil, output: ends[1])
+        close(ends[1])
+        let text = String(decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: true).readDataToEndOfFile(), as: UTF8.self)
+        var status: Int32 = 0
+        while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+        guard status == 0 else { throw HarnessError("\(name) \(arguments.joined(separator: " ")) failed: \(text)") }
+        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}
