@@ -24,6 +24,45 @@ struct TurnRequest: Decodable {
         case topP = "top_p"
     }
 
+    init(from decoder: any Decoder) throws {
+        let fields = Fields(container: try decoder.container(keyedBy: CodingKeys.self))
+        message = try fields.required(.message)
+        userID = try fields.required(.userID)
+        context = try fields.optional(.context)
+        stream = try fields.optional(.stream)
+        conversationID = try fields.optional(.conversationID)
+        system = try fields.optional(.system)
+        maxTokens = try fields.optional(.maxTokens)
+        temperature = try fields.optional(.temperature)
+        topP = try fields.optional(.topP)
+        seed = try fields.optional(.seed)
+        stop = try fields.optional(.stop)
+        model = try fields.optional(.model)
+    }
+
+    /// Decodes fields so that every error carries its field: the library's own says of a number that does not fit its
+    /// type only that it does not fit.
+    private struct Fields {
+        let container: KeyedDecodingContainer<CodingKeys>
+
+        func required<Value: Decodable>(_ key: CodingKeys) throws -> Value {
+            try named(key) { try container.decode(Value.self, forKey: key) }
+        }
+
+        func optional<Value: Decodable>(_ key: CodingKeys) throws -> Value? {
+            try named(key) { try container.decodeIfPresent(Value.self, forKey: key) }
+        }
+
+        private func named<Value>(_ key: CodingKeys, _ decode: () throws -> Value) throws -> Value {
+            do {
+                return try decode()
+            } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
+                throw DecodingError.dataCorrupted(
+                    .init(codingPath: [key], debugDescription: context.debugDescription))
+            }
+        }
+    }
+
     /// A name, which clients also write as a number.
     struct Name: Decodable {
         let text: String
