@@ -43,8 +43,9 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         log: TurnLog(pool: redis, retention: try settings(Settings.turnRetention)), order: ConversationOrder(pool: redis),
         contexts: contexts, outstanding: OutstandingTurns(pool: redis), clock: RedisClock(pool: redis), redis: redis,
         history: history, planner: planner, nodes: nodes, mail: mail, publisher: publisher, database: database)
-    let heart = Heart(presence: Presence(pool: redis), name: name, mail: mail, logger: logger)
-    let turns = TurnConsumer(consumer: consumer, services: services, logger: logger)
+    let presence = Presence(pool: redis)
+    let heart = Heart(presence: presence, name: name, mail: mail, logger: logger)
+    let turns = TurnConsumer(consumer: consumer, presence: presence, services: services, logger: logger)
     return [redis, database, publisher, inbox, cancellations, nodes, heart, turns]
 }
 
@@ -59,7 +60,7 @@ private struct Heart: Service {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 do throws(RedisError) {
-                    try await presence.beat(kind: "orchestrator", id: name, ttl: .seconds(5))
+                    try await presence.beat(kind: "orchestrator", id: name, ttl: TurnConsumer.heartbeatLifetime)
                 } catch {
                     logger.debug("a heartbeat was lost", metadata: ["error": "\(error)"])
                 }

@@ -13,6 +13,7 @@ struct Settler: Service {
     let consumer: RabbitConsumer
     let repository: SettlementRepository
     let markers: Markers
+    let publisher: RabbitPublisher
     let batch: Int
     let logger: Logger
 
@@ -59,20 +60,41 @@ struct Settler: Service {
                 settled.append(delivery)
             } catch {
                 logger.error("a message is no outcome", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])
-                try? await delivery.reject(requeue: false)
+                if await bury(delivery, reason: "\(error)") { settled.append(delivery) }
             }
         }
-        guard await store(outcomes) else { return }  // the connection goes with this process: the broker keeps them all
+        // When this process drains first, the broker keeps them all.
+        guard let refused = await store(outcomes) else { return }
+        for delivery in deliveries {
+            guard let turn = delivery.id.flatMap({ TurnID($0) }), let error = refused[turn] else { continue }
+            if await !bury(delivery, reason: "\(error)") { settled.removeAll { $0.id == delivery.id } }
+        }
         for marker in marked { await set(marker) }
         await consumer.acknowledge(settled)
     }
 
+    /// Puts what can never be settled where an operator finds it. The response queue has no dead letters of its own: it
+    /// gives nothing up by counting.
+    /// - Returns: false when the broker did not take it; the message then stays where it is.
+    private func bury(_ delivery: Delivery, reason: String) async -> Bool {
+        do throws(RabbitError) {
+            try await publisher.publish(
+                OutgoingMessage(
+                    queue: Topology.deadLetterQueue, body: delivery.body, id: delivery.id ?? "",
+                    headers: ["reason": String(reason.prefix(1000)), "queue": delivery.queue]))
+            return true
+        } catch {
+            logger.error("a dead letter could not be kept", metadata: ["error": "\(error)"])
+            return false
+        }
+    }
+
     /// Stores a batch, as often as it takes: the shard may be away for hours, and the queue holds what waits.
-    /// - Returns: false when this process drains first.
-    private func store(_ outcomes: [TurnOutcome]) async -> Bool {
-        guard !outcomes.isEmpty else { return true }
+    /// - Returns: what can never be stored, and why; nil when this process drains first.
+    private func store(_ outcomes: [TurnOutcome]) async -> [TurnID: DatabaseError]? {
+        guard !outcomes.isEmpty else { return [:] }
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
-        while !Task.isCancelled {
+        while !Task.isCancelled, !Task.isShuttingDownGracefully {
             do throws(DatabaseError) {
                 let result = try await repository.settle(outcomes, on: shard)
                 for (turn, error) in result.refused {
@@ -80,20 +102,20 @@ struct Settler: Service {
                 }
                 logger.debug(
                     "settled", metadata: ["shard": "\(shard.name)", "stored": "\(result.stored.count)", "of": "\(outcomes.count)"])
-                return true
+                return result.refused
             } catch {
                 logger.warning("a batch is tried again", metadata: ["shard": "\(shard.name)", "error": "\(error)"])
                 try? await Task.sleep(for: backoff.next())
             }
         }
-        return false
+        return nil
     }
 
     private func set(_ marker: SettleMarker) async {
         do throws(RedisError) {
             try await markers.set(marker.name, ttl: Settler.markerLifetime)
         } catch {
-            // Whoever waits for it gives up on its own and asks with a new one.
+            // Whoever waits for it sends a new one after ten seconds.
             logger.warning("a marker could not be set", metadata: ["error": "\(error)"])
         }
     }

@@ -25,7 +25,7 @@ struct SurvivalTests {
         #expect(outcome.response == undisturbed.text)
         // It did go on from the log rather than being done before the kill.
         #expect(second.log.contains("a turn goes on"), "\(second.log.suffix(2000))")
-        #expect(outcome.attempts == 2)
+        #expect(outcome.attempts == 2, "\(second.log)")
         _ = await second.ended(by: SIGKILL)
         await cluster.stop()
     }

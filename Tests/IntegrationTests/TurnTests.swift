@@ -10,12 +10,11 @@ import Testing
 @Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches"), .serialized)
 struct TurnTests {
     @Test(.timeLimit(.minutes(5))) func turnsOnTheRealModel() async throws {
-        let cluster = try await Cluster(.llama, settings: ["DETACH_GRACE": "1s"])
+        let cluster = try await Cluster(.llama)
         try await conversationCarriesItsHistory(cluster)
         try await manyStreamsGetWhatEachGetsAlone(cluster)
         try await stopStringsEndTheText(cluster)
         try await theSettledTurnReplaysTheSameEvents(cluster)
-        try await aClientThatLeavesEndsItsTurn(cluster)
         for process in [cluster.gateway, cluster.orchestrator, cluster.worker, cluster.node] {
             #expect(await process.ended(by: SIGTERM) == 0, "\(process.name): \(process.log.suffix(2000))")
         }
@@ -102,35 +101,6 @@ struct TurnTests {
         let rest = try await cluster.stream(id, lastEventID: 10)
         #expect(rest.events == Array(live.events.dropFirst(11)))
         #expect(try await cluster.get("/check-response/\(id)").json["response"] as? String == live.text)
-    }
-
-    private func aClientThatLeavesEndsItsTurn(_ cluster: Cluster) async throws {
-        // A chat cannot be resumed: its end is the end of the connection.
-        let long: [String: Any] = ["message": "Write a very long story.", "max_tokens": 4000, "temperature": 1.2]
-        let request = cluster.request(
-            "POST", "/chat", body: Array(try JSONSerialization.data(withJSONObject: long.merging(["user_id": "leaver"]) { $1 })))
-        let chat = Task { try await HTTPClient.shared.execute(request, timeout: .seconds(60)) }
-        try await eventually("the node runs the chat") { try await running(cluster) == 1 }
-        chat.cancel()
-        _ = await chat.result
-        try await eventually("the chat's blocks are free", or: { cluster.logs }) { try await running(cluster) == 0 }
-
-        // A stream is detached, and cancelled when nobody has come back within the grace.
-        let id = try await cluster.beginStream(long.merging(["user_id": "wanderer"]) { $1 })
-        let part = try await cluster.stream(id) { $0.events.count >= 5 }
-        #expect(part.end == nil)
-        try await eventually("the stream's blocks are free", or: { cluster.logs }) { try await running(cluster) == 0 }
-        let rest = try await cluster.stream(id, lastEventID: part.ids.last)
-        #expect(rest.end?.status == "cancelled")
-        #expect(rest.ids.first == (part.ids.last ?? -2) + 1)
-        let outcome = try await settled(id, cluster)
-        #expect(outcome.status == .cancelled && outcome.response == part.text + rest.text)
-    }
-
-    private func running(_ cluster: Cluster) async throws -> Int {
-        try await withRedis(cluster) { redis in
-            try await NodeDirectory(pool: redis).nodes().reduce(0) { $0 + $1.running + $1.waiting }
-        }
     }
 }
 

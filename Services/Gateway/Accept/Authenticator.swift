@@ -24,11 +24,18 @@ final class Authenticator: Sendable {
     private static let freshness: Duration = .seconds(60)
     /// An unknown id is asked for again soon: it may be a key made a moment ago.
     private static let freshnessOfUnknown: Duration = .seconds(2)
+    private static let pauseAfterFailure: Duration = .seconds(5)
     private static let capacity = 10_000
 
     private let keys: KeyRepository
     private let logger: Logger
-    private let cache = Mutex<[String: Cached]>([:])
+    private struct Cache {
+        var known: [String: Cached] = [:]
+        /// Apart from the others, so that whoever guesses ids drives no real key out.
+        var unknown: [String: Cached] = [:]
+    }
+
+    private let cache = Mutex(Cache())
 
     init(keys: KeyRepository, logger: Logger) {
         self.keys = keys
@@ -46,21 +53,31 @@ final class Authenticator: Sendable {
     }
 
     private func record(of id: String) async throws(APIError) -> KeyRecord? {
-        let cached = cache.withLock { $0[id] }
+        let cached = cache.withLock { $0.known[id] ?? $0.unknown[id] }
         let freshness = cached?.record == nil ? Authenticator.freshnessOfUnknown : Authenticator.freshness
         if let cached, cached.fetchedAt + freshness > .now { return cached.record }
         do throws(DatabaseError) {
             let record = try await keys.find(id)
-            cache.withLock { cache in
-                // Unknown ids come from whoever guesses; emptying is crude but bounded, and known keys refill at once.
-                if cache.count >= Authenticator.capacity { cache.removeAll() }
-                cache[id] = Cached(record: record, fetchedAt: .now)
-            }
+            remember(record, id, at: .now)
             return record
         } catch {
-            if let record = cached?.record { return record }
+            if let record = cached?.record {
+                // The next look waits a little: not every request of the minute pays for a directory that hangs.
+                remember(record, id, at: .now - Authenticator.freshness + Authenticator.pauseAfterFailure)
+                return record
+            }
             logger.warning("a key could not be looked up", metadata: ["error": "\(error)"])
             throw .unavailable("the directory of keys")
+        }
+    }
+
+    private func remember(_ record: KeyRecord?, _ id: String, at time: ContinuousClock.Instant) {
+        cache.withLock { cache in
+            // Emptying is crude but bounded, and keys in use refill at once.
+            if cache.known.count >= Authenticator.capacity { cache.known.removeAll() }
+            if cache.unknown.count >= Authenticator.capacity { cache.unknown.removeAll() }
+            cache.known[id] = record.map { Cached(record: $0, fetchedAt: time) }
+            cache.unknown[id] = record == nil ? Cached(record: nil, fetchedAt: time) : nil
         }
     }
 }

@@ -44,8 +44,17 @@ struct TurnIntake: Sendable {
         try await limitRate(kind, owner: owner, key: principal.keyID)
         let continued = try await existing(request.conversationID, of: owner)
         let turn = try await freeze(request, kind: kind, owner: owner, continues: continued)
-        try await reserve(turn)
-        try await publish(turn)
+        // Not cut short by a client that leaves: half an acceptance would block its conversation and count against its user.
+        let acceptance = Task { () -> APIError? in
+            do throws(APIError) {
+                try await reserve(turn)
+                try await publish(turn)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let error = await acceptance.value { throw error }
         return turn
     }
 
@@ -140,7 +149,7 @@ struct TurnIntake: Sendable {
                 mayBeQueued = mayBeQueued || error.outcomeIsUnknown
                 logger.warning("a turn was not confirmed", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
                 // A fresh channel's first publish is sometimes refused by a queue that is not full: once more tells.
-                guard mayBeQueued || error == .rejected(queue: message.queue), !Task.isCancelled else { break }
+                guard mayBeQueued || error == .rejected(queue: message.queue) else { break }
                 try? await Task.sleep(for: backoff.next())
             }
         }

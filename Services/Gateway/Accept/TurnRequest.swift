@@ -40,8 +40,8 @@ struct TurnRequest: Decodable {
         model = try fields.optional(.model)
     }
 
-    /// Decodes fields so that every error carries its field: the library's own says of a number that does not fit its
-    /// type only that it does not fit.
+    /// Decodes fields so that every error carries its field: of a number that does not fit its type the library says
+    /// only that it does not fit, in an error of its own that becomes a `DecodingError` further out.
     private struct Fields {
         let container: KeyedDecodingContainer<CodingKeys>
 
@@ -56,9 +56,8 @@ struct TurnRequest: Decodable {
         private func named<Value>(_ key: CodingKeys, _ decode: () throws -> Value) throws -> Value {
             do {
                 return try decode()
-            } catch DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty {
-                throw DecodingError.dataCorrupted(
-                    .init(codingPath: [key], debugDescription: context.debugDescription))
+            } catch let error where !(error is DecodingError) {
+                throw DecodingError.dataCorrupted(.init(codingPath: [key], debugDescription: "\(error)"))
             }
         }
     }

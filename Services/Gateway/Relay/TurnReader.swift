@@ -6,12 +6,15 @@ import ServiceKit
 struct TurnReader {
     /// After this long without news the log is read again, which also renews the registration.
     private static let silence: Duration = .seconds(2)
+    /// How long a log may be out of reach, or lost and not yet written again.
+    private static let patience: Duration = .seconds(30)
 
     let turn: TurnID
     private var sequence: EventSequence
     private let mailbox: Mailbox<TurnRelay.News>
     private let relay: TurnRelay
     private var isRegistered = false
+    private var hasSeenLog = false
     private var lastNews = ContinuousClock.now
     private var lastRead = ContinuousClock.now
 
@@ -56,10 +59,15 @@ struct TurnReader {
             answer = try await relay.log.follow(turn, reader: relay.name, from: sequence.next)
         } catch {
             // Redis is away for a moment: the stream waits, and the next tick tries again.
-            guard lastRead + .seconds(30) > .now else { throw APIError.unavailable("Redis") }
+            guard lastRead + TurnReader.patience > .now else { throw APIError.unavailable("Redis") }
             return []
         }
-        guard answer.exists else { throw APIError.unknownTurn }
+        guard answer.exists else {
+            // It was there: Redis lost its memory, and the turn's holder is about to write the log again.
+            guard hasSeenLog, lastRead + TurnReader.patience > .now else { throw APIError.unknownTurn }
+            return []
+        }
+        hasSeenLog = true
         lastNews = .now
         lastRead = .now
         var events: [TurnEvent] = []

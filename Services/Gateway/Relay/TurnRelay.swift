@@ -60,8 +60,11 @@ final class TurnRelay: Service {
     var readerCount: Int { readers.withLock { $0.mailboxes.values.reduce(0) { $0 + $1.count } } }
 
     /// Follows a turn from token index `from` on for as long as `body` runs.
+    ///
+    /// - Parameter endsOnShutdown: whether the reader ends as soon as the gateway drains; right for whoever can go on at
+    ///   another gateway.
     func withReader<Result>(
-        of turn: TurnID, from: Int, _ body: (inout TurnReader) async throws -> Result
+        of turn: TurnID, from: Int, endsOnShutdown: Bool, _ body: (inout TurnReader) async throws -> Result
     ) async throws -> Result {
         let mailbox = Mailbox<News>(capacity: TurnRelay.mailboxCapacity)
         let token = readers.withLock { readers in
@@ -71,7 +74,11 @@ final class TurnRelay: Service {
         }
         defer { leave(turn, token) }
         var reader = TurnReader(turn: turn, from: from, mailbox: mailbox, relay: self)
-        return try await body(&reader)
+        return try await withGracefulShutdownHandler {
+            try await body(&reader)
+        } onGracefulShutdown: {
+            if endsOnShutdown { mailbox.close() }
+        }
     }
 
     private func leave(_ turn: TurnID, _ token: UInt64) {
@@ -83,7 +90,11 @@ final class TurnRelay: Service {
         }
         guard wasLast else { return }
         // Not waited for: the client is gone or served. A lost call is made good by the registration's expiry.
-        Task { try? await log.unfollow(turn, reader: name) }
+        Task {
+            try? await log.unfollow(turn, reader: name)
+            // A new reader may have registered before this took the registration away: it registers again.
+            readers.withLock { $0.mailboxes[turn]?.values.map { $0 } }?.forEach { $0.send(.reread) }
+        }
     }
 
     private func hear(_ event: RedisSubscriber.Event) {

@@ -26,25 +26,33 @@ struct TurnRoutes: Sendable {
     // MARK: The whole answer at once
 
     @Sendable private func chat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        let start = ContinuousClock.now
         // The body is read inside, since only what still holds the connection's stream hears of its end.
-        return try await request.body.consumeWithCancellationOnInboundClose { body in
-            let turnRequest = try await read(body)
-            guard turnRequest.stream != true else {
-                throw APIError.invalid("stream", "must be false here; POST /stream-chat streams")
-            }
-            let turn = try await intake.accept(turnRequest, kind: .chat, from: context.principal)
-            let (text, end) = try await wholeAnswer(of: turn.id)
-            switch end.status {
-            case .done: return answer(text, end, time: ContinuousClock.now - start, turn: turn.id)
-            case .failed: throw APIError.turnFailed(end.error ?? "the turn failed")
-            case .cancelled: throw APIError.turnCancelled
+        try await request.body.consumeWithCancellationOnInboundClose { body in
+            do {
+                return try await wholeChat(body, context).closingConnection()
+            } catch let error as APIError {
+                return error.response.closingConnection()
             }
         }
     }
 
+    private func wholeChat(_ body: RequestBody, _ context: GatewayRequestContext) async throws -> Response {
+        let start = ContinuousClock.now
+        let turnRequest = try await read(body)
+        guard turnRequest.stream != true else {
+            throw APIError.invalid("stream", "must be false here; POST /stream-chat streams")
+        }
+        let turn = try await intake.accept(turnRequest, kind: .chat, from: context.principal)
+        let (text, end) = try await wholeAnswer(of: turn.id)
+        switch end.status {
+        case .done: return answer(text, end, time: ContinuousClock.now - start, turn: turn.id)
+        case .failed: throw APIError.turnFailed(end.error ?? "the turn failed")
+        case .cancelled: throw APIError.turnCancelled
+        }
+    }
+
     private func wholeAnswer(of turn: TurnID) async throws -> (String, TurnEnd) {
-        try await relay.withReader(of: turn, from: 0) { reader in
+        try await relay.withReader(of: turn, from: 0, endsOnShutdown: false) { reader in
             var text = ""
             while let events = try await reader.next() {
                 for event in events {
@@ -95,7 +103,7 @@ struct TurnRoutes: Sendable {
             body: ResponseBody { writer in
                 do {
                     try await request.body.consumeWithCancellationOnInboundClose { _ in
-                        try await relay.withReader(of: id, from: from) { reader in
+                        try await relay.withReader(of: id, from: from, endsOnShutdown: true) { reader in
                             try await write(&reader, to: &writer)
                         }
                     }
@@ -104,7 +112,8 @@ struct TurnRoutes: Sendable {
                     // The client has left. Its turn goes on for the grace, then the orchestrator cancels it.
                     logger.debug("a reader left", metadata: ["turn": "\(id)"])
                 }
-            })
+            }
+        ).closingConnection()
     }
 
     private func write(_ reader: inout TurnReader, to writer: inout any ResponseBodyWriter) async throws {
@@ -122,7 +131,8 @@ struct TurnRoutes: Sendable {
             lastWrite = .now
             if case .end = events.last { return }
         }
-        throw CancellationError()
+        // The client has left, or this gateway drains: then the stream is cut here, and the client goes on at another.
+        try Task.checkCancellation()
     }
 
     /// Last-Event-ID is the index of the last token that the client has seen.
@@ -212,5 +222,14 @@ struct TurnRoutes: Sendable {
     private func correlation(_ id: TurnID) -> HTTPFields {
         guard let name = HTTPField.Name("X-Correlation-ID") else { return [:] }
         return [name: id.description]
+    }
+}
+
+extension Response {
+    /// Watching a connection for its end uses it up: it closes after this response, and the client is told so.
+    fileprivate func closingConnection() -> Response {
+        var response = self
+        response.headers[.connection] = "close"
+        return response
     }
 }

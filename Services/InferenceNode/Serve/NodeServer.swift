@@ -17,6 +17,12 @@ final class NodeServer: Service {
     /// Missing three beats, a node is gone.
     private static let lifetime: Duration = .milliseconds(1800)
 
+    /// How often orchestrators are looked after, and how many misses in a row mean death; they beat every second.
+    private static let orchestratorCheck: Duration = .seconds(1)
+    private static let missesOfTheDead = 3
+    /// Writes of one batch, over about ten seconds.
+    private static let writeAttempts = 14
+
     private let name: String
     private let model: String
     private let queue: QueueDeclaration
@@ -101,8 +107,21 @@ final class NodeServer: Service {
         let item = TokenBatch.Item(
             turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: job.outputSoFar.count, tokens: [], end: end,
             timeToFirstToken: nil)
-        let payload = TokenBatch(node: name, items: [item]).encoded()
-        Task { try? await Inbox.write(redis, orchestrator: job.orchestrator, payload: payload) }
+        Task { await send(TokenBatch(node: name, items: [item]), to: job.orchestrator) }
+    }
+
+    /// Repeats a write that failed: a lost token shows as a gap, but a lost end would not. Doubles are dropped by index.
+    private func send(_ batch: TokenBatch, to orchestrator: String) async {
+        let payload = batch.encoded()
+        var backoff = Backoff(base: .milliseconds(10), cap: .seconds(1))
+        for _ in 0..<NodeServer.writeAttempts {
+            do throws(RedisError) {
+                return try await Inbox.write(redis, orchestrator: orchestrator, payload: payload)
+            } catch {
+                logger.warning("tokens could not be sent", metadata: ["error": "\(error)"])
+                guard (try? await Task.sleep(for: backoff.next())) != nil else { return }
+            }
+        }
     }
 
     private func obey(_ payload: [UInt8]) {
@@ -119,17 +138,8 @@ final class NodeServer: Service {
             let batches = table.withLock { table in
                 table.batches(of: Array(delivery.elements.joined()), node: name, at: .now)
             }
-            // A lost write is a gap that the orchestrator sees by index; it asks again from there.
             await withDiscardingTaskGroup { group in
-                for (orchestrator, batch) in batches {
-                    group.addTask { [self] in
-                        do throws(RedisError) {
-                            try await Inbox.write(redis, orchestrator: orchestrator, payload: batch.encoded())
-                        } catch {
-                            logger.warning("tokens could not be sent", metadata: ["error": "\(error)"])
-                        }
-                    }
-                }
+                for (orchestrator, batch) in batches { group.addTask { await self.send(batch, to: orchestrator) } }
             }
         }
     }
@@ -165,19 +175,26 @@ final class NodeServer: Service {
     private func watchOrchestrators() async {
         let presence = Presence(pool: redis)
         await cancelWhenGracefulShutdown {
-            while (try? await Task.sleep(for: .seconds(1))) != nil {
-                for orchestrator in self.table.withLock({ $0.orchestrators }) {
-                    guard let isAlive = try? await presence.isAlive(kind: "orchestrator", id: orchestrator), !isAlive else {
-                        continue
-                    }
-                    let requests = self.table.withLock { $0.requests(of: orchestrator) }
-                    self.logger.notice(
-                        "work of a dead orchestrator is dropped",
-                        metadata: ["orchestrator": "\(orchestrator)", "jobs": "\(requests.count)"])
-                    requests.forEach(self.engine.engine.cancel)
+            // A Redis that was emptied has forgotten the living too, until their next beat: one miss proves nothing.
+            var misses: [String: Int] = [:]
+            while (try? await Task.sleep(for: NodeServer.orchestratorCheck)) != nil {
+                let orchestrators = self.table.withLock { $0.orchestrators }
+                misses = misses.filter { orchestrators.contains($0.key) }
+                for orchestrator in orchestrators {
+                    guard let isAlive = try? await presence.isAlive(kind: "orchestrator", id: orchestrator) else { continue }
+                    misses[orchestrator] = isAlive ? 0 : misses[orchestrator, default: 0] + 1
+                    if misses[orchestrator, default: 0] >= NodeServer.missesOfTheDead { self.drop(orchestrator) }
                 }
             }
         }
+    }
+
+    private func drop(_ orchestrator: String) {
+        let requests = table.withLock { $0.requests(of: orchestrator) }
+        logger.notice(
+            "work of a dead orchestrator is dropped",
+            metadata: ["orchestrator": "\(orchestrator)", "jobs": "\(requests.count)"])
+        requests.forEach(engine.engine.cancel)
     }
 }
 

@@ -24,9 +24,13 @@ final class TurnMail: Sendable {
 
     func open(_ turn: TurnID) -> Mailbox<TurnNews> {
         let mailbox = Mailbox<TurnNews>(capacity: TurnMail.capacity)
-        mailboxes.withLock { $0[turn] = mailbox }
+        // The same turn may come again after its channel broke: its old runner hears that it is over.
+        mailboxes.withLock { $0.updateValue(mailbox, forKey: turn) }?.close()
         return mailbox
     }
+
+    /// Whether a runner of this process works on the turn.
+    func holds(_ turn: TurnID) -> Bool { mailboxes.withLock { $0[turn] != nil } }
 
     func close(_ turn: TurnID, _ mailbox: Mailbox<TurnNews>) {
         // A newer holder of the same turn in this process keeps its own.

@@ -10,6 +10,7 @@ import ServiceKit
 struct HistorySource: Sendable {
     /// Turns that are looked at, at most; no context window holds more.
     private static let maximumTurns = ContextCache.maximumTurns
+    private static let markerPatience: Duration = .seconds(10)
 
     let contexts: ContextCache
     let conversations: ConversationRepository
@@ -25,7 +26,8 @@ struct HistorySource: Sendable {
         while true {
             do {
                 return try await read(turn)
-            } catch let error where !(error is CancellationError) {
+            } catch {
+                try Task.checkCancellation()
                 logger.warning(
                     "history cannot be read yet", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
                 try await Task.sleep(for: backoff.next())
@@ -41,8 +43,14 @@ struct HistorySource: Sendable {
         // off up to here.
         try await waitUntilSettled(turn)
         let stored = try await conversations.history(of: turn.conversation, limit: HistorySource.maximumTurns)
-        let entries = stored.filter { $0.status != .failed && !$0.response.isEmpty }.map {
+        // The system message in force may be one that a failed turn brought.
+        let system = stored.last { $0.system != nil }?.system
+        var entries = stored.filter { $0.status != .failed && !$0.response.isEmpty }.map {
             ContextCache.Entry(turn: $0.turn, system: $0.system, message: $0.message, response: $0.response)
+        }
+        if let last = entries.last {
+            entries[entries.count - 1] = ContextCache.Entry(
+                turn: last.turn, system: system, message: last.message, response: last.response)
         }
         try await contexts.fill(turn.conversation, entries: entries)
         return entries.filter { $0.turn != turn.id }
@@ -56,9 +64,14 @@ struct HistorySource: Sendable {
                 queue: Topology.responseQueue(shard: shard), body: Array(try JSONEncoder().encode(marker)),
                 id: marker.name, headers: [SettleMarker.header: "1"]))
         var pause = Duration.milliseconds(2)
+        let patience = ContinuousClock.now + HistorySource.markerPatience
         while try await !markers.exists(marker.name) {
+            // A marker can be lost with Redis' memory: a new one is sent then.
+            guard ContinuousClock.now < patience else { throw MarkerLost() }
             try await Task.sleep(for: pause)
             pause = min(pause * 2, .milliseconds(100))
         }
     }
+
+    private struct MarkerLost: Error {}
 }

@@ -29,27 +29,35 @@ struct PromptPlanner: Sendable {
 
         let fixed = template.encode(head + tail).tokens.count
         guard fixed < contextLength else { throw TooLong(promptTokens: fixed, contextLength: contextLength) }
-        let maxTokens = min(turn.sampling.maxTokens, contextLength - fixed)
-
-        let past = history.map { entry in
-            [ChatMessage(role: .user, content: entry.message), ChatMessage(role: .assistant, content: entry.response)]
-        }
-        var kept = past[...]
+        // A client that asks for more tokens than it will get must not lose its history to them.
+        let reserve = min(turn.sampling.maxTokens, max(contextLength / 4, 1), contextLength - fixed)
+        var kept = newest(of: history, within: contextLength - fixed - reserve)
         var prompt = template.encode(head + kept.joined() + tail)
-        // A message's own count does not change with its neighbours, so one encoding tells how many must go.
-        while prompt.tokens.count + maxTokens > contextLength, !kept.isEmpty {
-            var excess = prompt.tokens.count + maxTokens - contextLength
-            var counts = prompt.messageCounts.dropFirst(head.count)[...]
-            repeat {
-                excess -= counts.prefix(2).reduce(0, +)
-                counts = counts.dropFirst(2)
-                kept = kept.dropFirst()
-            } while excess > 0 && !kept.isEmpty
+        // Messages are counted one by one above; should a template count them otherwise together, one goes at a time.
+        while prompt.tokens.count + reserve > contextLength, !kept.isEmpty {
+            kept = kept.dropFirst()
             prompt = template.encode(head + kept.joined() + tail)
         }
         return TurnPlan(
-            prompt: prompt.tokens, maxTokens: maxTokens, historyTurns: kept.count,
-            droppedTurns: history.count - kept.count)
+            prompt: prompt.tokens, maxTokens: min(turn.sampling.maxTokens, contextLength - prompt.tokens.count),
+            historyTurns: kept.count, droppedTurns: history.count - kept.count)
+    }
+
+    /// As many of the newest turns as fit the budget, oldest first. Older ones are not even tokenized.
+    private func newest(of history: [ContextCache.Entry], within budget: Int) -> ArraySlice<[ChatMessage]> {
+        var rest = budget
+        var kept: [[ChatMessage]] = []
+        for entry in history.reversed() {
+            let turn = [
+                ChatMessage(role: .user, content: entry.message), ChatMessage(role: .assistant, content: entry.response),
+            ]
+            // After a system message, as in the prompt: a template may put one of its own before a lone user message.
+            let counts = template.encode([ChatMessage(role: .system, content: "")] + turn).messageCounts
+            rest -= counts.dropFirst().reduce(0, +)
+            guard rest >= 0 else { break }
+            kept.append(turn)
+        }
+        return kept.reversed()[...]
     }
 }
 

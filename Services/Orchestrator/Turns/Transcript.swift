@@ -48,6 +48,15 @@ struct Transcript {
         return .tokens(first: start, appended)
     }
 
+    /// The tokens from index `first` on, as they were logged.
+    func tokens(from first: Int) -> [TurnLog.Token] {
+        let bytes = Array(text.utf8)
+        return (first..<ids.count).map { index in
+            let start = index == 0 ? 0 : ends[index - 1]
+            return TurnLog.Token(id: ids[index], text: String(decoding: bytes[start..<ends[index]], as: UTF8.self))
+        }
+    }
+
     private mutating func append(_ id: Int32, isLast: Bool) -> TurnLog.Token {
         var piece = assembler.append(id)
         if isLast { piece += assembler.finish() }

@@ -2,16 +2,24 @@ import ChatCore
 import Foundation
 import Logging
 import RabbitQueue
+import RedisStore
 import ServiceKit
 import ServiceLifecycle
 
 /// Runs every delivered turn in a task of its own; the consumer's prefetch bounds how many there are.
 struct TurnConsumer: Service {
     let consumer: RabbitConsumer
+    let presence: Presence
     let services: TurnServices
     let logger: Logger
 
+    /// How long a heartbeat is believed.
+    static let heartbeatLifetime: Duration = .seconds(5)
+
     func run() async throws {
+        // Before the first turn: nodes drop the work of orchestrators that they do not see alive.
+        try await services.redis.waitUntilConnected()
+        try await presence.beat(kind: "orchestrator", id: services.name, ttl: TurnConsumer.heartbeatLifetime)
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { try await consumer.run() }
             group.addTask {
@@ -43,7 +51,7 @@ struct TurnConsumer: Service {
             // This process drains. The lease is given back; now the message goes back, for another to go on.
             try? await Task { try await delivery.reject(requeue: true) }.value
         } catch is TurnRunner.Abandoned {
-            logger.notice("a turn went to another orchestrator")
+            logger.notice("a turn's delivery is gone; whoever gets the next one goes on")
         } catch {
             // Nothing foreseen: the message counts one more return, and becomes a dead letter when it keeps happening.
             logger.error("a turn could not be run", metadata: ["error": "\(error)"])

@@ -46,11 +46,15 @@ struct TurnRunner {
         static let expired = failed("the turn's deadline has passed")
     }
 
-    /// Why this orchestrator lets go of a turn without ending it.
+    /// Why a runner lets go of a turn without ending it.
     enum Abandoned: Error {
-        /// Another has the lease, or the delivery's channel is gone and another will get it.
+        /// The lease is another's, or the delivery's channel is gone.
         case fenced
     }
+
+    /// How long a node that has begun may say nothing before its job is ordered anew. An item can be lost between node
+    /// and orchestrator, and a lost last one leaves no gap to see.
+    private static let silence: Duration = .seconds(20)
 
     let services: TurnServices
     let turn: Turn
@@ -73,10 +77,25 @@ struct TurnRunner {
     /// - Throws: `CancellationError` when this process drains, `Abandoned` when the turn is another's; the delivery is
     ///   then unacknowledged.
     static func run(_ delivery: Delivery, turn: Turn, services: TurnServices, logger: Logger) async throws {
-        let acquisition = try await patiently(delivery, logger) {
-            try await services.log.acquire(turn, owner: services.name, redelivered: delivery.redelivered)
+        var redelivered = delivery.redelivered
+        while true {
+            do {
+                try await hold(delivery, turn, redelivered: redelivered, services, logger)
+                return try await delivery.acknowledge()
+            } catch is Abandoned {
+                // While the delivery lives nobody else will get it: look again who has the turn, without taking it by
+                // force. A log that Redis lost is made anew, a turn that another holds is waited for.
+                guard delivery.isLive else { throw Abandoned.fenced }
+                redelivered = false
+                try await Task.sleep(for: .milliseconds(100))
+            }
         }
-        switch acquisition {
+    }
+
+    private static func hold(
+        _ delivery: Delivery, _ turn: Turn, redelivered: Bool, _ services: TurnServices, _ logger: Logger
+    ) async throws {
+        switch try await acquire(delivery, turn, redelivered: redelivered, services, logger) {
         case .acquired(let lease, let progress):
             let mailbox = services.mail.open(turn.id)
             defer { services.mail.close(turn.id, mailbox) }
@@ -85,9 +104,33 @@ struct TurnRunner {
         case .held:
             // A duplicate publish: whoever holds the turn answers for it. This message goes when the turn has ended.
             try await waitForEnd(of: turn, services, delivery, logger)
-        case .ended, .unknown: break
+        case .ended, .unknown:
+            // Its last holder may have died before it tidied up.
+            try await tidyUp(turn, services, delivery, logger)
         }
-        try await delivery.acknowledge()
+    }
+
+    private static func acquire(
+        _ delivery: Delivery, _ turn: Turn, redelivered: Bool, _ services: TurnServices, _ logger: Logger
+    ) async throws -> TurnLog.Acquisition {
+        func acquire(byForce: Bool) async throws -> TurnLog.Acquisition {
+            try await patiently(delivery, logger) {
+                try await services.log.acquire(turn, owner: services.name, redelivered: byForce)
+            }
+        }
+        let acquisition = try await acquire(byForce: redelivered)
+        // Held by this process, which does not work on it: an acquisition of ours whose reply was lost.
+        if case .held(services.name) = acquisition, !services.mail.holds(turn.id) { return try await acquire(byForce: true) }
+        return acquisition
+    }
+
+    private static func tidyUp(
+        _ turn: Turn, _ services: TurnServices, _ delivery: Delivery, _ logger: Logger
+    ) async throws {
+        try await patiently(delivery, logger) {
+            try await services.order.remove(turn.id, of: turn.conversation)
+            try await services.outstanding.release(user: turn.conversation.owner, turn: turn.id)
+        }
     }
 
     private init(
@@ -139,10 +182,17 @@ extension TurnRunner {
     /// Everything before the end.
     private mutating func generateWhole() async throws -> Ending {
         if cancelRequested { return .cancelled }
-        let prepared = try await untilInterrupted { [services, turn, plan] in
-            try await services.order.add(turn)
-            while let head = try await services.order.head(of: turn.conversation), head != turn.id {
-                try await Task.sleep(for: .milliseconds(20))
+        if try await TurnRunner.isPast(turn.deadline, services) { return .expired }
+        let prepared = try await untilInterrupted { [services, turn, plan, delivery, logger] in
+            try await TurnRunner.patiently(delivery, logger) { try await services.order.add(turn) }
+            var pause = Duration.milliseconds(10)
+            while true {
+                let head = try await TurnRunner.patiently(delivery, logger) {
+                    try await services.order.head(of: turn.conversation)
+                }
+                if head == nil || head == turn.id { break }
+                try await Task.sleep(for: pause)
+                pause = min(pause * 2, .milliseconds(250))
             }
             if let plan { return plan }
             return try services.planner.plan(turn, history: try await services.history.history(before: turn))
@@ -163,21 +213,32 @@ extension TurnRunner {
 
     /// Runs `body`, but not beyond the turn's deadline, its cancellation, or the loss of its lease.
     private func untilInterrupted<Value: Sendable>(
+        discard: @escaping @Sendable (Value) async -> Void = { _ in },
         _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Interruptible<Value> {
         let watch = watchInterruptions()
-        let result = await withTaskGroup(of: Interruptible<Value>?.self) { group in
+        let result = await withTaskGroup(of: Interruptible<Value>?.self) { group -> Interruptible<Value>? in
             group.addTask {
-                do { return .value(try await body()) } catch is CancellationError { return nil } catch { return .failed(error) }
+                do { return .value(try await body()) } catch { return Task.isCancelled ? nil : .failed(error) }
             }
             group.addTask {
-                do { return .interrupted(try await watch()) } catch is CancellationError { return nil } catch { return .failed(error) }
+                do { return .interrupted(try await watch()) } catch { return Task.isCancelled ? nil : .failed(error) }
             }
-            defer { group.cancelAll() }
-            for await case .some(let result) in group { return Interruptible<Value>?.some(result) }
-            return nil
+            var first: Interruptible<Value>?
+            for await case .some(let result) in group {
+                if first == nil {
+                    first = result
+                    group.cancelAll()
+                } else if case .value(let late) = result {
+                    await discard(late)  // it was granted in the moment of the interruption
+                }
+            }
+            return first
         }
-        guard let result else { throw CancellationError() }
+        guard !Task.isCancelled, let result else {
+            if case .value(let late) = result { await discard(late) }
+            throw CancellationError()
+        }
         return result
     }
 
@@ -222,9 +283,11 @@ extension TurnRunner {
 
     private mutating func generate(_ prepared: TurnPlan) async throws -> Ending {
         while true {
+            if cancelRequested { return .cancelled }
+            if try await TurnRunner.isPast(turn.deadline, services) { return .expired }
             let numericsID = plan?.numericsID
-            let waited = try await untilInterrupted { [services, turn] in
-                try await services.nodes.place(for: turn, numericsID: numericsID)
+            let waited = try await untilInterrupted(discard: { [services] in await services.nodes.release($0) }) {
+                [services, turn] in try await services.nodes.place(for: turn, numericsID: numericsID)
             }
             let place: NodePool.Place
             switch waited {
@@ -270,6 +333,7 @@ extension TurnRunner {
         } catch {
             logger.notice("a node did not take a job", metadata: ["node": "\(node.id)", "error": "\(error)"])
             await services.nodes.avoid(node.id)
+            if error.outcomeIsUnknown { await cancelAtNode(node.id) } else { try await forgiveAttempt() }
             return .again
         }
         return try await follow(node)
@@ -295,6 +359,8 @@ extension TurnRunner {
 
     /// Appends what the node sends until the attempt is over.
     private mutating func follow(_ node: NodeAnnouncement) async throws -> AttemptResult {
+        var lastHeard = ContinuousClock.now
+        let start = transcript.next
         while let delivered = await mailbox.receive() {
             var isGap = delivered.hasGap
             var isLost = false
@@ -304,6 +370,7 @@ extension TurnRunner {
             for news in delivered.elements {
                 switch news {
                 case .tokens(let item) where item.epoch == jobEpoch && item.attempt == attempts:
+                    lastHeard = .now
                     if let time = item.timeToFirstToken { engineFirstToken = Double(time) / 1000 }
                     switch transcript.admit(first: item.first, tokens: item.tokens, isEnd: item.end.isFinal) {
                     case .tokens(let first, let tokens): new = (new?.first ?? first, (new?.tokens ?? []) + tokens)
@@ -318,7 +385,10 @@ extension TurnRunner {
                 }
             }
             if let new { try await append(first: new.first, new.tokens) } else if mustLook { try await append(first: transcript.next, []) }
-            if let end, let result = await result(of: end, at: node) { return result }
+            if let end {
+                if end.kind == .unavailable, transcript.next == start { try await forgiveAttempt() }
+                return await result(of: end, at: node)
+            }
             if cancelRequested {
                 await cancelAtNode(node.id)
                 return .ended(.cancelled)
@@ -328,16 +398,27 @@ extension TurnRunner {
                 return .ended(.expired)
             }
             guard delivery.isLive else { throw Abandoned.fenced }
-            if isLost || isGap {
-                logger.notice("an attempt is over", metadata: ["node": "\(node.id)", "lost": "\(isLost)", "gap": "\(isGap)"])
+            // A prompt may wait long for its first token; after that tokens come steadily.
+            let isSilent = transcript.next > start && lastHeard + TurnRunner.silence < .now
+            if isLost || isGap || isSilent {
+                logger.notice(
+                    "an attempt is over",
+                    metadata: ["node": "\(node.id)", "lost": "\(isLost)", "gap": "\(isGap)", "silent": "\(isSilent)"])
                 await cancelAtNode(node.id)
                 return .again
             }
         }
-        throw CancellationError()
+        // The mailbox was closed: this process drains, or the turn was delivered to it again and another runner has it.
+        try Task.checkCancellation()
+        throw Abandoned.fenced
     }
 
-    private func result(of end: TokenBatch.End, at node: NodeAnnouncement) async -> AttemptResult? {
+    private func forgiveAttempt() async throws {
+        let (log, lease) = (services.log, lease)
+        try await TurnRunner.patiently(delivery, logger) { try await log.forgiveAttempt(lease) }
+    }
+
+    private func result(of end: TokenBatch.End, at node: NodeAnnouncement) async -> AttemptResult {
         switch end.kind {
         case .stop: return .ended(Ending(status: .done, reason: .stop))
         case .length: return .ended(Ending(status: .done, reason: .length))
@@ -358,8 +439,9 @@ extension TurnRunner {
         switch result {
         case .appended(let audience):
             cancelRequested = cancelRequested || TurnRunner.endsTurn(audience, turn, services)
-        case .gap(let expected) where expected == transcript.next: break  // a repeat of what had arrived after all
-        case .gap, .fenced: try await recover()
+        case .gap(let expected) where expected >= transcript.next: break  // a repeat of what had arrived after all
+        case .gap(let expected): try await appendAgain(from: expected, under: lease)  // Redis lost the log's end
+        case .fenced: try await recover()
         }
         if firstTokenAt == nil, !tokens.isEmpty { firstTokenAt = try? await services.clock.now() }
     }
@@ -374,17 +456,25 @@ extension TurnRunner {
         let acquired = try await TurnRunner.patiently(delivery, logger) {
             try await services.log.acquire(turn, owner: services.name, redelivered: false)
         }
+        // Otherwise another was quicker, or our own acquisition's reply was lost: the turn is taken up anew.
         guard case .acquired(let lease, let progress) = acquired, progress.tokens.isEmpty else { throw Abandoned.fenced }
         // The node's job goes on under the epoch that it was ordered with.
         self.lease = lease
         try await services.order.add(turn)
         if let plan = try plan?.encoded() { _ = try await services.log.recordPlan(lease, plan: plan) }
-        var start = 0
-        let tokens = transcript.ids.enumerated().map { index, id in
-            defer { start = transcript.ends[index] }
-            return TurnLog.Token(id: id, text: transcript.text.utf8Slice(start, transcript.ends[index]))
+        try await appendAgain(from: 0, under: lease)
+    }
+
+    private func appendAgain(from first: Int, under lease: TurnLog.Lease) async throws {
+        let (log, tokens) = (services.log, transcript.tokens(from: first))
+        let result = try await TurnRunner.patiently(delivery, logger) {
+            try await log.append(lease, first: first, tokens: tokens)
         }
-        guard case .appended = try await services.log.append(lease, first: 0, tokens: tokens) else { throw Abandoned.fenced }
+        switch result {
+        case .appended: break
+        case .gap(let expected) where expected == transcript.next: break
+        case .gap, .fenced: throw Abandoned.fenced
+        }
     }
 
     private func cancelAtNode(_ node: String) async {
@@ -427,10 +517,7 @@ extension TurnRunner {
             try await services.log.end(lease, next: outcome.eventEnds.count, end: end)
         }
         guard isEnded else { throw Abandoned.fenced }
-        try await TurnRunner.patiently(delivery, logger) {
-            try await services.order.remove(turn.id, of: turn.conversation)
-            try await services.outstanding.release(user: turn.conversation.owner, turn: turn.id)
-        }
+        try await TurnRunner.tidyUp(turn, services, delivery, logger)
         logger.info(
             "a turn ended",
             metadata: [
@@ -467,11 +554,26 @@ extension TurnRunner {
         while true {
             do {
                 return try await step()
-            } catch let error where error is RedisError || error is RabbitError {
+            } catch let error where isPassing(error) {
+                try Task.checkCancellation()
                 logger.warning("a step is tried again", metadata: ["error": "\(error)"])
                 guard delivery.isLive else { throw Abandoned.fenced }
                 try await Task.sleep(for: backoff.next())
             }
+        }
+    }
+
+    /// Whether the same step may succeed later: a store is away. What a store understood and refused it will refuse again.
+    private static func isPassing(_ error: any Error) -> Bool {
+        switch error {
+        case let error as RedisError:
+            switch error {
+            case .server(let text): text.hasPrefix("LOADING") || text.hasPrefix("OOM") || text.hasPrefix("READONLY")
+            case .unexpectedReply: false
+            default: true
+            }
+        case let error as RabbitError: if case .invalid = error { false } else { true }
+        default: false
         }
     }
 
@@ -480,7 +582,9 @@ extension TurnRunner {
     ) async throws {
         while delivery.isLive {
             let record = try await patiently(delivery, logger) { try await services.log.record(of: turn.id) }
-            if record.map(\.hasEnded) ?? true { return }
+            // A record that is gone was lost with Redis' memory: the turn is taken up anew, by us or by its holder.
+            guard let record else { throw Abandoned.fenced }
+            if record.hasEnded { return }
             try await Task.sleep(for: .milliseconds(500))
         }
         throw Abandoned.fenced
@@ -490,10 +594,4 @@ extension TurnRunner {
 extension TokenBatch.End? {
     /// Whether the turn ends with it, so that held-back text comes out.
     fileprivate var isFinal: Bool { self?.kind == .stop || self?.kind == .length }
-}
-
-extension String {
-    fileprivate func utf8Slice(_ start: Int, _ end: Int) -> String {
-        String(decoding: Array(utf8)[start..<end], as: UTF8.self)
-    }
 }

@@ -68,6 +68,12 @@ extension TurnLog {
         return Attempts(total: Int(total), withoutProgress: Int(stalled))
     }
 
+    /// Takes back the count of an attempt that never began to generate (the node was gone, or had no room), so that an
+    /// outage does not make poison of a good turn.
+    public func forgiveAttempt(_ lease: Lease) async throws(RedisError) {
+        _ = try await pool.run(TurnLogScripts.forgiveAttempt, keys: keys(lease.turn), arguments: fence(lease))
+    }
+
     /// Appends the terminal event after token `next` - 1, tells the readers and gives the lease back. Ending an ended
     /// turn changes nothing and returns true.
     /// - Returns: false when fenced.

@@ -24,10 +24,11 @@ enum TurnLogScripts {
         local function audience(cancel, absent)
           local readers = redis.call('ZCOUNT', KEYS[3], '(' .. whole(now), '+inf')
           if readers > 0 then return readers, -1, cancel end
-          local since = tonumber(absent) or now
+          -- The last reader took its leave (absent), or its gateway died and its registration ran out.
+          local since = tonumber(absent)
           local last = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-          if last[2] then since = math.max(since, tonumber(last[2])) end
-          return 0, math.max(0, now - since), cancel
+          if last[2] then since = math.max(since or 0, tonumber(last[2])) end
+          return 0, math.max(0, now - (since or now)), cancel
         end
         """
 
@@ -164,6 +165,15 @@ enum TurnLogScripts {
             if not isOurs or lease[4] then return false end
             redis.call('HSET', KEYS[2], 'node', ARGV[3], 'numerics', ARGV[4])
             return {redis.call('HINCRBY', KEYS[2], 'attempts', 1), redis.call('HINCRBY', KEYS[2], 'stalled', 1)}
+            """)
+
+    /// ARGV: epoch, owner.
+    static let forgiveAttempt = RedisScript(
+        fence + """
+
+            if not isOurs or lease[4] then return 0 end
+            redis.call('HINCRBY', KEYS[2], 'stalled', -1)
+            return 1
             """)
 
     /// ARGV: epoch, owner, next, entry.

@@ -44,7 +44,7 @@ extension Settings {
     public static let gatewayPort = Setting<Int>.integer(
         "GATEWAY_PORT", default: 8080, in: 0...65535, help: "port that the gateway listens on")
     public static let gatewayMaxBody = Setting<Int>.integer(
-        "GATEWAY_MAX_BODY_BYTES", default: 1 << 20, in: 1024...(64 << 20), help: "largest request body; a larger one gets 413")
+        "GATEWAY_MAX_BODY_BYTES", default: 1 << 20, in: 1024...(3 << 20), help: "largest request body; a larger one gets 413")
     public static let gatewayHeartbeat = Setting<Duration>.duration(
         "GATEWAY_HEARTBEAT", default: "15s", help: "silence on a stream after which a comment is sent")
     public static let rateLimitChat = Setting<Int>.integer(
@@ -65,7 +65,8 @@ extension Settings {
     public static let turnDeadline = Setting<Duration>.duration(
         "TURN_DEADLINE", default: "5m", help: "time after accept by which a chat or stream turn ends")
     public static let turnBatchDeadline = Setting<Duration>.duration(
-        "TURN_BATCH_DEADLINE", default: "1h", help: "the same for asynchronous turns")
+        "TURN_BATCH_DEADLINE", default: "15m",
+        help: "the same for asynchronous turns; at most half the broker's consumer time-out")
     public static let turnRetention = Setting<Duration>.duration(
         "TURN_RETENTION", default: "1h", help: "time that an ended turn's log stays in Redis")
     public static let turnMaxTokens = Setting<Int>.integer(

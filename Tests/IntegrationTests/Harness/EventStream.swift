@@ -39,8 +39,23 @@ extension Cluster {
     func stream(
         _ id: String, lastEventID: Int? = nil, key: String? = "", until mayStop: (ReadStream) -> Bool = { _ in false }
     ) async throws -> ReadStream {
+        // A client of its own, whose shutdown certainly closes the connection: leaving is what some tests are about.
+        let client = HTTPClient(eventLoopGroupProvider: .singleton)
+        do {
+            let read = try await stream(id, lastEventID: lastEventID, key: key, until: mayStop, over: client)
+            try await client.shutdown()
+            return read
+        } catch {
+            try? await client.shutdown()
+            throw error
+        }
+    }
+
+    private func stream(
+        _ id: String, lastEventID: Int?, key: String?, until mayStop: (ReadStream) -> Bool, over client: HTTPClient
+    ) async throws -> ReadStream {
         let headers = lastEventID.map { ["Last-Event-ID": "\($0)"] } ?? [:]
-        let response = try await HTTPClient.shared.execute(
+        let response = try await client.execute(
             request("GET", "/stream/\(id)", body: nil, key: key, headers: headers), timeout: .seconds(120))
         guard response.status == .ok else {
             throw HarnessError("\(response.status): \(String(buffer: try await response.body.collect(upTo: 1 << 20)))")
