@@ -1,5 +1,5 @@
-"""Measures a running cluster through its gateway on 127.0.0.1: the delay that the path adds to a token, 32 streams at once
-against the same requests alone, and the services' memory. Called by `bench`; needs Python 3.9 and nothing else."""
+"""Measures a running cluster through its gateway on 127.0.0.1: the delay that the path adds to a first token,
+32 streams at once against the same requests alone, and the services' memory. Called by `bench`; needs Python 3.9."""
 
 import argparse
 import http.client
@@ -57,7 +57,7 @@ class Stream:
 
 
 class Client:
-    """One keep-alive connection for requests; each stream is read from one of its own, which the gateway closes after it.
+    """One keep-alive connection for requests; a stream has one of its own, which the gateway closes after it.
 
     http.client sets TCP_NODELAY and hands a line over as soon as it is there.
     """
@@ -233,15 +233,18 @@ def describe(result):
     if result["test"] == "added_delay":
         yield f"one stream at a time on an idle cluster ({result['streams']} streams), ms   median     p90     p99"
         for name, field, note in (
-            ("added delay: first token at the client less the engine's own", "added_ms", f"  (aim: median < {DELAY_AIM:g})"),
-            ("first token at the client", "first_token_ms", ""), ("POST /stream-chat answered", "accepted_ms", "")):
+            ("added delay: first token at the client less the engine's own", "added_ms", f"  (aim: < {DELAY_AIM:g})"),
+            ("first token at the client", "first_token_ms", ""),
+            ("POST /stream-chat answered", "accepted_ms", ""),
+        ):
             figures = "".join(f"{result[field][key]:8.2f}" for key in ("median", "p90", "p99"))
             yield f"  {name:<62}{figures}{note}"
     elif result["test"] == "concurrent":
         first = result["first_token_ms"]
         yield f"{result['streams']} streams at once, sampled with seeds, {TOKENS} tokens each at most"
-        yield f"  {result['tokens_per_second']} tokens/s of all together ({result['alone_tokens_per_second']} one by one)"
-        yield f"  first token after {first['median']:.0f} ms at the median, {first['p99']:.0f} ms at the 99th percentile"
+        yield (f"  {result['tokens_per_second']} tokens/s of all together, "
+               f"{result['alone_tokens_per_second']} one by one")
+        yield f"  first token after {first['median']:.0f} ms (median), {first['p99']:.0f} ms (99th percentile)"
         yield f"  identical: {result['identical']}/{result['streams']}"
         if result["differing"]:
             yield f"  DIFFERENT from the same request alone: {result['differing']}"
