@@ -23,7 +23,7 @@ import Testing
             let old = try #require(try await log.acquire(turn, owner: "old", redelivered: false).lease)
             _ = try await log.append(old, first: 0, tokens: tokens("a", "b"))
             #expect(try await log.recordPlan(old, plan: [1, 0, 255]) == [1, 0, 255])
-            let attempts = try await log.beginAttempt(old, node: "n", numericsID: "x")
+            let attempts = try await log.beginAttempt(old, node: "n", numericsID: "x", plan: [9])?.attempts
             #expect(attempts == .init(total: 1, withoutProgress: 1))
 
             let taken = try await log.acquire(turn, owner: "new", redelivered: true)
@@ -37,7 +37,7 @@ import Testing
             #expect(try await log.append(old, first: 2, tokens: []) == .fenced)
             #expect(try await log.recordPlan(old, plan: [2]) == nil)
             #expect(try await log.recordOutcome(old, outcome: [2]) == nil)
-            #expect(try await log.beginAttempt(old, node: "n", numericsID: "x") == nil)
+            #expect(try await log.beginAttempt(old, node: "n", numericsID: "x", plan: [9]) == nil)
             #expect(try await !log.end(old, next: 2, end: turn.end))
             #expect(try await !log.release(old))
             // The right epoch with another's name is as stale, and so is the right name with another epoch.
@@ -87,11 +87,11 @@ import Testing
             let turn = Turn.sample()
             let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
             for count in 1...3 {
-                let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x")
+                let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: [9])?.attempts
                 #expect(attempts == .init(total: count, withoutProgress: count))
             }
             _ = try await log.append(lease, first: 0, tokens: tokens("a"))
-            let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x")
+            let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: [9])?.attempts
             #expect(attempts == .init(total: 4, withoutProgress: 1))
         }
     }

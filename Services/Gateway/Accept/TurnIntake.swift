@@ -119,18 +119,19 @@ struct TurnIntake: Sendable {
 
     private func reserve(_ turn: Turn) async throws(APIError) {
         let isFree: Bool
-        do throws(RedisError) {
-            isFree = try await outstanding.take(
+        do {
+            // Three keys, three scripts, one trip: what a refusal leaves behind is withdrawn.
+            async let taken = outstanding.take(
                 user: turn.conversation.owner, turn: turn.id, limit: limits.outstandingPerUser, until: turn.deadline)
-            if isFree {
-                _ = try await log.reserve(turn)
-                try await order.add(turn)
-            }
+            async let reserved = log.reserve(turn)
+            async let head = order.add(turn)
+            isFree = try await (taken, reserved, head).0
         } catch {
             await withdraw(turn)
             throw .unavailable("Redis")
         }
         guard isFree else {
+            await withdraw(turn)
             throw .tooManyRequests(
                 "the user has \(limits.outstandingPerUser) unfinished turns", retryAfter: .seconds(5))
         }

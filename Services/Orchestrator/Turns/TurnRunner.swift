@@ -184,15 +184,9 @@ extension TurnRunner {
         if cancelRequested { return .cancelled }
         if try await TurnRunner.isPast(turn.deadline, services) { return .expired }
         let prepared = try await untilInterrupted { [services, turn, plan, delivery, logger] in
-            try await TurnRunner.patiently(delivery, logger) { try await services.order.add(turn) }
-            var pause = Duration.milliseconds(10)
-            while true {
-                let head = try await TurnRunner.patiently(delivery, logger) {
-                    try await services.order.head(of: turn.conversation)
-                }
-                if head == nil || head == turn.id { break }
-                try await Task.sleep(for: pause)
-                pause = min(pause * 2, .milliseconds(250))
+            // A conversation's first turn is its head; nobody knows of the conversation before its end.
+            if !turn.beginsConversation || delivery.redelivered {
+                try await TurnRunner.waitForHead(of: turn, services, delivery, logger)
             }
             if let plan { return plan }
             return try services.planner.plan(turn, history: try await services.history.history(before: turn))
@@ -202,6 +196,20 @@ extension TurnRunner {
         case .failed(let error as PromptPlanner.TooLong): return .failed(error.description)
         case .failed(let error): throw error
         case .value(let prepared): return try await generate(prepared)
+        }
+    }
+
+    /// Waits until all earlier turns of the conversation have ended.
+    private static func waitForHead(
+        of turn: Turn, _ services: TurnServices, _ delivery: Delivery, _ logger: Logger
+    ) async throws {
+        // Added again, in case Redis has lost what the gateway added.
+        var head = try await patiently(delivery, logger) { try await services.order.add(turn) }
+        var pause = Duration.milliseconds(10)
+        while let first = head, first != turn.id {
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(250))
+            head = try await patiently(delivery, logger) { try await services.order.head(of: turn.conversation) }
         }
     }
 
@@ -309,17 +317,24 @@ extension TurnRunner {
 
     /// One job at one node, followed to its end.
     private mutating func attempt(_ prepared: TurnPlan, at node: NodeAnnouncement) async throws -> AttemptResult {
-        let plan = try await recordPlan(prepared, numericsID: node.numericsID)
-        guard plan.numericsID == node.numericsID else { return .again }
-        let (log, lease, id) = (services.log, lease, node.id)
+        var own = prepared
+        own.numericsID = own.numericsID ?? node.numericsID
+        let (log, lease, id, proposal) = (services.log, lease, node.id, try own.encoded())
         let begun = try await TurnRunner.patiently(delivery, logger) {
-            try await log.beginAttempt(lease, node: id, numericsID: node.numericsID)
+            try await log.beginAttempt(lease, node: id, numericsID: node.numericsID, plan: proposal)
         }
         guard let begun else { throw Abandoned.fenced }
-        guard begun.withoutProgress <= TurnRunner.fruitlessAttempts else {
+        guard begun.attempts.withoutProgress <= TurnRunner.fruitlessAttempts else {
             return .ended(.failed("generation began \(TurnRunner.fruitlessAttempts) times and brought no token"))
         }
-        attempts = begun.total
+        // The first holder's plan stands.
+        let plan = try TurnPlan(decoding: begun.plan)
+        self.plan = plan
+        attempts = begun.attempts.total
+        guard plan.numericsID == node.numericsID else {
+            try await forgiveAttempt()
+            return .again
+        }
         jobEpoch = lease.epoch
         var sampling = turn.sampling
         sampling.maxTokens = plan.maxTokens
@@ -342,19 +357,6 @@ extension TurnRunner {
     private func encode(_ job: GenerationJob) -> [UInt8] {
         // A job holds numbers and strings only: there is nothing in it that cannot be encoded.
         (try? JSONEncoder().encode(job)).map(Array.init) ?? []
-    }
-
-    /// The first holder's plan stands; a plan without a numerics id gets the one of the turn's first node.
-    private mutating func recordPlan(_ prepared: TurnPlan, numericsID: String) async throws -> TurnPlan {
-        if let plan { return plan }
-        var own = prepared
-        own.numericsID = numericsID
-        let (log, lease, bytes) = (services.log, lease, try own.encoded())
-        let stored = try await TurnRunner.patiently(delivery, logger) { try await log.recordPlan(lease, plan: bytes) }
-        guard let stored else { throw Abandoned.fenced }
-        let plan = try TurnPlan(decoding: stored)
-        self.plan = plan
-        return plan
     }
 
     /// Appends what the node sends until the attempt is over.

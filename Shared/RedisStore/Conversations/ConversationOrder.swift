@@ -17,14 +17,17 @@ public struct ConversationOrder: Sendable {
     public init(pool: RedisPool) { self.pool = pool }
 
     /// Idempotent. The turn falls out by itself `grace` after its deadline.
-    public func add(_ turn: Turn) async throws(RedisError) {
+    /// - Returns: the conversation's head; nil when the turn is past its time and there is no other.
+    @discardableResult
+    public func add(_ turn: Turn) async throws(RedisError) -> TurnID? {
         let leaves = turn.deadline.addingReportingOverflow(ConversationOrder.grace.milliseconds)
-        _ = try await pool.run(
+        return try await pool.run(
             Self.addition, keys: keys(turn.conversation),
             arguments: [
                 .text(turn.id.description), .integer(turn.acceptedAt),
                 .integer(leaves.overflow ? .max : leaves.partialValue),
-            ])
+            ]
+        ).text.flatMap { TurnID($0) }
     }
 
     /// Removes the turn and publishes the new head, if there is one. Idempotent.
@@ -63,15 +66,15 @@ public struct ConversationOrder: Sendable {
 
     /// Both keys stay until the last of their turns falls out.
     private static let addition = RedisScript(
-        """
-        redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-        redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-        local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
-        last = string.format('%.0f', tonumber(last))
-        redis.call('PEXPIREAT', KEYS[1], last)
-        redis.call('PEXPIREAT', KEYS[2], last)
-        return 1
-        """)
+        head + """
+            redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+            redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+            local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+            last = string.format('%.0f', tonumber(last))
+            redis.call('PEXPIREAT', KEYS[1], last)
+            redis.call('PEXPIREAT', KEYS[2], last)
+            return head() or false
+            """)
 
     private static let removal = RedisScript(
         head + """

@@ -54,18 +54,20 @@ extension TurnLog {
         try await recordOnce(lease, "outcome", outcome)
     }
 
-    /// Counts a start of generation. nil when fenced.
+    /// Counts a start of generation, and stores the plan unless there is one: both in one trip, on the way to the first
+    /// token. nil when fenced.
+    /// - Returns: the counts, and the stored plan.
     public func beginAttempt(
-        _ lease: Lease, node: String, numericsID: String
-    ) async throws(RedisError) -> Attempts? {
+        _ lease: Lease, node: String, numericsID: String, plan: [UInt8]
+    ) async throws(RedisError) -> (attempts: Attempts, plan: [UInt8])? {
         let reply = try await pool.run(
             TurnLogScripts.beginAttempt, keys: keys(lease.turn),
-            arguments: fence(lease) + [.text(node), .text(numericsID)])
+            arguments: fence(lease) + [.text(node), .text(numericsID), .bytes(plan)])
         guard let parts = reply.array else { return nil }
-        guard parts.count == 2, let total = parts[0].int, let stalled = parts[1].int else {
+        guard parts.count == 3, let total = parts[0].int, let stalled = parts[1].int, let plan = parts[2].data else {
             throw TurnLog.unexpected(reply)
         }
-        return Attempts(total: Int(total), withoutProgress: Int(stalled))
+        return (Attempts(total: Int(total), withoutProgress: Int(stalled)), plan)
     }
 
     /// Takes back the count of an attempt that never began to generate (the node was gone, or had no room), so that an

@@ -158,13 +158,15 @@ enum TurnLogScripts {
             return redis.call('HGET', KEYS[2], ARGV[3])
             """)
 
-    /// ARGV: epoch, owner, node, numerics id.
+    /// ARGV: epoch, owner, node, numerics id, plan.
     static let beginAttempt = RedisScript(
         fence + """
 
             if not isOurs or lease[4] then return false end
             redis.call('HSET', KEYS[2], 'node', ARGV[3], 'numerics', ARGV[4])
-            return {redis.call('HINCRBY', KEYS[2], 'attempts', 1), redis.call('HINCRBY', KEYS[2], 'stalled', 1)}
+            redis.call('HSETNX', KEYS[2], 'plan', ARGV[5])
+            return {redis.call('HINCRBY', KEYS[2], 'attempts', 1), redis.call('HINCRBY', KEYS[2], 'stalled', 1),
+              redis.call('HGET', KEYS[2], 'plan')}
             """)
 
     /// ARGV: epoch, owner.
