@@ -56,6 +56,17 @@ class Stream:
         return self.text, self.tokens, self.finish_reason
 
 
+class Connection(http.client.HTTPConnection):
+    """Sends a request's head and body in one segment; the base class takes two, and the second one waits for a wake-up."""
+
+    def request(self, *arguments):
+        parts = []
+        self.send = parts.append
+        super().request(*arguments)
+        del self.send
+        self.send(b"".join(parts))
+
+
 class Client:
     """One keep-alive connection for requests; a stream has one of its own, which the gateway closes after it.
 
@@ -69,7 +80,7 @@ class Client:
         self.connection = self.connected()
 
     def connected(self):
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=READ_LIMIT)
+        connection = Connection(HOST, self.port, timeout=READ_LIMIT)
         connection.connect()
         return connection
 

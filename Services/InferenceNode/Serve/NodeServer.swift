@@ -77,8 +77,6 @@ final class NodeServer: Service {
 
     private func takeJobs() async {
         for await delivery in consumer.deliveries {
-            // At once: the orchestrator's own unacknowledged delivery is what keeps the turn, not this message.
-            try? await delivery.acknowledge()
             do {
                 let job = try JSONDecoder().decode(GenerationJob.self, from: Data(delivery.body))
                 guard job.version == GenerationJob.formatVersion else { throw WireError(field: "version") }
@@ -86,6 +84,8 @@ final class NodeServer: Service {
             } catch {
                 logger.error("a message is no job", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])
             }
+            // Whatever became of it: the orchestrator's own unacknowledged delivery is what keeps the turn.
+            try? await delivery.acknowledge()
         }
     }
 

@@ -46,6 +46,13 @@ actor NodePool: Service {
         }
     }
 
+    /// A place that is free now and that no other turn waits for.
+    func freePlace(numericsID: String?) -> Place? {
+        guard queue.isEmpty, let node = node(for: Waiter(id: 0, numericsID: numericsID)) else { return nil }
+        used[node.id, default: 0] += 1
+        return Place(node: node)
+    }
+
     /// Waits for a place at a node, of that numerics id if one is given.
     func place(for turn: Turn, numericsID: String?) async throws -> Place {
         lastWaiter += 1

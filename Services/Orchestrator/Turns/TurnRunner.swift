@@ -183,11 +183,16 @@ extension TurnRunner {
     private mutating func generateWhole() async throws -> Ending {
         if cancelRequested { return .cancelled }
         if try await TurnRunner.isPast(turn.deadline, services) { return .expired }
-        let prepared = try await untilInterrupted { [services, turn, plan, delivery, logger] in
-            // A conversation's first turn is its head; nobody knows of the conversation before its end.
-            if !turn.beginsConversation || delivery.redelivered {
-                try await TurnRunner.waitForHead(of: turn, services, delivery, logger)
+        if turn.beginsConversation, !delivery.redelivered, plan == nil {
+            // Nothing to wait for: a conversation's first turn is its head and has no history.
+            do {
+                return try await generate(services.planner.plan(turn, history: []))
+            } catch let error as PromptPlanner.TooLong {
+                return .failed(error.description)
             }
+        }
+        let prepared = try await untilInterrupted { [services, turn, plan, delivery, logger] in
+            try await TurnRunner.waitForHead(of: turn, services, delivery, logger)
             if let plan { return plan }
             return try services.planner.plan(turn, history: try await services.history.history(before: turn))
         }
@@ -294,14 +299,18 @@ extension TurnRunner {
             if cancelRequested { return .cancelled }
             if try await TurnRunner.isPast(turn.deadline, services) { return .expired }
             let numericsID = plan?.numericsID
-            let waited = try await untilInterrupted(discard: { [services] in await services.nodes.release($0) }) {
-                [services, turn] in try await services.nodes.place(for: turn, numericsID: numericsID)
-            }
             let place: NodePool.Place
-            switch waited {
-            case .interrupted(let ending): return ending
-            case .failed(let error): throw error
-            case .value(let found): place = found
+            if let free = await services.nodes.freePlace(numericsID: numericsID) {
+                place = free
+            } else {
+                let waited = try await untilInterrupted(discard: { [services] in await services.nodes.release($0) }) {
+                    [services, turn] in try await services.nodes.place(for: turn, numericsID: numericsID)
+                }
+                switch waited {
+                case .interrupted(let ending): return ending
+                case .failed(let error): throw error
+                case .value(let found): place = found
+                }
             }
             do {
                 let result = try await attempt(prepared, at: place.node)
