@@ -8,7 +8,7 @@ let kernelFlags: [CSetting] = [
 ]
 
 let swiftSettings: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("ExistentialAny")
 ]
 
 /// What everything that runs for a while uses.
@@ -63,16 +63,20 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
     targets: [
-        service("gateway", "Gateway", [
-            "PostgresStore", "RedisStore", "RabbitQueue",
-            .product(name: "Hummingbird", package: "hummingbird"),
-            .product(name: "HTTPTypes", package: "swift-http-types"),
-            .product(name: "NIOCore", package: "swift-nio"),
-        ]),
-        service("orchestrator", "Orchestrator", [
-            "PostgresStore", "RedisStore", "RabbitQueue", "ModelFile",
-            .product(name: "DequeModule", package: "swift-collections"),
-        ]),
+        service(
+            "gateway", "Gateway",
+            [
+                "PostgresStore", "RedisStore", "RabbitQueue",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]),
+        service(
+            "orchestrator", "Orchestrator",
+            [
+                "PostgresStore", "RedisStore", "RabbitQueue", "ModelFile",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ]),
         service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue"]),
         service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
         service("switchboard", "Switchboard", ["PostgresStore"]),
@@ -84,7 +88,9 @@ let package = Package(
         library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"] + lifecycle),
         library("ModelFile", []),
         library("LlamaEngine", ["ModelFile", "CKernels", "COpenBLAS"]),
-        .target(name: "CKernels", path: "Shared/CKernels", cSettings: kernelFlags, linkerSettings: [.linkedLibrary("pthread")]),
+        .target(
+            name: "CKernels", path: "Shared/CKernels", cSettings: kernelFlags,
+            linkerSettings: [.linkedLibrary("pthread")]),
 
         systemLibrary("CLibpq", package: "libpq", apt: "libpq-dev"),
         systemLibrary("CHiredis", apt: "libhiredis-dev"),
@@ -106,12 +112,14 @@ let package = Package(
         tests("ModelFileTests", ["ModelFile"], exclude: ["Fixtures"]),
         tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"], exclude: ["Fixtures"]),
         // The executables are dependencies so that they are built; the tests run them as processes.
-        tests("IntegrationTests", [
-            "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ChatCore", "PostgresStore",
-            "RedisStore", "TestServers",
-            .product(name: "AsyncHTTPClient", package: "async-http-client"),
-            .product(name: "NIOCore", package: "swift-nio"),
-        ] + lifecycle),
+        tests(
+            "IntegrationTests",
+            [
+                "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ChatCore", "PostgresStore",
+                "RedisStore", "TestServers",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ] + lifecycle),
     ],
     swiftLanguageModes: [.v6]
 )

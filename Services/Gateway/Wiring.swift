@@ -29,9 +29,13 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let health = HealthMonitor(
         components: [
             .init("inference") { try await !nodes.nodes().isEmpty },
-            .init("redis") { try await redis.ping(); return true },
+            .init("redis") {
+                try await redis.ping(); return true
+            },
             .init("database") { await isUp(database) },
-            .init("rabbitmq") { try await inspector.ping(); return publisher.isConnected },
+            .init("rabbitmq") {
+                try await inspector.ping(); return publisher.isConnected
+            },
         ], logger: logger)
 
     let intake = TurnIntake(
@@ -53,7 +57,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
 
     let server = Application(
         router: router,
-        configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "switchboard"),
+        configuration: .init(
+            address: .hostname(configuration.host, port: configuration.port), serverName: "switchboard"),
         logger: logger)
     return [redis, database, publisher, inspector, relay, health, server]
 }

@@ -31,7 +31,9 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     let cancellations = RedisSubscriber(
         configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name)], logger: logger
     ) { event in
-        guard case .message(_, let payload) = event, let turn = TurnID(String(decoding: payload, as: UTF8.self)) else { return }
+        guard case .message(_, let payload) = event, let turn = TurnID(String(decoding: payload, as: UTF8.self)) else {
+            return
+        }
         mail.cancel(turn)
     }
     let contexts = ContextCache(pool: redis)
@@ -40,7 +42,8 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         markers: Markers(pool: redis), publisher: publisher, logger: logger)
     let services = TurnServices(
         name: name, model: try settings(Settings.modelName), detachGrace: try settings(Settings.detachGrace),
-        log: TurnLog(pool: redis, retention: try settings(Settings.turnRetention)), order: ConversationOrder(pool: redis),
+        log: TurnLog(pool: redis, retention: try settings(Settings.turnRetention)),
+        order: ConversationOrder(pool: redis),
         contexts: contexts, outstanding: OutstandingTurns(pool: redis), clock: RedisClock(pool: redis), redis: redis,
         history: history, planner: planner, nodes: nodes, mail: mail, publisher: publisher, database: database)
     let presence = Presence(pool: redis)

@@ -12,7 +12,8 @@ struct PartitionKeeper: Service {
             while !Task.isCancelled {
                 for (shard, result) in await Migrations.ensurePartitions(database) {
                     if case .failure(let error) = result {
-                        logger.warning("partitions could not be made", metadata: ["shard": "\(shard.name)", "error": "\(error)"])
+                        logger.warning(
+                            "partitions could not be made", metadata: ["shard": "\(shard.name)", "error": "\(error)"])
                     }
                 }
                 try? await Task.sleep(for: .seconds(3600))

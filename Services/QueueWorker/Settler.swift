@@ -101,7 +101,8 @@ struct Settler: Service {
                     logger.error("an outcome cannot be stored", metadata: ["turn": "\(turn)", "error": "\(error)"])
                 }
                 logger.debug(
-                    "settled", metadata: ["shard": "\(shard.name)", "stored": "\(result.stored.count)", "of": "\(outcomes.count)"])
+                    "settled",
+                    metadata: ["shard": "\(shard.name)", "stored": "\(result.stored.count)", "of": "\(outcomes.count)"])
                 return result.refused
             } catch {
                 logger.warning("a batch is tried again", metadata: ["shard": "\(shard.name)", "error": "\(error)"])

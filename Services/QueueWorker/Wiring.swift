@@ -23,7 +23,8 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
             configuration: rabbit, queues: [queue],
             alsoDeclares: topology, prefetch: batch * 2, logger: logger)
         return Settler(
-            shard: shard, consumer: consumer, repository: repository, markers: markers, publisher: publisher, batch: batch,
+            shard: shard, consumer: consumer, repository: repository, markers: markers, publisher: publisher,
+            batch: batch,
             logger: logger)
     }
     let partitions = PartitionKeeper(database: database, logger: logger)

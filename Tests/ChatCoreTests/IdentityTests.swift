@@ -81,7 +81,10 @@ struct Counting: RandomNumberGenerator {
         let names = ["a", "b", "c"]
         let ring = HashRing(members: names)
         let turned = HashRing(members: names.reversed())
-        #expect((0..<200).allSatisfy { names[ring.member(for: "\($0)") ?? 9] == names.reversed()[turned.member(for: "\($0)") ?? 9] })
+        #expect(
+            (0..<200).allSatisfy {
+                names[ring.member(for: "\($0)") ?? 9] == names.reversed()[turned.member(for: "\($0)") ?? 9]
+            })
         #expect(HashRing(members: []).member(for: "x") == nil)
     }
 }

@@ -9,8 +9,12 @@ import Testing
         return TokenBatch(
             node: "nodé",
             items: [
-                .init(turn: turn, epoch: 1 << 50, attempt: 3, first: 0, tokens: [5, -1, 49151], end: nil, timeToFirstToken: 12_345),
-                .init(turn: turn, epoch: 7, attempt: 1, first: 99, tokens: [], end: .init(.failed, reason: "why"), timeToFirstToken: nil),
+                .init(
+                    turn: turn, epoch: 1 << 50, attempt: 3, first: 0, tokens: [5, -1, 49151], end: nil,
+                    timeToFirstToken: 12_345),
+                .init(
+                    turn: turn, epoch: 7, attempt: 1, first: 99, tokens: [], end: .init(.failed, reason: "why"),
+                    timeToFirstToken: nil),
             ])
     }
 

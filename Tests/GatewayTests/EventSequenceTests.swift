@@ -62,7 +62,8 @@ import Testing
         let key = ConversationKey(owner: UserKey(tenant: "t", user: "u"), id: ConversationID(firstTurn: id))
         func outcome(_ ends: [Int]) -> TurnOutcome {
             TurnOutcome(
-                turn: id, conversation: key, beginsConversation: true, kind: .stream, status: .done, finishReason: .stop,
+                turn: id, conversation: key, beginsConversation: true, kind: .stream, status: .done,
+                finishReason: .stop,
                 error: nil, system: nil, message: "m", response: "aé", eventEnds: ends,
                 usage: .init(promptTokens: 1, completionTokens: 3), model: "m", seed: 1, acceptedAt: 0,
                 firstTokenAt: nil, endedAt: 5, attempts: 1)

@@ -15,7 +15,8 @@ import Testing
              "system":"s","max_tokens":5,"temperature":0,"top_p":1,"seed":18446744073709551615,"stop":"END","model":"m",
              "unknown":[]}
             """#)
-        #expect(most.userID.text == "7" && most.seed == .max && most.stop?.texts == ["END"] && most.conversationID == 42)
+        #expect(
+            most.userID.text == "7" && most.seed == .max && most.stop?.texts == ["END"] && most.conversationID == 42)
     }
 
     @Test(arguments: [

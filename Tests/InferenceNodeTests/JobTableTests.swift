@@ -13,7 +13,8 @@ import Testing
     private func job(epoch: Int64 = 1, attempt: Int = 1, orchestrator: String = "o", first: Int = 0) -> GenerationJob {
         GenerationJob(
             turn: turn, epoch: epoch, attempt: attempt, orchestrator: orchestrator, prompt: [1],
-            outputSoFar: Array(repeating: 2, count: first), sampling: .init(maxTokens: 4, seed: 1), kind: .stream, deadline: 9)
+            outputSoFar: Array(repeating: 2, count: first), sampling: .init(maxTokens: 4, seed: 1), kind: .stream,
+            deadline: 9)
     }
 
     @Test func aNewerAttemptTakesTheOldOnesPlaceAndAStaleOneIsDropped() {
@@ -23,7 +24,8 @@ import Testing
         #expect(table.admit(job(epoch: 4, attempt: 9), at: .now) == .stale)
         #expect(table.admit(job(epoch: 6, attempt: 1), at: .now) == .run(2, cancelling: 1))
         // The old request's end arrives late and must not take the new one's entry with it.
-        let late = table.batches(of: [TokenEvent(request: 1, index: 0, token: TokenEvent.none, finish: .cancelled)], node: "n", at: .now)
+        let late = table.batches(
+            of: [TokenEvent(request: 1, index: 0, token: TokenEvent.none, finish: .cancelled)], node: "n", at: .now)
         #expect(late["o"]?.items.first?.epoch == 5)
         #expect(table.request(for: NodeControl(cancel: turn, epoch: 6, attempt: 1)) == 2)
     }
@@ -39,10 +41,16 @@ import Testing
         var table = JobTable()
         let start = ContinuousClock.now
         _ = table.admit(job(), at: start)
-        let first = table.batches(of: [TokenEvent(request: 1, index: 0, token: 7)], node: "n", at: start + .milliseconds(3))
-        #expect(first["o"]?.items == [.init(turn: turn, epoch: 1, attempt: 1, first: 0, tokens: [7], end: nil, timeToFirstToken: 3000)])
+        let first = table.batches(
+            of: [TokenEvent(request: 1, index: 0, token: 7)], node: "n", at: start + .milliseconds(3))
+        #expect(
+            first["o"]?.items == [
+                .init(turn: turn, epoch: 1, attempt: 1, first: 0, tokens: [7], end: nil, timeToFirstToken: 3000)
+            ])
         let last = table.batches(
-            of: [TokenEvent(request: 1, index: 1, token: 8, finish: .stop), TokenEvent(request: 9, index: 0, token: 1)], node: "n", at: start)
+            of: [
+                TokenEvent(request: 1, index: 1, token: 8, finish: .stop), TokenEvent(request: 9, index: 0, token: 1),
+            ], node: "n", at: start)
         #expect(last["o"]?.items.first?.end == .init(.stop))
         #expect(last["o"]?.items.first?.timeToFirstToken == nil)
         #expect(table.count == 0)

@@ -44,7 +44,8 @@ struct APITests {
     }
 
     private func stream(_ cluster: Cluster) async throws {
-        let accepted = try await cluster.post("/stream-chat", ["message": "Hi", "user_id": "ann", "max_tokens": 20, "seed": 7])
+        let accepted = try await cluster.post(
+            "/stream-chat", ["message": "Hi", "user_id": "ann", "max_tokens": 20, "seed": 7])
         #expect(Set(accepted.json.keys) == ["status", "message", "correlation_id", "stream_endpoint"])
         #expect(accepted.json["status"] as? String == "streaming")
         let id = accepted.json["correlation_id"] as? String ?? ""
@@ -83,7 +84,8 @@ struct APITests {
         }
         let body: [String: Any] = ["message": "Hi", "user_id": "bob"]
         expect(try await cluster.post("/chat", ["user_id": "bob"]), 400, field: "message")
-        expect(try await cluster.post("/stream-chat", body.merging(["temperature": 9]) { $1 }), 400, field: "temperature")
+        expect(
+            try await cluster.post("/stream-chat", body.merging(["temperature": 9]) { $1 }), 400, field: "temperature")
         expect(try await cluster.post("/async-chat", body.merging(["model": "gpt-9"]) { $1 }), 400, field: "model")
         expect(try await cluster.post("/chat", body.merging(["stream": true]) { $1 }), 400, field: "stream")
         expect(try await cluster.send("POST", "/chat", body: Array("{".utf8)), 400, field: "body")
@@ -98,7 +100,8 @@ struct APITests {
         expect(try await cluster.get("/check-response/nonsense"), 404)
         expect(try await cluster.get("/nowhere"), 404)
         expect(
-            try await cluster.post("/chat", body.merging(["conversation_id": 4711]) { $1 }), 404, field: "conversation_id")
+            try await cluster.post("/chat", body.merging(["conversation_id": 4711]) { $1 }), 404,
+            field: "conversation_id")
         let id = try await cluster.beginStream(body.merging(["max_tokens": 1]) { $1 })
         expect(try await cluster.get("/stream/\(id)", headers: ["Last-Event-ID": "x"]), 400, field: "Last-Event-ID")
     }
@@ -110,7 +113,9 @@ struct APITests {
         let conversation = try #require(try await cluster.stream(id).end?.conversation_id)
         #expect(try await cluster.get("/stream/\(id)", key: other).status == 404)
         #expect(try await cluster.get("/check-response/\(id)", key: other).status == 404)
-        let follow: [String: Any] = ["message": "more", "user_id": "ann", "conversation_id": conversation, "max_tokens": 3]
+        let follow: [String: Any] = [
+            "message": "more", "user_id": "ann", "conversation_id": conversation, "max_tokens": 3,
+        ]
         #expect(try await cluster.post("/chat", follow, key: other).status == 404)
         #expect(try await cluster.post("/chat", follow).status == 200)
         // Another user of the same tenant has no such conversation either.

@@ -12,7 +12,8 @@ struct LeavingTests {
         // A chat cannot be resumed: its end is the end of the connection.
         let long: [String: Any] = ["message": "Write a very long story.", "max_tokens": 4000, "temperature": 1.2]
         let request = cluster.request(
-            "POST", "/chat", body: Array(try JSONSerialization.data(withJSONObject: long.merging(["user_id": "leaver"]) { $1 })))
+            "POST", "/chat",
+            body: Array(try JSONSerialization.data(withJSONObject: long.merging(["user_id": "leaver"]) { $1 })))
         let chat = Task { try await HTTPClient.shared.execute(request, timeout: .seconds(60)) }
         try await eventually("the node runs the chat") { try await running(cluster) == 1 }
         chat.cancel()
@@ -32,7 +33,8 @@ struct LeavingTests {
 
         // Nobody ever reads this one; and an asynchronous turn needs no reader.
         let unread = try await cluster.beginStream(long.merging(["user_id": "shy"]) { $1 })
-        let later = try await cluster.post("/async-chat", long.merging(["user_id": "patient", "max_tokens": 150]) { $1 })
+        let later = try await cluster.post(
+            "/async-chat", long.merging(["user_id": "patient", "max_tokens": 150]) { $1 })
         #expect(try await settled(unread, cluster).status == .cancelled)
         #expect(try await settled(try #require(later.json["correlation_id"] as? String), cluster).status == .done)
         await cluster.stop()

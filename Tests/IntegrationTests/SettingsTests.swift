@@ -12,7 +12,9 @@ import Testing
 
     @Test(arguments: services) func aBadSettingIsRefusedByNameAtStart(name: String) async throws {
         for (variable, text) in [("REDIS_PROT", "1"), ("GATEWAY_PORT", "eighty"), ("RABBITMQ_URI", "http://x")] {
-            let environment = [variable: text, "MODEL_PATH": Cluster.modelPath, "DATABASE_SHARDS": "postgresql://u@127.0.0.1/d"]
+            let environment = [
+                variable: text, "MODEL_PATH": Cluster.modelPath, "DATABASE_SHARDS": "postgresql://u@127.0.0.1/d",
+            ]
             let error = await #expect(throws: HarnessError.self) {
                 try await Executable.output(name, [], environment: environment)
             }

@@ -25,7 +25,10 @@ struct TurnTests {
     private func conversationCarriesItsHistory(_ cluster: Cluster) async throws {
         let first = try await cluster.stream(
             try await cluster.beginStream(
-                ["message": "My name is Ann.", "user_id": "ann", "max_tokens": 12, "temperature": 0, "system": "Be kind."]))
+                [
+                    "message": "My name is Ann.", "user_id": "ann", "max_tokens": 12, "temperature": 0,
+                    "system": "Be kind.",
+                ]))
         let end = try #require(first.end)
         let body: [String: Any] = [
             "message": "What is my name?", "user_id": "ann", "conversation_id": end.conversation_id, "max_tokens": 8,
@@ -38,7 +41,8 @@ struct TurnTests {
         // The same question with the history written out by hand makes a prompt of the same length, and the same answer.
         let spelled = try await cluster.stream(
             try await cluster.beginStream([
-                "message": "What is my name?", "user_id": "ann2", "max_tokens": 8, "temperature": 0, "system": "Be kind.",
+                "message": "What is my name?", "user_id": "ann2", "max_tokens": 8, "temperature": 0,
+                "system": "Be kind.",
                 "context": [
                     ["role": "user", "content": "My name is Ann."], ["role": "assistant", "content": first.text],
                 ],
@@ -55,7 +59,8 @@ struct TurnTests {
     private func manyStreamsGetWhatEachGetsAlone(_ cluster: Cluster) async throws {
         func body(_ index: Int) -> [String: Any] {
             [
-                "message": "Tell me about the number \(index).", "user_id": "user\(index)", "max_tokens": 24, "seed": index,
+                "message": "Tell me about the number \(index).", "user_id": "user\(index)", "max_tokens": 24,
+                "seed": index,
                 "temperature": 0.8,
             ]
         }
@@ -89,7 +94,9 @@ struct TurnTests {
     }
 
     private func theSettledTurnReplaysTheSameEvents(_ cluster: Cluster) async throws {
-        let id = try await cluster.beginStream(["message": "Say 東京 and 👩‍👩‍👧.", "user_id": "emoji", "max_tokens": 30, "seed": 3])
+        let id = try await cluster.beginStream([
+            "message": "Say 東京 and 👩‍👩‍👧.", "user_id": "emoji", "max_tokens": 30, "seed": 3,
+        ])
         let live = try await cluster.stream(id)
         let outcome = try await settled(id, cluster)
         #expect(outcome.response == live.text && outcome.status == .done && outcome.attempts == 1)
@@ -108,7 +115,8 @@ struct TurnTests {
 func settled(_ id: String, _ cluster: Cluster) async throws -> TurnOutcome {
     let turn = try #require(TurnID(id))
     let database = try ShardedDatabase(
-        configuration: try DatabaseConfiguration(shards: cluster.shards.joined(separator: ","), poolSize: 1), logger: quiet)
+        configuration: try DatabaseConfiguration(shards: cluster.shards.joined(separator: ","), poolSize: 1),
+        logger: quiet)
     let running = Task { try await database.run() }
     defer { running.cancel() }
     var outcome: TurnOutcome?
@@ -124,7 +132,8 @@ func withRedis<Result: Sendable>(
 ) async throws -> Result {
     let endpoint = cluster.redis.endpoint
     let pool = RedisPool(
-        configuration: RedisConfiguration(host: endpoint.host, port: endpoint.port, password: endpoint.password, poolSize: 1),
+        configuration: RedisConfiguration(
+            host: endpoint.host, port: endpoint.port, password: endpoint.password, poolSize: 1),
         logger: quiet)
     let running = Task { try await pool.run() }
     defer { running.cancel() }

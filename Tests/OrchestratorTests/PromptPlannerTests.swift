@@ -23,11 +23,14 @@ struct PromptPlannerTests {
             tokenizer: tokenizer, template: try ChatTemplate(file: file, tokenizer: tokenizer), contextLength: context)
     }
 
-    private func turn(_ message: String, system: String? = nil, context: [Turn.Message] = [], maxTokens: Int = 16) -> Turn {
+    private func turn(_ message: String, system: String? = nil, context: [Turn.Message] = [], maxTokens: Int = 16)
+        -> Turn
+    {
         var random = SystemRandomNumberGenerator()
         let id = TurnID(milliseconds: 1_767_225_600_000, using: &random)
         return Turn(
-            id: id, conversation: ConversationKey(owner: UserKey(tenant: "t", user: "u"), id: ConversationID(firstTurn: id)),
+            id: id,
+            conversation: ConversationKey(owner: UserKey(tenant: "t", user: "u"), id: ConversationID(firstTurn: id)),
             beginsConversation: false, kind: .chat, message: message, system: system, context: context, model: nil,
             sampling: .init(maxTokens: maxTokens, seed: 1), acceptedAt: 0, deadline: 1)
     }
@@ -47,7 +50,9 @@ struct PromptPlannerTests {
             turn("fourth", context: [.init(role: .user, content: "third")]),
             history: [entry("first", "one", system: "Be brief."), entry("second", "two")])
         let text = text(plan, planner)
-        let places = ["Be brief.", "first", "one", "second", "two", "third", "fourth"].map { text.range(of: $0)?.lowerBound }
+        let places = ["Be brief.", "first", "one", "second", "two", "third", "fourth"].map {
+            text.range(of: $0)?.lowerBound
+        }
         #expect(places.allSatisfy { $0 != nil })
         #expect(zip(places, places.dropFirst()).allSatisfy { ($0 ?? text.endIndex) < ($1 ?? text.startIndex) })
         #expect(text.hasSuffix("<|im_start|>assistant\n"))
@@ -63,7 +68,8 @@ struct PromptPlannerTests {
         #expect(text.contains("Never forget.") && text.contains("question 39") && !text.contains("question 0\n"))
         #expect(plan.historyTurns + plan.droppedTurns == 40 && plan.historyTurns > 5)
         // No more than needed: one turn more would not have fitted.
-        let more = try planner.plan(turn("now", system: "Never forget."), history: Array(history.suffix(plan.historyTurns + 1)))
+        let more = try planner.plan(
+            turn("now", system: "Never forget."), history: Array(history.suffix(plan.historyTurns + 1)))
         #expect(more.droppedTurns == 1)
     }
 

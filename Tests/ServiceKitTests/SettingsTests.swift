@@ -4,7 +4,9 @@ import Testing
 
 @Suite struct SettingsTests {
     @Test func defaultsStandAndTextsBecomeValues() throws {
-        let settings = try Settings(environment: ["REDIS_PORT": "7000", "DETACH_GRACE": "250ms", "PATH": "/bin"])
+        let settings = try Settings(environment: [
+            "REDIS_PORT": "7000", "DETACH_GRACE": "250ms", "PATH": "/bin", "MAX_JOBS": "4", "RABBITMQ_NODENAME": "x",
+        ])
         #expect(try settings(Settings.redisPort) == 7000)
         #expect(try settings(Settings.detachGrace) == .milliseconds(250))
         #expect(try settings(Settings.redisHost) == "127.0.0.1")
@@ -12,11 +14,16 @@ import Testing
     }
 
     @Test func everyMistakeIsNamedAtOnce() {
-        let environment = ["REDIS_PORT": "70000", "GATEWAY_PROT": "80", "TURN_DEADLINE": "5 minutes", "LOG_LEVEL": "loud"]
+        let environment = [
+            "REDIS_PORT": "70000", "GATEWAY_PROT": "80", "TURN_DEADLINE": "5 minutes", "LOG_LEVEL": "loud",
+            "MODEL_PAHT": "x", "REDIS_URL": "x",
+        ]
         let error = #expect(throws: SettingsError.self) { try Settings(environment: environment) }
         let text = error?.description ?? ""
         #expect(text.contains("REDIS_PORT=70000 is not between 1 and 65535"))
         #expect(text.contains("GATEWAY_PROT is not a setting; did you mean GATEWAY_PORT?"))
+        #expect(text.contains("MODEL_PAHT is not a setting; did you mean MODEL_PATH?"))
+        #expect(text.contains("REDIS_URL is not a setting"))
         #expect(text.contains("TURN_DEADLINE=5 minutes is not a duration"))
         #expect(text.contains("LOG_LEVEL=loud is none of trace, debug"))
     }
@@ -28,7 +35,8 @@ import Testing
     }
 
     @Test func theExampleFileIsTheCatalogue() throws {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
         let file = try String(contentsOf: root.appending(path: ".env.example"), encoding: .utf8)
         #expect(file == Settings.example)
     }

@@ -79,9 +79,9 @@ struct TurnIntake: Sendable {
         let isThere: Bool
         do {
             isThere =
-                if try await contexts.exists(key) { true }
-                else if try await order.exists(key) { true }
-                else { try await conversations.exists(key) }
+                if try await contexts.exists(key) { true } else if try await order.exists(key) { true } else {
+                    try await conversations.exists(key)
+                }
         } catch {
             logger.warning("a conversation could not be looked up", metadata: ["error": "\(error)"])
             throw .unavailable("the conversation's store")

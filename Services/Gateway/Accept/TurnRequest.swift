@@ -160,7 +160,11 @@ extension APIError {
     /// `context[0].role`; the body itself when there is no field.
     private static func path(_ keys: [any CodingKey]) -> String {
         let text = keys.reduce(into: "") { text, key in
-            if let index = key.intValue { text += "[\(index)]" } else { text += (text.isEmpty ? "" : ".") + key.stringValue }
+            if let index = key.intValue {
+                text += "[\(index)]"
+            } else {
+                text += (text.isEmpty ? "" : ".") + key.stringValue
+            }
         }
         return text.isEmpty ? "body" : text
     }

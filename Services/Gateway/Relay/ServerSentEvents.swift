@@ -33,7 +33,8 @@ extension JSON {
     fileprivate static func end(_ end: TurnEnd) -> JSON {
         var members: [(String, JSON)] = [
             ("token", .string("")), ("done", .bool(true)), ("status", .string(end.status.rawValue)),
-            ("finish_reason", .string(end.finishReason.rawValue)), ("conversation_id", .integer(end.conversation.value)),
+            ("finish_reason", .string(end.finishReason.rawValue)),
+            ("conversation_id", .integer(end.conversation.value)),
             ("model", .string(end.model)),
             (
                 "usage",

@@ -137,7 +137,9 @@ struct TurnRoutes: Sendable {
 
     /// Last-Event-ID is the index of the last token that the client has seen.
     private func firstIndex(_ request: Request) throws(APIError) -> Int {
-        guard let name = HTTPField.Name("Last-Event-ID"), let text = request.headers[name], !text.isEmpty else { return 0 }
+        guard let name = HTTPField.Name("Last-Event-ID"), let text = request.headers[name], !text.isEmpty else {
+            return 0
+        }
         guard let index = Int(text), (0..<Int(Int32.max)).contains(index) else {
             throw .invalid("Last-Event-ID", "must be the id of an event")
         }
@@ -151,7 +153,8 @@ struct TurnRoutes: Sendable {
         return Response(status: .accepted, json: processing(turn.id), headers: correlation(turn.id))
     }
 
-    @Sendable private func checkResponse(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
+    @Sendable private func checkResponse(_ request: Request, _ context: GatewayRequestContext) async throws -> Response
+    {
         let id = try turnID(context)
         let outcome: (text: String, end: TurnEnd)
         if try await isLogged(id, tenant: context.principal.tenant) {
@@ -198,7 +201,8 @@ struct TurnRoutes: Sendable {
             buffer = try await body.collect(upTo: maximumBodyBytes)
         } catch is NIOTooManyBytesError {
             throw APIError(
-                status: .contentTooLarge, code: "too_large", message: "the body has more than \(maximumBodyBytes) bytes")
+                status: .contentTooLarge, code: "too_large", message: "the body has more than \(maximumBodyBytes) bytes"
+            )
         }
         return try TurnRequest(body: Data(buffer.readableBytesView))
     }

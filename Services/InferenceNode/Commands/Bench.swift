@@ -6,7 +6,8 @@ import ModelFile
 struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measures prefill and decode of the engine alone.",
-        discussion: "Greedy, warmed up. Decode at batch B counts the tokens of all B sequences, each after its own prompt.")
+        discussion:
+            "Greedy, warmed up. Decode at batch B counts the tokens of all B sequences, each after its own prompt.")
 
     @OptionGroup var model: ModelArguments
 
@@ -132,7 +133,9 @@ struct BenchCourse {
     }
 
     private func greedy(_ logits: UnsafeMutableBufferPointer<Float>) throws -> Int32 {
-        guard let token = sampler.token(logits) else { throw ValidationError("the model gave a logit that is not finite") }
+        guard let token = sampler.token(logits) else {
+            throw ValidationError("the model gave a logit that is not finite")
+        }
         return token
     }
 

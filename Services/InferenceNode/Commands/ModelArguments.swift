@@ -50,9 +50,13 @@ extension KernelVariant {
     init?(setting: String) throws {
         guard setting != "auto" else { return nil }
         guard let variant = KernelVariant(rawValue: setting) else {
-            throw ValidationError("\(setting) names no kernels; auto, \(KernelVariant.allCases.map(\.rawValue).joined(separator: ", ")) do")
+            throw ValidationError(
+                "\(setting) names no kernels; auto, \(KernelVariant.allCases.map(\.rawValue).joined(separator: ", ")) do"
+            )
         }
-        guard KernelVariant.available.contains(variant) else { throw ValidationError("this CPU cannot run \(setting) kernels") }
+        guard KernelVariant.available.contains(variant) else {
+            throw ValidationError("this CPU cannot run \(setting) kernels")
+        }
         self = variant
     }
 }

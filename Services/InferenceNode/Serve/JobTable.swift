@@ -29,7 +29,9 @@ struct JobTable {
 
     mutating func admit(_ job: GenerationJob, at now: ContinuousClock.Instant) -> Admission {
         let older = requests[job.turn]
-        if let older, let known = jobs[older], (known.epoch, known.attempt) >= (job.epoch, job.attempt) { return .stale }
+        if let older, let known = jobs[older], (known.epoch, known.attempt) >= (job.epoch, job.attempt) {
+            return .stale
+        }
         lastRequest += 1
         jobs[lastRequest] = Job(
             turn: job.turn, epoch: job.epoch, attempt: job.attempt, orchestrator: job.orchestrator,
@@ -54,7 +56,9 @@ struct JobTable {
     }
 
     /// Sorts one engine step's events by the orchestrators that wait for them.
-    mutating func batches(of events: [TokenEvent], node: String, at now: ContinuousClock.Instant) -> [String: TokenBatch] {
+    mutating func batches(of events: [TokenEvent], node: String, at now: ContinuousClock.Instant) -> [String:
+        TokenBatch]
+    {
         var items: [String: [TokenBatch.Item]] = [:]
         for event in events {
             guard let job = jobs[event.request] else { continue }

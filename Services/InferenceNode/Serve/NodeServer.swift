@@ -152,7 +152,9 @@ final class NodeServer: Service {
             while !Task.isCancelled {
                 do throws(RedisError) {
                     // Only a node whose queue stands can take jobs.
-                    if self.consumer.isConnected { try await directory.announce(self.announcement, ttl: NodeServer.lifetime) }
+                    if self.consumer.isConnected {
+                        try await directory.announce(self.announcement, ttl: NodeServer.lifetime)
+                    }
                 } catch {
                     self.logger.warning("the node cannot be announced", metadata: ["error": "\(error)"])
                 }
@@ -168,7 +170,8 @@ final class NodeServer: Service {
             id: name, model: model, numericsID: engine.numericsID, queue: queue.name,
             contextLength: engine.contextLength, maximumSequences: engine.maximumSequences,
             running: statistics.running, waiting: statistics.waiting, freeBlocks: statistics.freeBlocks,
-            totalBlocks: statistics.totalBlocks, tokensPerSecond: statistics.decodeTokensPerSecond, startedAt: startedAt)
+            totalBlocks: statistics.totalBlocks, tokensPerSecond: statistics.decodeTokensPerSecond, startedAt: startedAt
+        )
     }
 
     /// Work for an orchestrator that has died is work for nobody: whoever took its turns orders them anew.
@@ -181,7 +184,9 @@ final class NodeServer: Service {
                 let orchestrators = self.table.withLock { $0.orchestrators }
                 misses = misses.filter { orchestrators.contains($0.key) }
                 for orchestrator in orchestrators {
-                    guard let isAlive = try? await presence.isAlive(kind: "orchestrator", id: orchestrator) else { continue }
+                    guard let isAlive = try? await presence.isAlive(kind: "orchestrator", id: orchestrator) else {
+                        continue
+                    }
                     misses[orchestrator] = isAlive ? 0 : misses[orchestrator, default: 0] + 1
                     if misses[orchestrator, default: 0] >= NodeServer.missesOfTheDead { self.drop(orchestrator) }
                 }

@@ -37,7 +37,9 @@ struct FairQueue<Element> {
                 guard var users = tenants.values[tenant] else { continue }
                 for userPosition in users.order.indices {
                     let user = users.order[userPosition]
-                    guard var waiting = users.values[user], let first = waiting.firstIndex(where: mayRun) else { continue }
+                    guard var waiting = users.values[user], let first = waiting.firstIndex(where: mayRun) else {
+                        continue
+                    }
                     let element = waiting.remove(at: first)
                     users.order.remove(at: userPosition)
                     users.values[user] = waiting.isEmpty ? nil : waiting

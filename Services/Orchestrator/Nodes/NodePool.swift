@@ -90,7 +90,9 @@ actor NodePool: Service {
                 logger.warning("a node has vanished", metadata: ["node": "\(id)"])
                 onLost(id)
             }
-            for id in found.keys where nodes[id] == nil { logger.info("a node has appeared", metadata: ["node": "\(id)"]) }
+            for id in found.keys where nodes[id] == nil {
+                logger.info("a node has appeared", metadata: ["node": "\(id)"])
+            }
             nodes = found
         } catch {
             // Redis is away: the nodes known so far stay; what they send cannot arrive meanwhile anyway.

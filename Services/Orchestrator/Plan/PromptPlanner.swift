@@ -49,7 +49,8 @@ struct PromptPlanner: Sendable {
         var kept: [[ChatMessage]] = []
         for entry in history.reversed() {
             let turn = [
-                ChatMessage(role: .user, content: entry.message), ChatMessage(role: .assistant, content: entry.response),
+                ChatMessage(role: .user, content: entry.message),
+                ChatMessage(role: .assistant, content: entry.response),
             ]
             // After a system message, as in the prompt: a template may put one of its own before a lone user message.
             let counts = template.encode([ChatMessage(role: .system, content: "")] + turn).messageCounts

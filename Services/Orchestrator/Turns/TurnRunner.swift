@@ -120,7 +120,9 @@ struct TurnRunner {
         }
         let acquisition = try await acquire(byForce: redelivered)
         // Held by this process, which does not work on it: an acquisition of ours whose reply was lost.
-        if case .held(services.name) = acquisition, !services.mail.holds(turn.id) { return try await acquire(byForce: true) }
+        if case .held(services.name) = acquisition, !services.mail.holds(turn.id) {
+            return try await acquire(byForce: true)
+        }
         return acquisition
     }
 
@@ -261,7 +263,9 @@ extension TurnRunner {
                 try await Task.sleep(for: .milliseconds(250))
                 if try await TurnRunner.isPast(turn.deadline, services) { return .expired }
                 guard delivery.isLive else { throw Abandoned.fenced }
-                guard let result = try? await services.log.append(lease, first: transcript.next, tokens: []) else { continue }
+                guard let result = try? await services.log.append(lease, first: transcript.next, tokens: []) else {
+                    continue
+                }
                 switch result {
                 case .appended(let audience): if TurnRunner.endsTurn(audience, turn, services) { return .cancelled }
                 case .fenced: throw Abandoned.fenced
@@ -395,7 +399,11 @@ extension TurnRunner {
                 case .tick: mustLook = true
                 }
             }
-            if let new { try await append(first: new.first, new.tokens) } else if mustLook { try await append(first: transcript.next, []) }
+            if let new {
+                try await append(first: new.first, new.tokens)
+            } else if mustLook {
+                try await append(first: transcript.next, [])
+            }
             if let end {
                 if end.kind == .unavailable, transcript.next == start { try await forgiveAttempt() }
                 return await result(of: end, at: node)
@@ -468,7 +476,9 @@ extension TurnRunner {
             try await services.log.acquire(turn, owner: services.name, redelivered: false)
         }
         // Otherwise another was quicker, or our own acquisition's reply was lost: the turn is taken up anew.
-        guard case .acquired(let lease, let progress) = acquired, progress.tokens.isEmpty else { throw Abandoned.fenced }
+        guard case .acquired(let lease, let progress) = acquired, progress.tokens.isEmpty else {
+            throw Abandoned.fenced
+        }
         // The node's job goes on under the epoch that it was ordered with.
         self.lease = lease
         try await services.order.add(turn)
@@ -493,7 +503,10 @@ extension TurnRunner {
         guard let payload = try? JSONEncoder().encode(control) else { return }
         let redis = services.redis
         // A lost order costs the node work until it notices by itself; it is not worth a retry.
-        await Task { _ = try? await redis.send("PUBLISH", RedisArgument(NodeControl.channel(node: node)), RedisArgument(Array(payload))) }.value
+        await Task {
+            _ = try? await redis.send(
+                "PUBLISH", RedisArgument(NodeControl.channel(node: node)), RedisArgument(Array(payload)))
+        }.value
     }
 }
 

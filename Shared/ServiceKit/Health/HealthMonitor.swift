@@ -27,7 +27,8 @@ public final class HealthMonitor: Service {
 
     /// - Parameter patience: time within which a component must answer.
     public init(
-        components: [Component], interval: Duration = .milliseconds(500), patience: Duration = .seconds(2), logger: Logger
+        components: [Component], interval: Duration = .milliseconds(500), patience: Duration = .seconds(2),
+        logger: Logger
     ) {
         self.components = components
         self.interval = interval

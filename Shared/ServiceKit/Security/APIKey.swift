@@ -20,7 +20,9 @@ public struct APIKey: Sendable {
     public init?(_ text: String) {
         guard text.utf8.count == 3 + 16 + 1 + 64 else { return nil }
         let parts = text.split(separator: "_", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[0] == "sb", parts[1].utf8.count == 16, parts[2].utf8.count == 64 else { return nil }
+        guard parts.count == 3, parts[0] == "sb", parts[1].utf8.count == 16, parts[2].utf8.count == 64 else {
+            return nil
+        }
         guard parts.dropFirst().allSatisfy({ $0.utf8.allSatisfy(APIKey.isHexadecimal) }) else { return nil }
         id = String(parts[1])
         secret = String(parts[2])

@@ -29,12 +29,15 @@ extension Settings {
     public static let redisPoolSize = Setting<Int>.integer(
         "REDIS_POOL_SIZE", default: 2, in: 1...64, help: "connections to Redis; each carries many commands at a time")
     public static let rabbitURI = Setting<String>.text(
-        "RABBITMQ_URI", default: "amqp://guest:guest@127.0.0.1:5672/", help: "the broker, as an AMQP URI", isSecret: true)
+        "RABBITMQ_URI", default: "amqp://guest:guest@127.0.0.1:5672/", help: "the broker, as an AMQP URI",
+        isSecret: true)
     public static let databaseShards = Setting<String>.text(
-        "DATABASE_SHARDS", default: nil, help: "PostgreSQL URIs of the shards, with commas between; the first holds the directory",
+        "DATABASE_SHARDS", default: nil,
+        help: "PostgreSQL URIs of the shards, with commas between; the first holds the directory",
         isSecret: true)
     public static let databaseReplicas = Setting<String>.text(
-        "DATABASE_REPLICAS", default: nil, help: "read replicas of the shards, in the same order (not read yet)", isSecret: true)
+        "DATABASE_REPLICAS", default: nil, help: "read replicas of the shards, in the same order (not read yet)",
+        isSecret: true)
     public static let databasePoolSize = Setting<Int>.integer(
         "DATABASE_POOL_SIZE", default: 4, in: 1...64, help: "connections to each shard")
 
@@ -44,7 +47,8 @@ extension Settings {
     public static let gatewayPort = Setting<Int>.integer(
         "GATEWAY_PORT", default: 8080, in: 0...65535, help: "port that the gateway listens on")
     public static let gatewayMaxBody = Setting<Int>.integer(
-        "GATEWAY_MAX_BODY_BYTES", default: 1 << 20, in: 1024...(3 << 20), help: "largest request body; a larger one gets 413")
+        "GATEWAY_MAX_BODY_BYTES", default: 1 << 20, in: 1024...(3 << 20),
+        help: "largest request body; a larger one gets 413")
     public static let gatewayHeartbeat = Setting<Duration>.duration(
         "GATEWAY_HEARTBEAT", default: "15s", help: "silence on a stream after which a comment is sent")
     public static let rateLimitChat = Setting<Int>.integer(
@@ -59,7 +63,8 @@ extension Settings {
     public static let rateLimitFailure = Setting<LimiterFailure>.choice(
         "RATE_LIMIT_FAILURE", default: .closed, help: "what a limit does while Redis is away: let through or refuse")
     public static let maxOutstanding = Setting<Int>.integer(
-        "MAX_OUTSTANDING_PER_USER", default: 64, in: 1...100_000, help: "turns of one user that may be unfinished at a time")
+        "MAX_OUTSTANDING_PER_USER", default: 64, in: 1...100_000,
+        help: "turns of one user that may be unfinished at a time")
 
     // Turns
     public static let turnDeadline = Setting<Duration>.duration(
@@ -81,18 +86,31 @@ extension Settings {
         "WORKER_BATCH", default: 128, in: 1...1000, help: "outcomes that are settled in one statement at most")
 
     // Logs
-    public static let logLevel = Setting<LogLevel>.choice("LOG_LEVEL", default: .info, help: "least level that is logged")
+    public static let logLevel = Setting<LogLevel>.choice(
+        "LOG_LEVEL", default: .info, help: "least level that is logged")
     public static let logFormat = Setting<LogFormat>.choice(
         "LOG_FORMAT", default: .automatic, help: "automatic is text on a terminal, JSON otherwise")
 
     static let groups: [(title: String, settings: [any AnySetting])] = [
-        ("The model and the engine",
-            [modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineKernels]),
-        ("Stores",
-            [redisHost, redisPort, redisPassword, redisPoolSize, rabbitURI, databaseShards, databaseReplicas, databasePoolSize]),
-        ("Gateway",
-            [gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, rateLimitChat, rateLimitStream, rateLimitAsync,
-             rateLimitFailure, maxOutstanding]),
+        (
+            "The model and the engine",
+            [modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineKernels]
+        ),
+        (
+            "Stores",
+            [
+                redisHost, redisPort, redisPassword, redisPoolSize, rabbitURI, databaseShards, databaseReplicas,
+                databasePoolSize,
+            ]
+        ),
+        (
+            "Gateway",
+            [
+                gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, rateLimitChat, rateLimitStream,
+                rateLimitAsync,
+                rateLimitFailure, maxOutstanding,
+            ]
+        ),
         ("Turns", [turnDeadline, turnBatchDeadline, turnRetention, turnMaxTokens, detachGrace]),
         ("Orchestrator and queue worker", [orchestratorPrefetch, workerBatch]),
         ("Logs", [logLevel, logFormat]),

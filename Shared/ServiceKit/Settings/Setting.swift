@@ -66,7 +66,9 @@ extension Setting where Value == Duration {
         Setting(name, default: text, help: help) { text in
             let units: [(String, Int64)] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
             for (unit, milliseconds) in units where text.hasSuffix(unit) {
-                guard let count = Int64(text.dropLast(unit.count)), (0...1_000_000_000).contains(count) else { continue }
+                guard let count = Int64(text.dropLast(unit.count)), (0...1_000_000_000).contains(count) else {
+                    continue
+                }
                 return .success(.milliseconds(count * milliseconds))
             }
             return .failure(.init(reason: "is not a duration such as 250ms, 30s or 5m"))

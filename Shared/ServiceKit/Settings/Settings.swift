@@ -12,13 +12,17 @@ public struct Settings: Sendable {
         for (name, text) in environment.sorted(by: { $0.key < $1.key }) where !text.isEmpty {
             if let setting = known[name] {
                 if let complaint = setting.complaint(about: text) {
-                    problems.append(setting.isSecret ? "\(name) \(complaint)" : "\(name)=\(text.prefix(100)) \(complaint)")
+                    problems.append(
+                        setting.isSecret ? "\(name) \(complaint)" : "\(name)=\(text.prefix(100)) \(complaint)")
                 } else {
                     texts[name] = text
                 }
-            } else if Settings.prefixes.contains(where: name.hasPrefix) {
-                let nearest = Settings.nearest(to: name).map { "; did you mean \($0)?" } ?? ""
-                problems.append("\(name) is not a setting\(nearest)")
+            } else {
+                let nearest = Settings.nearest(to: name)
+                let isOurs = Settings.prefixes.contains(where: name.hasPrefix)
+                let isSlip = Settings.sharedPrefixes.contains(where: name.hasPrefix) && nearest != nil
+                guard isOurs || isSlip else { continue }
+                problems.append("\(name) is not a setting\(nearest.map { "; did you mean \($0)?" } ?? "")")
             }
         }
         guard problems.isEmpty else { throw SettingsError(problems: problems) }
@@ -43,15 +47,17 @@ public struct Settings: Sendable {
     }
 
     /// Names that begin like this are ours: an unknown one is a slip of the pen, not somebody else's variable.
-    /// `RABBITMQ_` is not among them, since the broker itself reads a dozen such names.
     private static let prefixes = [
-        "DATABASE_", "DETACH_", "ENGINE_", "GATEWAY_", "LOG_", "MAX_", "MODEL_", "ORCHESTRATOR_", "RATE_LIMIT_",
-        "REDIS_", "TURN_", "WORKER_",
+        "DATABASE_", "DETACH_", "ENGINE_", "GATEWAY_", "ORCHESTRATOR_", "RATE_LIMIT_", "REDIS_", "WORKER_",
     ]
+
+    /// Names that begin like this may well be somebody else's (the broker's own, a shell's): only one that is nearly a
+    /// setting's counts as a slip.
+    private static let sharedPrefixes = ["LOG_", "MAX_", "MODEL_", "RABBITMQ_", "TURN_"]
 
     private static func nearest(to name: String) -> String? {
         let candidates = catalogue.map { (name: $0.name, distance: editDistance(name, $0.name)) }
-        return candidates.min { $0.distance < $1.distance }.flatMap { $0.distance <= 4 ? $0.name : nil }
+        return candidates.min { $0.distance < $1.distance }.flatMap { $0.distance <= 2 ? $0.name : nil }
     }
 
     /// Levenshtein's distance, over bytes.

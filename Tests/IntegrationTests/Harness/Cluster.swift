@@ -41,7 +41,8 @@ final class Cluster: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let port = try freePort()
         var environment = [
-            "PATH": "/usr/bin:/bin", "MODEL_PATH": Cluster.modelPath, "MODEL_NAME": "test-model", "MAX_CONCURRENT": "32",
+            "PATH": "/usr/bin:/bin", "MODEL_PATH": Cluster.modelPath, "MODEL_NAME": "test-model",
+            "MAX_CONCURRENT": "32",
             "REDIS_HOST": redis.endpoint.host, "REDIS_PORT": "\(redis.endpoint.port)",
             "REDIS_PASSWORD": redis.endpoint.password, "RABBITMQ_URI": rabbit.uri,
             "DATABASE_SHARDS": shards.joined(separator: ","), "GATEWAY_PORT": "\(port)", "LOG_LEVEL": "debug",
@@ -49,7 +50,8 @@ final class Cluster: Sendable {
         ]
         environment.merge(settings) { _, new in new }
         _ = try await Executable.output("switchboard", ["migrate"], environment: environment)
-        key = try await Executable.output("switchboard", ["keys", "create", "--name", "tests"], environment: environment)
+        key = try await Executable.output(
+            "switchboard", ["keys", "create", "--name", "tests"], environment: environment)
 
         let variables = environment
         func start(_ name: String, _ arguments: [String] = []) throws -> ServiceProcess {
@@ -75,7 +77,8 @@ final class Cluster: Sendable {
     }
 
     /// Another process of a service, beside the first.
-    func another(_ name: String, _ arguments: [String] = [], settings: [String: String] = [:]) throws -> ServiceProcess {
+    func another(_ name: String, _ arguments: [String] = [], settings: [String: String] = [:]) throws -> ServiceProcess
+    {
         try ServiceProcess(
             name, arguments: arguments, environment: environment.merging(settings) { _, new in new },
             logPath: "\(folder)/\(name)-2.log")

@@ -17,7 +17,8 @@ final class ServiceProcess: Sendable {
         let log = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         guard log >= 0 else { throw HarnessError("\(logPath) cannot be written") }
         defer { close(log) }
-        pid = try Executable.spawn([Executable.path(name)] + arguments, environment: environment, input: nil, output: log)
+        pid = try Executable.spawn(
+            [Executable.path(name)] + arguments, environment: environment, input: nil, output: log)
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
             throw HarnessError("no descriptors left")
@@ -25,7 +26,8 @@ final class ServiceProcess: Sendable {
         defer { close(ends[0]) }
         leash = Mutex(ends[1])
         _ = try Executable.spawn(
-            ["setsid", "sh", "-c", "cat; kill -9 \(pid)"], environment: ["PATH": "/usr/bin:/bin"], input: ends[0], output: nil)
+            ["setsid", "sh", "-c", "cat; kill -9 \(pid)"], environment: ["PATH": "/usr/bin:/bin"], input: ends[0],
+            output: nil)
     }
 
     deinit { end(SIGKILL) }
@@ -132,7 +134,8 @@ enum Executable {
         }
         let process = try spawn([path(name)] + arguments, environment: environment, input: nil, output: ends[1])
         close(ends[1])
-        let text = String(decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: true).readDataToEndOfFile(), as: UTF8.self)
+        let text = String(
+            decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: true).readDataToEndOfFile(), as: UTF8.self)
         var status: Int32 = 0
         while waitpid(process, &status, 0) < 0 && errno == EINTR {}
         guard status == 0 else { throw HarnessError("\(name) \(arguments.joined(separator: " ")) failed: \(text)") }
