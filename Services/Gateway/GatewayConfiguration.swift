@@ -30,7 +30,6 @@ struct GatewayConfiguration: Sendable {
                 .stream: try settings(Settings.rateLimitStream),
                 .batch: try settings(Settings.rateLimitAsync),
             ],
-            admitsWithoutLimiter: try settings(Settings.rateLimitFailure) == .open,
             outstandingPerUser: try settings(Settings.maxOutstanding),
             deadline: try settings(Settings.turnDeadline),
             batchDeadline: try settings(Settings.turnBatchDeadline))

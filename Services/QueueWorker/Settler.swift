@@ -105,7 +105,10 @@ struct Settler: Service {
                     metadata: ["shard": "\(shard.name)", "stored": "\(result.stored.count)", "of": "\(outcomes.count)"])
                 return result.refused
             } catch {
-                logger.warning("a batch is tried again", metadata: ["shard": "\(shard.name)", "error": "\(error)"])
+                // What does not pass by itself (a missing table) holds up the shard's queue until somebody acts, loses nothing.
+                logger.log(
+                    level: error.isTransient ? .warning : .error, "a batch is tried again",
+                    metadata: ["shard": "\(shard.name)", "error": "\(error)"])
                 try? await Task.sleep(for: backoff.next())
             }
         }

@@ -102,6 +102,30 @@ import Testing
         }
     }
 
+    @Test func theSystemMessageOutlivesTheTurnThatBroughtIt() async throws {
+        try await withPool { pool in
+            let cache = ContextCache(pool: pool)
+            let key = Turn.sample().conversation
+            var random = SplitMix(state: 8)
+            func entry(_ number: UInt64, system: String? = nil) -> ContextCache.Entry {
+                ContextCache.Entry(
+                    turn: TurnID(milliseconds: 1_700_000_000_000 + number, using: &random), system: system,
+                    message: "m", response: "r")
+            }
+            try await cache.append(key, entry: entry(1, system: "newer"), beginsConversation: true)
+            // Settled late, and older: it does not count against the newer one.
+            try await cache.append(key, entry: entry(0, system: "older"), beginsConversation: false)
+            for number in 2..<(ContextCache.maximumTurns + 3) {
+                try await cache.append(key, entry: entry(UInt64(number)), beginsConversation: false)
+            }
+            let loaded = try #require(try await cache.load(key))
+            #expect(loaded.entries.count == ContextCache.maximumTurns)
+            #expect(
+                loaded.entries.map(\.system) == ["newer"] + Array(repeating: nil, count: ContextCache.maximumTurns - 1))
+            #expect(loaded.complete)
+        }
+    }
+
     @Test func unreadableEntryMakesTheContextIncomplete() async throws {
         try await withPool { pool in
             let cache = ContextCache(pool: pool)

@@ -11,7 +11,6 @@ struct IntakeLimits: Sendable {
     let model: String
     let defaultMaxTokens: Int
     let requestsPerMinute: [Turn.Kind: Int]
-    let admitsWithoutLimiter: Bool
     let outstandingPerUser: Int
     let deadline: Duration
     let batchDeadline: Duration
@@ -64,8 +63,7 @@ struct TurnIntake: Sendable {
         do throws(RedisError) {
             decision = try await limiter.take("\(kind.rawValue):\(key):\(owner.ringKey)", limit: limit)
         } catch {
-            guard limits.admitsWithoutLimiter else { throw .unavailable("Redis") }
-            return logger.warning("a request passed without its limit", metadata: ["error": "\(error)"])
+            throw .unavailable("Redis")
         }
         if case .refused(let wait) = decision {
             throw .tooManyRequests("at most \(limit) requests a minute for each key and user", retryAfter: wait)

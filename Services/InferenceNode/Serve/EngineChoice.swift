@@ -10,6 +10,16 @@ enum EngineChoice: Sendable {
     case simulated(timeToFirstToken: Double, interTokenLatency: Double)
 }
 
+extension FullPrecisionBackend {
+    fileprivate init(_ setting: MatrixBackend) {
+        switch setting {
+        case .automatic: self = .automatic
+        case .openblas: self = .openBLAS
+        case .panel: self = .panel
+        }
+    }
+}
+
 /// An engine and what is to be announced of it.
 struct RunningEngine: Sendable {
     let engine: any InferenceEngine
@@ -30,6 +40,7 @@ struct RunningEngine: Sendable {
                 options: ModelOptions(
                     threads: threads == 0 ? ModelOptions.coreCount : threads,
                     kernels: try KernelVariant(setting: try settings(Settings.engineKernels)),
+                    fullPrecisionBackend: FullPrecisionBackend(try settings(Settings.engineMatrices)),
                     maxRows: max(try settings(Settings.engineStepTokens), maximumSequences),
                     kvBlocks: try settings(Settings.engineKVBlocks)))
             let model = loaded.model

@@ -19,7 +19,7 @@ struct HistorySource: Sendable {
     let publisher: RabbitPublisher
     let logger: Logger
 
-    /// The conversation's earlier turns, oldest first. Waits, until cancelled, while the shard cannot be asked.
+    /// The conversation's earlier turns, oldest first; those without a response are not to be shown. Waits, until cancelled, while the shard cannot be asked.
     func history(before turn: Turn) async throws -> [ContextCache.Entry] {
         if turn.beginsConversation { return [] }
         var backoff = Backoff(base: .milliseconds(50), cap: .seconds(2))
@@ -43,14 +43,10 @@ struct HistorySource: Sendable {
         // off up to here.
         try await waitUntilSettled(turn)
         let stored = try await conversations.history(of: turn.conversation, limit: HistorySource.maximumTurns)
-        // The system message in force may be one that a failed turn brought.
-        let system = stored.last { $0.system != nil }?.system
-        var entries = stored.filter { $0.status != .failed && !$0.response.isEmpty }.map {
-            ContextCache.Entry(turn: $0.turn, system: $0.system, message: $0.message, response: $0.response)
-        }
-        if let last = entries.last {
-            entries[entries.count - 1] = ContextCache.Entry(
-                turn: last.turn, system: system, message: last.message, response: last.response)
+        let entries = stored.map {
+            ContextCache.Entry(
+                turn: $0.turn, system: $0.system, message: $0.message,
+                response: TurnOutcome.isPartOfHistory($0.status, response: $0.response) ? $0.response : "")
         }
         try await contexts.fill(turn.conversation, entries: entries)
         return entries.filter { $0.turn != turn.id }

@@ -19,9 +19,11 @@ struct PromptPlanner: Sendable {
     }
 
     /// Leaves out the oldest turns until the rest fits; the system message, the client's context and the message stay.
-    /// - Parameter history: the conversation's earlier turns, oldest first.
+    /// - Parameter history: the conversation's earlier turns, oldest first. Those without a response only bring their
+    ///   system message.
     func plan(_ turn: Turn, history: [ContextCache.Entry]) throws(TooLong) -> TurnPlan {
         let system = turn.system ?? history.last { $0.system != nil }?.system
+        let history = history.filter { !$0.response.isEmpty }
         let head = system.map { [ChatMessage(role: .system, content: $0)] } ?? []
         let tail =
             turn.context.map { ChatMessage(role: $0.role.inTemplate, content: $0.content) }

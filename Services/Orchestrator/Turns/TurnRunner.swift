@@ -216,7 +216,11 @@ extension TurnRunner {
         while let first = head, first != turn.id {
             try await Task.sleep(for: pause)
             pause = min(pause * 2, .milliseconds(250))
-            head = try await patiently(delivery, logger) { try await services.order.head(of: turn.conversation) }
+            head = try await patiently(delivery, logger) {
+                // Nobody at the head, not even this turn: Redis has lost the order since.
+                if let head = try await services.order.head(of: turn.conversation) { return head }
+                return try await services.order.add(turn)
+            }
         }
     }
 
@@ -528,13 +532,12 @@ extension TurnRunner {
                 OutgoingMessage(queue: Topology.responseQueue(shard: shard), body: stored, id: turn.id.description))
         }
         // Before the client hears of the end: its next message may come at once, and must find this turn.
-        if outcome.isPartOfHistory {
-            try await TurnRunner.patiently(delivery, logger) {
-                try await services.contexts.append(
-                    turn.conversation,
-                    entry: .init(turn: turn.id, system: turn.system, message: turn.message, response: outcome.response),
-                    beginsConversation: turn.beginsConversation)
-            }
+        let entry = ContextCache.Entry(
+            turn: turn.id, system: turn.system, message: turn.message,
+            response: outcome.isPartOfHistory ? outcome.response : "")
+        try await TurnRunner.patiently(delivery, logger) {
+            try await services.contexts.append(
+                turn.conversation, entry: entry, beginsConversation: turn.beginsConversation)
         }
         let end = TurnEnd(outcome: outcome, engineFirstToken: engineFirstToken)
         let isEnded = try await TurnRunner.patiently(delivery, logger) {

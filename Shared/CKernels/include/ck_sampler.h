@@ -1,6 +1,6 @@
 /// Sampling kernels: one row of logits in, one token id out.
 ///
-/// Every value is computed elementwise in binary32 with multiplications and additions only (no fused operations, no libm),
+/// Every value is computed elementwise with IEEE operations that round once (no fused operations, no libm, no reduction),
 /// and every sum that decides something is a sum of integers. So the token depends on the logits, the settings and the
 /// random number alone: not on the CPU, the vector width or the order in which anything was visited.
 #ifndef CK_SAMPLER_H

@@ -71,5 +71,10 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
     }
 
     /// Whether later turns of the conversation see this one: it has an answer, or the part that was read of one.
-    public var isPartOfHistory: Bool { status != .failed && !response.isEmpty }
+    public var isPartOfHistory: Bool { TurnOutcome.isPartOfHistory(status, response: response) }
+
+    /// The same for whoever knows of the turn only these.
+    public static func isPartOfHistory(_ status: Status, response: String) -> Bool {
+        status != .failed && !response.isEmpty
+    }
 }

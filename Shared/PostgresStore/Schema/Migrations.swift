@@ -42,7 +42,7 @@ public enum Migrations {
     }
 
     /// Makes the partitions of this month and of the `months` months after it, on every shard; migrate does it, and
-    /// the queue worker daily.
+    /// the queue worker hourly.
     /// - Returns: one result for each shard: the names of the tables made.
     public static func ensurePartitions(
         _ database: ShardedDatabase, months: Int = Migrations.monthsAhead

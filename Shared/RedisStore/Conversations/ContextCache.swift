@@ -4,11 +4,13 @@ import Foundation
 /// The ended turns of a conversation, compressed, so that a prompt is built without a look into the shard.
 ///
 /// Hash `context:{conversation}`: field = turn id, value = deflated JSON; field `complete` says that every ended turn is
-/// in it, up to the bound.
+/// in it, up to the bound; field `system` is the newest system message behind its turn's id, which outlives the bound.
 public struct ContextCache: Sendable {
     /// The latest turns that are kept of a conversation.
     public static let maximumTurns = 256
 
+    /// An ended turn. One that prompts do not show (it failed, or has no text) has an empty response; it is kept for its
+    /// system message, and so that the conversation is known.
     public struct Entry: Sendable, Equatable {
         public let turn: TurnID
         public let system: String?
@@ -39,7 +41,8 @@ public struct ContextCache: Sendable {
     }
 
     /// The entries in the order of their turns, and whether all of the conversation's ended turns are among them (up to
-    /// `maximumTurns`); nil when there is nothing. An entry that cannot be read is left out and makes it incomplete.
+    /// `maximumTurns`); nil when there is nothing. An entry that cannot be read is left out and makes it incomplete. The
+    /// oldest entry carries the system message in force when none of them brought one.
     public func load(
         _ conversation: ConversationKey
     ) async throws(RedisError) -> (entries: [Entry], complete: Bool)? {
@@ -50,9 +53,12 @@ public struct ContextCache: Sendable {
         var entries: [Entry] = []
         var complete = false
         var isWhole = true
+        var system: String?
         for index in stride(from: 0, to: parts.count - 1, by: 2) {
             if parts[index].text == "complete" {
                 complete = true
+            } else if parts[index].text == "system" {
+                system = parts[index + 1].text.map { String($0.dropFirst(Self.systemPrefixLength)) }
             } else if let turn = parts[index].text.flatMap({ TurnID($0) }), let packed = parts[index + 1].data,
                 let stored = Deflate.unpack(packed).flatMap({ try? JSONDecoder().decode(Stored.self, from: Data($0)) })
             {
@@ -62,7 +68,11 @@ public struct ContextCache: Sendable {
                 isWhole = false
             }
         }
-        return (entries.sorted { $0.turn < $1.turn }, complete && isWhole)
+        entries.sort { $0.turn < $1.turn }
+        if let oldest = entries.first, entries.allSatisfy({ $0.system == nil }) {
+            entries[0] = Entry(turn: oldest.turn, system: system, message: oldest.message, response: oldest.response)
+        }
+        return (entries, complete && isWhole)
     }
 
     /// Adds an ended turn; a turn that is there already stays as it is. An entry beyond 16 MiB is not kept, and the
@@ -99,12 +109,16 @@ public struct ContextCache: Sendable {
             let stored = Stored(system: entry.system, message: entry.message, response: entry.response)
             // An empty value stands for an entry too large to keep: the script drops `complete` for it.
             let packed = (try? JSONEncoder().encode(stored)).flatMap { Deflate.pack(Array($0)) }
-            arguments += [.text(entry.turn.description), .bytes(packed ?? [])]
+            let system = entry.system.map { "\(entry.turn) \($0)" } ?? ""
+            arguments += [.text(entry.turn.description), .bytes(packed ?? []), .text(system)]
         }
         _ = try await pool.run(Self.store, keys: [key(conversation)], arguments: arguments)
     }
 
     private func key(_ conversation: ConversationKey) -> String { "context:{\(conversation.storageName)}" }
+
+    /// A turn's id and a space.
+    private static let systemPrefixLength = 37
 
     private static let look = RedisScript(
         """
@@ -112,23 +126,27 @@ public struct ContextCache: Sendable {
         return redis.call('HGETALL', KEYS[1])
         """)
 
-    /// ARGV: lifetime, bound, replaces, complete, then id and value for each. Ids sort by time: the smallest are the
-    /// oldest, and are sought only when the bound is passed.
+    /// ARGV: lifetime, bound, replaces, complete, then id, value and system message (behind its id; empty for none) for
+    /// each. Ids sort by time: the smallest are the oldest, and are sought only when the bound is passed.
     private static let store = RedisScript(
         """
         local isWhole = true
         if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'complete', 1) end
-        for i = 5, #ARGV, 2 do
+        local system = redis.call('HGET', KEYS[1], 'system') or ''
+        for i = 5, #ARGV, 3 do
+          local isNew = true
           if ARGV[i + 1] == '' then isWhole = false
           elseif ARGV[3] == '1' then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
-          else redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+          else isNew = redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) == 1 end
+          if isNew and ARGV[i + 2] ~= '' and ARGV[i] >= string.sub(system, 1, 36) then system = ARGV[i + 2] end
         end
+        if system ~= '' then redis.call('HSET', KEYS[1], 'system', system) end
         if not isWhole then redis.call('HDEL', KEYS[1], 'complete') end
         local bound = tonumber(ARGV[2])
         if redis.call('HLEN', KEYS[1]) > bound then
           local turns = {}
           for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-            if field ~= 'complete' then turns[#turns + 1] = field end
+            if field ~= 'complete' and field ~= 'system' then turns[#turns + 1] = field end
           end
           table.sort(turns)
           for i = 1, #turns - bound do redis.call('HDEL', KEYS[1], turns[i]) end

@@ -1,7 +1,8 @@
 /// Every setting there is. The first line of `help` is what `--help` and `.env.example` show.
 public enum LogFormat: String, Sendable, CaseIterable { case automatic, text, json }
 public enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error, critical }
-public enum LimiterFailure: String, Sendable, CaseIterable { case open, closed }
+
+public enum MatrixBackend: String, Sendable, CaseIterable { case automatic, openblas, panel }
 
 extension Settings {
     // The model and the engine
@@ -12,13 +13,17 @@ extension Settings {
     public static let maxConcurrent = Setting<Int>.integer(
         "MAX_CONCURRENT", default: 64, in: 1...4096, help: "sequences that a node generates at the same time")
     public static let engineThreads = Setting<Int>.integer(
-        "ENGINE_THREADS", default: 0, in: 0...256, help: "threads of the engine; 0 takes every core")
+        "ENGINE_THREADS", default: 0, in: 0...64, help: "threads of the engine; 0 takes every core")
     public static let engineKVBlocks = Setting<Int>.integer(
         "ENGINE_KV_BLOCKS", default: 4096, in: 16...4_000_000, help: "blocks of 16 tokens in the KV cache")
     public static let engineStepTokens = Setting<Int>.integer(
-        "ENGINE_STEP_TOKENS", default: 256, in: 16...8192, help: "tokens that one step computes at most")
+        "ENGINE_STEP_TOKENS", default: 256, in: 16...4096, help: "tokens that one step computes at most")
     public static let engineKernels = Setting<String>.text(
         "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512, avx2 or scalar")
+
+    public static let engineMatrices = Setting<MatrixBackend>.choice(
+        "ENGINE_FULL_PRECISION", default: .automatic,
+        help: "what multiplies F32, F16 and BF16 matrices; automatic takes OpenBLAS where it proves invariant")
 
     // Stores
     public static let redisHost = Setting<String>.text("REDIS_HOST", default: "127.0.0.1", help: "host of Redis")
@@ -60,8 +65,6 @@ extension Settings {
     public static let rateLimitAsync = Setting<Int>.integer(
         "RATE_LIMIT_ASYNC", default: 120, in: 0...100_000,
         help: "POST /async-chat requests a minute for each key and user; 0 lifts the limit")
-    public static let rateLimitFailure = Setting<LimiterFailure>.choice(
-        "RATE_LIMIT_FAILURE", default: .closed, help: "what a limit does while Redis is away: let through or refuse")
     public static let maxOutstanding = Setting<Int>.integer(
         "MAX_OUTSTANDING_PER_USER", default: 64, in: 1...100_000,
         help: "turns of one user that may be unfinished at a time")
@@ -81,7 +84,8 @@ extension Settings {
 
     // The orchestrator and the queue worker
     public static let orchestratorPrefetch = Setting<Int>.integer(
-        "ORCHESTRATOR_PREFETCH", default: 256, in: 1...10_000, help: "turns that an orchestrator holds at a time")
+        "ORCHESTRATOR_PREFETCH", default: 256, in: 1...10_000,
+        help: "turns that an orchestrator takes from each queue at a time")
     public static let workerBatch = Setting<Int>.integer(
         "WORKER_BATCH", default: 128, in: 1...1000, help: "outcomes that are settled in one statement at most")
 
@@ -94,7 +98,10 @@ extension Settings {
     static let groups: [(title: String, settings: [any AnySetting])] = [
         (
             "The model and the engine",
-            [modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineKernels]
+            [
+                modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineKernels,
+                engineMatrices,
+            ]
         ),
         (
             "Stores",
@@ -108,7 +115,7 @@ extension Settings {
             [
                 gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, rateLimitChat, rateLimitStream,
                 rateLimitAsync,
-                rateLimitFailure, maxOutstanding,
+                maxOutstanding,
             ]
         ),
         ("Turns", [turnDeadline, turnBatchDeadline, turnRetention, turnMaxTokens, detachGrace]),
