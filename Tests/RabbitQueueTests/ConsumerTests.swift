@@ -138,13 +138,16 @@ import Testing
             #expect(ready >= 16)
             // Acknowledging makes room, and consuming goes on by itself.
             for delivery in held { try await delivery.acknowledge() }
-            var rest: [String?] = []
-            for _ in 3...20 {
+            var taken = held.map(\.id)
+            while Set(taken).count < 20 {
                 let delivery = try await taker.next()
-                rest.append(delivery.id)
+                taken.append(delivery.id)
                 try await delivery.acknowledge()
             }
-            #expect(rest == (3...20).map { "\($0)" })
+            // In order; the first may be there twice, when the broker refused it and kept it all the same.
+            #expect(taken.count <= 21)
+            #expect(Set(taken) == Set((1...20).map { "\($0)" }))
+            #expect(taken == taken.sorted { (Int($0 ?? "") ?? 0) < (Int($1 ?? "") ?? 0) })
         }
     }
 
