@@ -10,7 +10,13 @@ func withDatabase<Result: Sendable>(_ body: (ShardedDatabase) async throws -> Re
     var logger = Logger(label: "switchboard")
     logger.logLevel = .error
     let database = try ShardedDatabase(configuration: try settings.database(), logger: logger)
-    let running = Task { try await database.run() }
-    defer { running.cancel() }
-    return try await body(database)
+    // Closed before the process ends: exit handlers of C libraries (OpenSSL under libpq) must find no thread inside them.
+    do {
+        let result = try await body(database)
+        await database.close()
+        return result
+    } catch {
+        await database.close()
+        throw error
+    }
 }

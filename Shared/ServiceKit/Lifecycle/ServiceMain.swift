@@ -31,14 +31,20 @@ public enum ServiceMain {
             try await ServiceGroup(configuration: configuration).run()
             logger.notice("stopped")
             writer.flush()
-            exit(0)
+            leave(0)
         } catch let error as SettingsError {
             fail(name, error)
         } catch {
             logger.critical("stopped by an error", metadata: ["error": "\(error)"])
             writer.flush()
-            exit(1)
+            leave(1)
         }
+    }
+
+    /// Ends the process without exit handlers: OpenSSL's would take down what a thread of libpq may still be using.
+    private static func leave(_ status: Int32) -> Never {
+        fflush(nil)
+        _exit(status)
     }
 
     private static func startLog(_ name: String, _ settings: Settings, _ writer: LogWriter) throws -> Logger {
