@@ -50,6 +50,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let router = Router(context: GatewayRequestContext.self)
     router.add(middleware: ErrorMiddleware())
     router.get("/health", use: operators.healthStatus)
+    router.head("/health", use: operators.healthStatus)
     let authenticator = Authenticator(keys: KeyRepository(directory: database.directory), logger: logger)
     let authenticated = router.group().add(middleware: AuthenticationMiddleware(authenticator: authenticator))
     authenticated.get("/debug/queue-stats", use: operators.queueStatistics)

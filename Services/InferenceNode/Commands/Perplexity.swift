@@ -26,7 +26,10 @@ struct Perplexity: ParsableCommand {
     func run() throws {
         let rows = min(context, 512)
         let loaded = try model.load(maxRows: rows, kvBlocks: context / StepBatch.blockSize + 2)
-        let text = String(decoding: try Data(contentsOf: URL(filePath: file)), as: UTF8.self)
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw ValidationError("\(file) cannot be read")
+        }
+        let text = String(decoding: data, as: UTF8.self)
         let tokens = loaded.tokenizer.encode(text, parseSpecial: false, addSpecial: true)
         guard tokens.count >= 2 * context else {
             throw ValidationError("\(file) has \(tokens.count) tokens; \(2 * context) are needed for this context")
