@@ -203,7 +203,7 @@ struct TurnRoutes: Sendable {
             throw APIError(
                 status: .contentTooLarge, code: "too_large", message: "the body has more than \(maximumBodyBytes) bytes"
             )
-        } catch where !Task.isCancelled {
+        } catch  where !Task.isCancelled {
             // Cut off halfway, or chunks that are none: the connection's fault or the client's, and no news for the log.
             throw APIError.invalid("body", "ended too early or is malformed")
         }
