@@ -19,8 +19,7 @@ enum ServersCommand {
         let pipe = try Self.pipe()
         // The writing end is never closed by us: that it closes with the process is its purpose.
         defer { close(pipe.read) }
-        _ = try spawn(
-            ["setsid", script, "watch", folder], input: pipe.read, output: nil, error: nil)
+        _ = try ChildProcess.spawn(["setsid", script, "watch", folder], input: pipe.read, output: nil)
     }
 
     private static let queue = DispatchQueue(label: "test-servers", attributes: .concurrent)
@@ -35,7 +34,7 @@ enum ServersCommand {
         let process: pid_t
         do {
             defer { close(output.write) }
-            process = try spawn([script] + arguments, input: nil, output: output.write, error: output.write)
+            process = try ChildProcess.spawn([script] + arguments, input: nil, output: output.write)
         }
         // The servers themselves write to their logs, so the pipe ends with the script.
         let text = try readToEnd(of: output.read)
@@ -74,38 +73,5 @@ enum ServersCommand {
             throw TestServerError(description: "socketpair: \(String(cString: strerror(errno)))")
         }
         return (ends[0], ends[1])
-    }
-
-    /// Spawns a program found by PATH; nil stands for /dev/null.
-    private static func spawn(
-        _ command: [String], input: Int32?, output: Int32?, error: Int32?
-    ) throws -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        for (target, source) in [(Int32(0), input), (1, output), (2, error)] {
-            if let source {
-                posix_spawn_file_actions_adddup2(&actions, source, target)
-            } else {
-                posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0)
-            }
-        }
-        // Threads of Dispatch block every signal and children inherit that: a server would never hear its SIGTERM.
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var noSignals = sigset_t()
-        sigemptyset(&noSignals)
-        posix_spawnattr_setsigmask(&attributes, &noSignals)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-        var arguments = command.map { strdup($0) }
-        defer { arguments.forEach { free($0) } }
-        arguments.append(nil)
-        var process: pid_t = 0
-        let result = posix_spawnp(&process, command[0], &actions, &attributes, arguments, environ)
-        guard result == 0 else {
-            throw TestServerError(description: "\(command[0]): \(String(cString: strerror(result)))")
-        }
-        return process
     }
 }

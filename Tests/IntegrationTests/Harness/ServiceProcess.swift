@@ -1,6 +1,7 @@
 import Dispatch
 import Foundation
 import Synchronization
+import TestServers
 
 /// One of our executables as a real process, with its log in a file. It ends with the test process, however that ends.
 final class ServiceProcess: Sendable {
@@ -17,7 +18,7 @@ final class ServiceProcess: Sendable {
         let log = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         guard log >= 0 else { throw HarnessError("\(logPath) cannot be written") }
         defer { close(log) }
-        pid = try Executable.spawn(
+        pid = try ChildProcess.spawn(
             [Executable.path(name)] + arguments, environment: environment, input: nil, output: log)
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
@@ -25,7 +26,7 @@ final class ServiceProcess: Sendable {
         }
         defer { close(ends[0]) }
         leash = Mutex(ends[1])
-        _ = try Executable.spawn(
+        _ = try ChildProcess.spawn(
             ["setsid", "sh", "-c", "cat; kill -9 \(pid)"], environment: ["PATH": "/usr/bin:/bin"], input: ends[0],
             output: nil)
     }
@@ -83,39 +84,6 @@ enum Executable {
         return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent(name).path
     }
 
-    static func spawn(
-        _ command: [String], environment: [String: String], input: Int32?, output: Int32?
-    ) throws -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        for (target, source) in [(Int32(0), input), (1, output), (2, output)] {
-            if let source {
-                posix_spawn_file_actions_adddup2(&actions, source, target)
-            } else {
-                posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0)
-            }
-        }
-        // Dispatch's threads block every signal, and a child would inherit that and never hear its SIGTERM.
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var noSignals = sigset_t()
-        sigemptyset(&noSignals)
-        posix_spawnattr_setsigmask(&attributes, &noSignals)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-        var arguments = command.map { strdup($0) }
-        defer { arguments.forEach { free($0) } }
-        arguments.append(nil)
-        var variables = environment.map { strdup("\($0.key)=\($0.value)") }
-        defer { variables.forEach { free($0) } }
-        variables.append(nil)
-        var process: pid_t = 0
-        let result = posix_spawnp(&process, command[0], &actions, &attributes, arguments, variables)
-        guard result == 0 else { throw HarnessError("\(command[0]): \(String(cString: strerror(result)))") }
-        return process
-    }
-
     /// Runs a program to its end and returns what it printed.
     static func output(_ name: String, _ arguments: [String], environment: [String: String]) async throws -> String {
         try await withCheckedThrowingContinuation { continuation in
@@ -132,7 +100,8 @@ enum Executable {
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
             throw HarnessError("no descriptors left")
         }
-        let process = try spawn([path(name)] + arguments, environment: environment, input: nil, output: ends[1])
+        let process = try ChildProcess.spawn(
+            [path(name)] + arguments, environment: environment, input: nil, output: ends[1])
         close(ends[1])
         let text = String(
             decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: true).readDataToEndOfFile(), as: UTF8.self)
