@@ -56,9 +56,6 @@ final class TurnRelay: Service {
         }
     }
 
-    /// The number of followers at this gateway.
-    var readerCount: Int { readers.withLock { $0.mailboxes.values.reduce(0) { $0 + $1.count } } }
-
     /// Follows a turn from token index `from` on for as long as `body` runs.
     ///
     /// - Parameter endsOnShutdown: whether the reader ends as soon as the gateway drains; right for whoever can go on at

@@ -8,7 +8,6 @@ struct JobTable {
         let epoch: Int64
         let attempt: Int
         let orchestrator: String
-        let deadline: Int64
         let submitted: ContinuousClock.Instant
         var hasFirstToken = false
     }
@@ -35,7 +34,7 @@ struct JobTable {
         lastRequest += 1
         jobs[lastRequest] = Job(
             turn: job.turn, epoch: job.epoch, attempt: job.attempt, orchestrator: job.orchestrator,
-            deadline: job.deadline, submitted: now)
+            submitted: now)
         requests[job.turn] = lastRequest
         return .run(lastRequest, cancelling: older)
     }

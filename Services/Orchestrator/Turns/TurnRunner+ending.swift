@@ -7,7 +7,7 @@ import ServiceKit
 
 extension TurnRunner {
     /// The one order in which a turn ends: recorded, settled, shown, acknowledged. Each step may be repeated.
-    mutating func end(_ ending: Ending) async throws {
+    func end(_ ending: Ending) async throws {
         let (services, turn, delivery, logger, lease) = (services, turn, delivery, logger, lease)
         let proposal = Array(try JSONEncoder().encode(try await outcome(of: ending)))
         let stored = try await TurnRunner.patiently(delivery, logger) {
