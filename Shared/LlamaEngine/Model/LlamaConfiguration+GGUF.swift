@@ -28,6 +28,9 @@ extension LlamaConfiguration {
                     reason: "\(embeddings.dimensions) is not [embedding, vocabulary]")
             }
             let headSize = try file.int("llama.attention.key_length", in: 16...512, default: embedding / heads)
+            let contextLength = try file.int("llama.context_length", in: 1...(1 << 24))
+            // 0 stands for no window; one as long as the context hides nothing.
+            let window = try file.int("llama.attention.sliding_window", in: 0...Int(Int32.max), default: 0)
             self.init(
                 layers: try file.int("llama.block_count", in: 1...1024),
                 heads: heads,
@@ -36,10 +39,11 @@ extension LlamaConfiguration {
                 embedding: embedding,
                 feedForward: try file.int("llama.feed_forward_length", in: 32...(1 << 20)),
                 vocabulary: vocabulary,
-                contextLength: try file.int("llama.context_length", in: 1...(1 << 24)),
+                contextLength: contextLength,
                 ropeDimensions: try file.int("llama.rope.dimension_count", in: 0...512, default: headSize),
                 ropeBase: Float(try file.float("llama.rope.freq_base", default: 10_000)),
                 rmsEpsilon: Float(try file.float("llama.attention.layer_norm_rms_epsilon")),
+                slidingWindow: (1..<contextLength).contains(window) ? window : nil,
                 tiedOutput: file.tensors["output.weight"] == nil)
             try checkScaling(file)
         } catch let error as ModelFileError {

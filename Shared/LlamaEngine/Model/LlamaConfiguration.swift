@@ -22,12 +22,16 @@ public struct LlamaConfiguration: Sendable, Equatable {
     public var ropeBase: Float
     /// Added to the mean square in RMSNorm (`llama.attention.layer_norm_rms_epsilon`).
     public var rmsEpsilon: Float
+    /// Latest positions that a row attends to, its own among them (`llama.attention.sliding_window`); nil attends to all.
+    /// Row p reads the positions above p - slidingWindow. Always less than ``contextLength``.
+    public var slidingWindow: Int?
     /// The output matrix is the token embedding.
     public var tiedOutput: Bool
 
     public init(
         layers: Int, heads: Int, kvHeads: Int, headSize: Int, embedding: Int, feedForward: Int, vocabulary: Int,
-        contextLength: Int, ropeDimensions: Int, ropeBase: Float, rmsEpsilon: Float, tiedOutput: Bool
+        contextLength: Int, ropeDimensions: Int, ropeBase: Float, rmsEpsilon: Float,
+        slidingWindow: Int? = nil, tiedOutput: Bool
     ) {
         self.layers = layers
         self.heads = heads
@@ -40,6 +44,7 @@ public struct LlamaConfiguration: Sendable, Equatable {
         self.ropeDimensions = ropeDimensions
         self.ropeBase = ropeBase
         self.rmsEpsilon = rmsEpsilon
+        self.slidingWindow = slidingWindow
         self.tiedOutput = tiedOutput
     }
 }
