@@ -1,9 +1,7 @@
 """llama.cpp's own CPU engine and tokenizer through llama-cpp-python's low-level API.
 
-Settings that change the arithmetic are spelled out: KV in F16, no flash attention, nothing offloaded.
+Settings that change the arithmetic are spelled out: KV in F16, no flash attention unless asked for, nothing offloaded.
 """
-
-import ctypes
 
 import llama_cpp
 import numpy as np
@@ -15,7 +13,16 @@ def _be_quiet(level, text, data):
 
 
 class LlamaCpp:
-    def __init__(self, path: str, context: int = 2048, vocabulary_only: bool = False, threads: int = 1):
+    def __init__(
+        self,
+        path: str,
+        context: int = 2048,
+        vocabulary_only: bool = False,
+        threads: int = 1,
+        sequences: int = 1,
+        flash_attention: bool = False,
+    ):
+        """`context` is shared evenly by the sequences."""
         llama_cpp.llama_log_set(_be_quiet, None)
         llama_cpp.llama_backend_init()
         parameters = llama_cpp.llama_model_default_params()
@@ -29,18 +36,28 @@ class LlamaCpp:
         self.context_size = context
         self.context = None
         if not vocabulary_only:
-            self.context = self._make_context(context, threads)
+            self.context = self._make_context(context, threads, sequences, flash_attention)
             self.batch = llama_cpp.llama_batch_init(context, 0, 1)
 
-    def _make_context(self, context: int, threads: int):
+    def close(self):
+        """Frees everything; the object is of no use afterwards."""
+        if self.context:
+            llama_cpp.llama_batch_free(self.batch)
+            llama_cpp.llama_free(self.context)
+        llama_cpp.llama_model_free(self.model)
+        self.model = self.context = None
+
+    def _make_context(self, context: int, threads: int, sequences: int, flash_attention: bool):
         parameters = llama_cpp.llama_context_default_params()
         parameters.n_ctx = context
         parameters.n_batch = context
         parameters.n_ubatch = 512
-        parameters.n_seq_max = 1
+        parameters.n_seq_max = sequences
         parameters.n_threads = parameters.n_threads_batch = threads
         parameters.type_k = parameters.type_v = llama_cpp.GGML_TYPE_F16
-        parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.flash_attn_type = (
+            llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED if flash_attention else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
         parameters.offload_kqv = False
         made = llama_cpp.llama_init_from_model(self.model, parameters)
         if not made:
@@ -74,21 +91,39 @@ class LlamaCpp:
         """
         rows = [len(tokens) - 1] if rows is None else rows
         wanted = set(rows)
-        self.batch.n_tokens = len(tokens)
-        for i, token in enumerate(tokens):
+        self._run([(token, first + i, 0, i in wanted) for i, token in enumerate(tokens)])
+        return np.stack([self._logits(row) for row in rows])
+
+    def extend(self, rows: list[tuple[int, int, int, bool]]) -> list[int]:
+        """Run rows of (token, position, sequence, wants logits); give the best token after each that wants them."""
+        self._run(rows)
+        return [int(self._logits(i).argmax()) for i, row in enumerate(rows) if row[3]]
+
+    def _run(self, rows):
+        self.batch.n_tokens = len(rows)
+        for i, (token, position, sequence, wants_logits) in enumerate(rows):
             self.batch.token[i] = token
-            self.batch.pos[i] = first + i
+            self.batch.pos[i] = position
             self.batch.n_seq_id[i] = 1
-            self.batch.seq_id[i][0] = 0
-            self.batch.logits[i] = i in wanted
+            self.batch.seq_id[i][0] = sequence
+            self.batch.logits[i] = wants_logits
         status = llama_cpp.llama_decode(self.context, self.batch)
         if status != 0:
             raise RuntimeError(f"llama_decode: {status}")
-        out = np.empty((len(rows), self.vocabulary), np.float32)
-        for k, row in enumerate(rows):
-            pointer = llama_cpp.llama_get_logits_ith(self.context, row)
-            ctypes.memmove(out[k].ctypes.data, pointer, 4 * self.vocabulary)
-        return out
+
+    def _logits(self, row):
+        """A view [V] that the next run overwrites."""
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(self.context, row), (self.vocabulary,))
+
+
+def quantize(source: str, destination: str, form: str):
+    """Rewrite a GGUF file in one of llama.cpp's mixtures, named as its LLAMA_FTYPE_MOSTLY_* constants, from any other form."""
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{form}")
+    parameters.allow_requantize = True
+    llama_cpp.llama_log_set(_be_quiet, None)
+    if llama_cpp.llama_model_quantize(source.encode(), destination.encode(), parameters) != 0:
+        raise RuntimeError(f"llama.cpp cannot write {source} as {form}")
 
 
 VERSION = f"llama-cpp-python {llama_cpp.__version__}"

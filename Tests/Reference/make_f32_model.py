@@ -40,17 +40,15 @@ def is_current(path: str, source_digest: str) -> bool:
         return False
 
 
-def copy_metadata(reader: gguf.GGUFReader, writer: gguf.GGUFWriter) -> None:
+def copy_metadata(reader: gguf.GGUFReader, writer: gguf.GGUFWriter, replaced: dict) -> None:
+    """Copy every key but the architecture, with the values of `replaced` in place of the reader's."""
     for key, field in reader.fields.items():
         # GGUF.* are the header's own numbers; the writer has written the architecture already.
         if key.startswith("GGUF.") or key == gguf.Keys.General.ARCHITECTURE:
             continue
-        if key == gguf.Keys.General.FILE_TYPE:
-            writer.add_file_type(gguf.LlamaFileType.ALL_F32)
-            continue
         kind = field.types[0]
         element = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(key, field.contents(), kind, sub_type=element)
+        writer.add_key_value(key, replaced.get(key, field.contents()), kind, sub_type=element)
 
 
 def make_twin(source: str, output: str, digest: str) -> None:
@@ -60,7 +58,7 @@ def make_twin(source: str, output: str, digest: str) -> None:
     try:
         writer = gguf.GGUFWriter(partial, architecture)
         writer.add_string(SOURCE_KEY, digest)
-        copy_metadata(reader, writer)
+        copy_metadata(reader, writer, {gguf.Keys.General.FILE_TYPE: int(gguf.LlamaFileType.ALL_F32)})
         for tensor in reader.tensors:
             # The reader lists dimensions fastest first, as the file does; NumPy and the writer want the reverse.
             shape = [int(n) for n in reversed(tensor.shape)]

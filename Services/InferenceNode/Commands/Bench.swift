@@ -20,7 +20,7 @@ struct Bench: ParsableCommand {
     @Option(help: "Tokens that each sequence decodes.")
     var generate = 64
 
-    @Option(help: "Sequences that decode together, with commas between.")
+    @Option(help: "Sequences that decode together, with commas between; empty leaves decode out.")
     var batch = "1,8,32"
 
     @Option(help: "Runs of each test; the median counts.")
@@ -49,9 +49,10 @@ struct Bench: ParsableCommand {
         let batches = try batches()
         let sequenceBlocks = (decodePrompt + generate) / StepBatch.blockSize + 1
         let blocks = max((batches.max() ?? 1) * sequenceBlocks, prefill / StepBatch.blockSize + 1)
+        let start = ContinuousClock.now
         let loaded = try model.load(maxRows: max(512, batches.max() ?? 1), kvBlocks: blocks)
+        let loadSeconds = (ContinuousClock.now - start) / .seconds(1)
         let course = BenchCourse(pass: try loaded.model.makeForwardPass(), chunk: 512)
-        if !json { print("kernels \(loaded.model.kernels.rawValue), weights \(loaded.model.weightBytes >> 20) MiB") }
         if prefill > 0 {
             _ = try course.prefill(tokens: prefill)  // warms caches, pages and threads
             let rates = try (0..<repeats).map { _ in Double(prefill) / (try course.prefill(tokens: prefill)) }
@@ -64,6 +65,25 @@ struct Bench: ParsableCommand {
             }
             report("decode", count, Array(rates.dropFirst()))
         }
+        report(loaded.model, kvBytes: course.pass.kvBytes, loadSeconds: loadSeconds)
+    }
+
+    /// Last, when every page that the tests need has been touched.
+    private func report(_ model: LlamaModel, kvBytes: Int, loadSeconds: Double) {
+        let resident = ProcessInfo.processInfo.residentBytes ?? 0
+        let seconds = (loadSeconds * 100).rounded() / 100
+        let full = model.fullPrecisionBackend.map { model.backendName ?? $0.rawValue } ?? "none"
+        print(
+            json
+                ? """
+                {"test":"model","kernels":"\(model.kernels.rawValue)","full_precision":"\(full)",\
+                "weights_mib":\(model.weightBytes >> 20),"kv_mib":\(kvBytes >> 20),"resident_mib":\(resident >> 20),\
+                "load_seconds":\(seconds)}
+                """
+                : """
+                kernels \(model.kernels.rawValue), full precision by \(full), \(model.weightBytes >> 20) MiB of weights \
+                loaded in \(seconds) s, \(resident >> 20) MiB resident with \(kvBytes >> 20) MiB of KV
+                """)
     }
 
     private func report(_ test: String, _ batch: Int, _ rates: [Double]) {
@@ -143,5 +163,15 @@ struct BenchCourse {
         let start = ContinuousClock.now
         try body()
         return (ContinuousClock.now - start) / .seconds(1)
+    }
+}
+
+extension ProcessInfo {
+    /// Bytes of this process that are in memory, as Linux counts them; nil elsewhere.
+    var residentBytes: Int? {
+        guard let status = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return nil }
+        let fields = status.split(separator: " ")
+        guard fields.count > 1, let pages = Int(fields[1]) else { return nil }
+        return pages * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
 }
