@@ -15,6 +15,8 @@ down: ## stop what `make up` started; the data stay
 
 test: ## set up and run every test, on real servers of its own
 	@deploy/local/setup test
+	Tests/Kernels/run
+	Tests/Kernels/run aarch64 # cross-compiled, emulated
 	swift build --build-tests
 	swift test --skip-build --disable-xctest --skip LlamaEngineTests
 	swift test --skip-build --disable-xctest --filter LlamaEngineTests # alone: it keeps every core busy

@@ -3,6 +3,20 @@
 extern const ck_variant ck_scalar_variant;
 #if defined(__x86_64__)
 extern const ck_variant ck_avx2_variant, ck_avx512_variant;
+#elif defined(__aarch64__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+extern const ck_variant ck_neon_variant;
+
+// SDOT is optional in Armv8.2 and in every later core; Apple's have it.
+static bool has_dot_product(void) {
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) & 1u << 20;  // HWCAP_ASIMDDP
+#else
+    return true;
+#endif
+}
 #endif
 
 const ck_variant *ck_variant_get(int32_t id) {
@@ -14,6 +28,8 @@ const ck_variant *ck_variant_get(int32_t id) {
     if (id == CK_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
         && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("f16c"))
         return &ck_avx512_variant;
+#elif defined(__aarch64__)
+    if (id == CK_NEON && has_dot_product()) return &ck_neon_variant;
 #endif
     return 0;
 }

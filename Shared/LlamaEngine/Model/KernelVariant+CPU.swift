@@ -14,6 +14,7 @@ extension KernelVariant {
             case .scalar: CK_SCALAR
             case .avx2: CK_AVX2
             case .avx512: CK_AVX512
+            case .neon: CK_NEON
             }
         return ck_variant_get(Int32(id.rawValue))
     }

@@ -1,0 +1,162 @@
+#define _GNU_SOURCE  // M_PI
+#include "plan.h"
+
+#include <math.h>
+
+#include "random.h"
+
+typedef struct {
+    int32_t embedding, heads, kv_heads, head_size, feed_forward, vocabulary, format;
+} model_shape;
+
+static const model_shape shapes[PLAN_SHAPES] = {
+    {64, 4, 2, 32, 96, 80, CK_Q8_0},
+    {96, 6, 2, 16, 64, 40, CK_F32},
+    {64, 3, 1, 64, 160, 48, CK_Q4_1},
+};
+enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 320, BLOCKS = 64, TABLE = 20 };
+static const int32_t lengths[SEQUENCES] = {290, 17, 5};  // over the end of a split, of a block, within a block
+
+// All memory of one plan, to be freed with it.
+typedef struct {
+    void *blocks[256];
+    int count;
+} memory;
+
+static void *take(memory *owner, size_t bytes) {
+    if (owner->count == sizeof owner->blocks / sizeof *owner->blocks) exit(2);
+    return owner->blocks[owner->count++] = aligned(bytes);
+}
+
+// Rows of blocks as a file has them, with weights that keep activations near 1.
+static ck_matrix random_matrix(memory *owner, int32_t format, int32_t rows, int32_t columns, random_state *random) {
+    ck_matrix m = {.format = format, .rows = rows, .columns = columns, .panels = (rows + 15) / 16};
+    m.panel_stride = ck_panel_bytes(format, columns);
+    const size_t values = (size_t)rows * (size_t)columns;
+    uint8_t *data = take(owner, m.panel_stride * (size_t)m.panels), *source = aligned(values * 4), *s = source;
+    const float scale = 1 / sqrtf((float)columns);
+    if (format == CK_F32) {
+        for (size_t i = 0; i < values; i++) ((float *)(void *)source)[i] = random_float(random) * scale;
+    } else {
+        for (size_t block = 0; block < values / CK_BLOCK; block++) {
+            const float d = format == CK_Q8_0 ? scale / 100 : scale / 7, base = -7.5f * d;
+            float halves[16] = {d, base};
+            uint16_t bits[16];
+            ck_variant_get(CK_SCALAR)->half(halves, 16, bits);
+            const size_t head = format == CK_Q8_0 ? 2 : 4, quants = format == CK_Q8_0 ? 32 : 16;
+            memcpy(s, bits, head);
+            for (size_t i = 0; i < quants; i++) s[head + i] = (uint8_t)next_random(random);
+            s += head + quants;
+        }
+    }
+    ck_repack(source, format, &m, data);
+    free(source);
+    m.data = data;
+    return m;
+}
+
+static float *random_weights(memory *owner, int32_t count, random_state *random) {
+    float *w = take(owner, (size_t)count * sizeof(float));
+    for (int32_t i = 0; i < count; i++) w[i] = 1 + random_float(random) / 4;
+    return w;
+}
+
+static ck_activation activation(memory *owner, int32_t columns) {
+    return (ck_activation){take(owner, (size_t)(MOST_ROWS / CK_GROUP) * (size_t)(columns / CK_BLOCK) * sizeof(ck_group)),
+                           take(owner, (size_t)MOST_ROWS * (size_t)columns * sizeof(float)), columns};
+}
+
+static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int32_t layer, ck_activation normed, ck_activation attended,
+                     ck_activation hidden, random_state *random) {
+    const int32_t width = s->heads * s->head_size, kv_width = s->kv_heads * s->head_size;
+    ops[n++] = (ck_op){.kind = CK_OP_NORM, .weight = random_weights(owner, s->embedding, random), .output = normed};
+    ops[n++] = (ck_op){.kind = CK_OP_QKV, .layer = layer, .matrix_count = 3, .input = normed,
+                       .matrix = {random_matrix(owner, s->format, width, s->embedding, random),
+                                  random_matrix(owner, s->format, kv_width, s->embedding, random),
+                                  random_matrix(owner, s->format, kv_width, s->embedding, random)}};
+    ops[n++] = (ck_op){.kind = CK_OP_ATTENTION, .layer = layer, .output = attended};
+    if (s->head_size % CK_BLOCK) ops[n++] = (ck_op){.kind = CK_OP_QUANTIZE, .output = attended};
+    ops[n++] = (ck_op){.kind = CK_OP_PROJECT, .matrix_count = 1, .input = attended,
+                       .matrix = {random_matrix(owner, s->format, s->embedding, width, random)}};
+    ops[n++] = (ck_op){.kind = CK_OP_NORM, .weight = random_weights(owner, s->embedding, random), .output = normed};
+    ops[n++] = (ck_op){.kind = CK_OP_SWIGLU, .matrix_count = 2, .input = normed, .output = hidden,
+                       .matrix = {random_matrix(owner, s->format, s->feed_forward, s->embedding, random),
+                                  random_matrix(owner, s->format, s->feed_forward, s->embedding, random)}};
+    ops[n++] = (ck_op){.kind = CK_OP_PROJECT, .matrix_count = 1, .input = hidden,
+                       .matrix = {random_matrix(owner, s->format, s->embedding, s->feed_forward, random)}};
+    return n;
+}
+
+// Sequence i has blocks i, i + 3, i + 6 and so on: no two neighbours in memory are neighbours in a sequence.
+static void add_rows(ck_plan *plan, ck_run *runs, const int32_t **row_tables, int32_t *tokens, int32_t *positions,
+                     int32_t (*tables)[TABLE], int32_t sequence, int32_t from, int32_t to) {
+    for (int32_t p = from; p < to; p++) {
+        if (p == from || runs[plan->run_count - 1].count == CK_RUN)
+            runs[plan->run_count++] = (ck_run){.row = plan->rows, .table = tables[sequence]};
+        runs[plan->run_count - 1].count++;
+        tokens[plan->rows] = (p * 31 + sequence * 7) % plan->vocabulary;
+        positions[plan->rows] = p;
+        row_tables[plan->rows++] = tables[sequence];
+    }
+}
+
+result *run_plan(const ck_variant *variant, int shape, int threads) {
+    const model_shape *s = &shapes[shape];
+    random_state random = {(uint64_t)shape + 100};
+    memory owner = {0};
+    ck_op ops[LAYERS * 8 + 3];
+    const ck_activation normed = activation(&owner, s->embedding), hidden = activation(&owner, s->feed_forward);
+    const ck_activation attended = activation(&owner, s->heads * s->head_size);
+    int n = 0;
+    ops[n++] = (ck_op){.kind = CK_OP_EMBED};
+    for (int32_t layer = 0; layer < LAYERS; layer++) n = add_layer(&owner, ops, n, s, layer, normed, attended, hidden, &random);
+    ops[n++] = (ck_op){.kind = CK_OP_OUT_NORM, .weight = random_weights(&owner, s->embedding, &random), .output = normed};
+    const ck_matrix output = random_matrix(&owner, s->format, s->vocabulary, s->embedding, &random);
+    ops[n++] = (ck_op){.kind = CK_OP_LOGITS, .matrix_count = 1, .input = normed, .matrix = {output}};
+
+    double turns[32];
+    for (int i = 0; i < s->head_size / 2; i++) turns[i] = pow(10000, -2.0 * i / s->head_size) / (2 * M_PI);
+    int32_t tables[SEQUENCES][TABLE], tokens[MOST_ROWS], positions[MOST_ROWS], outputs[SEQUENCES];
+    const int32_t *row_tables[MOST_ROWS];
+    ck_run runs[MOST_ROWS];
+    for (int32_t i = 0; i < SEQUENCES * TABLE; i++) tables[i % SEQUENCES][i / SEQUENCES] = i;
+    const size_t kv_elements = (size_t)LAYERS * BLOCKS * (size_t)s->kv_heads * (size_t)s->head_size * 32;
+    ck_plan plan = {
+        .variant = variant, .ops = ops, .op_count = n, .embedding = s->embedding, .heads = s->heads, .kv_heads = s->kv_heads,
+        .head_size = s->head_size, .vocabulary = s->vocabulary, .logits_stride = (s->vocabulary + 15) / 16 * 16,
+        .rope_pairs = s->head_size / 2, .rope_turns = turns, .epsilon = 1e-5f, .query_scale = 1 / sqrtf((float)s->head_size),
+        .token_embedding = output, .kv_blocks = BLOCKS, .tables = row_tables, .runs = runs, .tokens = tokens,
+        .positions = positions, .output_rows = outputs, .outputs = SEQUENCES, .threads = threads,
+        .scratch_stride = ck_scratch_bytes(s->head_size, s->embedding),
+    };
+    const size_t row_floats = (size_t)MOST_ROWS * sizeof(float);
+    plan.kv = take(&owner, kv_elements * sizeof(uint16_t));
+    plan.x = take(&owner, row_floats * (size_t)s->embedding);
+    plan.queries = take(&owner, row_floats * (size_t)(s->heads * s->head_size));
+    plan.rope_cos = take(&owner, row_floats * (size_t)s->head_size);
+    plan.rope_sin = take(&owner, row_floats * (size_t)s->head_size);
+    plan.logits = take(&owner, SEQUENCES * (size_t)plan.logits_stride * sizeof(float));
+    plan.non_finite = take(&owner, SEQUENCES);
+    plan.scratch = take(&owner, plan.scratch_stride * (size_t)threads);
+
+    ck_team *team = ck_team_create(threads);
+    if (!team) exit(2);
+    const size_t logits = SEQUENCES * (size_t)plan.logits_stride * sizeof(float);
+    result *r = calloc(1, sizeof *r + 2 * logits + kv_elements * sizeof(uint16_t));
+    if (!r) exit(2);
+    for (int32_t step = 0; step < 2; step++) {
+        plan.rows = plan.run_count = 0;
+        for (int32_t i = 0; i < SEQUENCES; i++) {
+            add_rows(&plan, runs, row_tables, tokens, positions, tables, i, step ? lengths[i] : 0, lengths[i] + step);
+            outputs[i] = plan.rows - 1;
+        }
+        ck_plan_run(team, &plan);
+        memcpy(r->bytes + r->count, plan.logits, logits);
+        r->count += logits;
+    }
+    memcpy(r->bytes + r->count, plan.kv, kv_elements * sizeof(uint16_t));
+    r->count += kv_elements * sizeof(uint16_t);
+    ck_team_destroy(team);
+    while (owner.count) free(owner.blocks[--owner.count]);
+    return r;
+}
