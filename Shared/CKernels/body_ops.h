@@ -4,11 +4,12 @@ typedef struct {
     float y[4][CK_GROUP][16];
 } tile_scratch;
 
-// 16 outputs of one row of the query, key or value matrix: rotate, then keep or store into the KV block.
-CK_INLINE void store_qkv(const ck_plan *plan, const ck_op *op, int32_t matrix, int32_t panel, int32_t row, v16 y) {
-    const int32_t size = plan->head_size, column = panel * 16, head = column / size, d = column % size;
+// 16 finished outputs of one row of the query, key or value matrix: rotate, then keep or store into the KV block.
+CK_INLINE void store_rotated(const ck_plan *plan, const ck_op *op, int32_t matrix, int32_t column, int32_t row, v16 y) {
+    const int32_t size = plan->head_size, head = column / size, d = column % size;
     if (matrix < 2) {
-        // x' = x cos -+ neighbour sin; pairs are neighbours, as GGUF's llama tensors have them (RoFormer, Su et al., 2021)
+        // x' = x cos -+ neighbour sin; pairs are neighbours, as GGUF's llama tensors have them (RoFormer, Su et al., 2021). The rows of
+        // other models' matrices are put into this order at load.
         const v16 c = v_load(plan->rope_cos + (size_t)row * (size_t)size + d);
         const v16 s = v_load(plan->rope_sin + (size_t)row * (size_t)size + d);
         y = v_fma(y, c, v_mul(v_swap_pairs(y), s));
@@ -30,10 +31,32 @@ CK_INLINE void store_qkv(const ck_plan *plan, const ck_op *op, int32_t matrix, i
     }
 }
 
+// 16 outputs of one row of the query, key or value matrix. A norm over heads needs whole heads, so then they are stored as they are.
+CK_INLINE void store_qkv(const ck_plan *plan, const ck_op *op, int32_t matrix, int32_t panel, int32_t row, v16 y) {
+    const int32_t column = panel * 16;
+    if (matrix == 2 || !plan->keys) store_rotated(plan, op, matrix, column, row, y);
+    else if (matrix == 0) v_store(plan->queries + (size_t)row * (size_t)(plan->heads * plan->head_size) + column, y);
+    else v_store(plan->keys + (size_t)row * (size_t)(plan->kv_heads * plan->head_size) + column, y);
+}
+
+// All heads of a row's raw queries and keys: RMSNorm, rotation, storing.
+static void norm_heads(const ck_plan *plan, const ck_op *op, int32_t row, float *y) {
+    const int32_t size = plan->head_size;
+    for (int32_t matrix = 0; matrix < 2; matrix++) {
+        const int32_t width = (matrix == 0 ? plan->heads : plan->kv_heads) * size;
+        const float *x = (matrix == 0 ? plan->queries : plan->keys) + (size_t)row * (size_t)width;
+        for (int32_t column = 0; column < width; column += size) {
+            norm(x + column, matrix == 0 ? op->weight : op->key_weight, plan->epsilon, size, y);
+            for (int32_t d = 0; d < size; d += 16) store_rotated(plan, op, matrix, column + d, row, v_load(y + d));
+        }
+    }
+}
+
 CK_INLINE void store_outputs(const ck_plan *plan, const ck_op *op, int32_t matrix, int32_t panel, int32_t row, int32_t rows,
                              const float *y, size_t stride) {
     for (int32_t r = 0; r < rows; r++, y += stride) {
-        const v16 v = v_load(y);
+        v16 v = v_load(y);
+        if (op->bias[matrix]) v = v_add(v, v_load(op->bias[matrix] + panel * 16));
         if (op->kind == CK_OP_QKV) {
             store_qkv(plan, op, matrix, panel, row + r, v);
         } else if (op->kind == CK_OP_PROJECT) {
@@ -153,9 +176,13 @@ static void run_rows_unit(const ck_plan *plan, const ck_op *op, int32_t unit, ui
             ck_gather(&plan->token_embedding, plan->tokens[row], plan->x + (size_t)row * (size_t)plan->embedding);
             float *c = plan->rope_cos + (size_t)row * (size_t)plan->head_size, *s = plan->rope_sin + (size_t)row * (size_t)plan->head_size;
             rope(plan->positions[row], plan->rope_turns, plan->rope_pairs, c, s);
+            if (plan->rope_magnitude != 1)
+                for (int32_t i = 0; i < 2 * plan->rope_pairs; i++) c[i] *= plan->rope_magnitude, s[i] *= plan->rope_magnitude;
             for (int32_t i = 2 * plan->rope_pairs; i < plan->head_size; i++) c[i] = 1, s[i] = 0;
         } else if (op->kind == CK_OP_QUANTIZE) {
             quantize(op->output.rows + (size_t)row * (size_t)op->output.columns, op->output.columns, row, &op->output);
+        } else if (op->kind == CK_OP_QK_NORM) {
+            norm_heads(plan, op, row, (float *)scratch);
         } else {
             const int32_t from = op->kind == CK_OP_OUT_NORM ? plan->output_rows[row] : row;
             float *y = (float *)scratch;

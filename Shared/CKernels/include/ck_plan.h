@@ -12,6 +12,7 @@ typedef enum {
     CK_OP_EMBED,      // token embeddings into x, and the rotations of each row's position
     CK_OP_NORM,       // RMSNorm of x into output
     CK_OP_QKV,        // three matrices; rotates queries and keys, stores keys and values into the KV blocks
+    CK_OP_QK_NORM,    // where heads are normed: RMSNorm of each head of the raw queries and keys, then what CK_OP_QKV leaves out
     CK_OP_ATTENTION,  // queries over the KV blocks into output
     CK_OP_QUANTIZE,   // output.rows into output.groups, where a head is no whole number of quantised blocks
     CK_OP_PROJECT,    // x += matrix * input
@@ -24,7 +25,9 @@ typedef struct {
     int32_t kind;
     int32_t layer;
     int32_t matrix_count;
-    const float *weight;  // norms: [embedding]
+    const float *weight;      // norms: [embedding]; CK_OP_QK_NORM: [head_size], for queries
+    const float *key_weight;  // CK_OP_QK_NORM: [head_size], for keys
+    const float *bias[3];     // CK_OP_QKV, CK_OP_PROJECT, CK_OP_LOGITS: added to a matrix's outputs, whole panels of them, or NULL
     ck_matrix matrix[3];
     ck_activation input, output;
 } ck_op;
@@ -48,6 +51,7 @@ typedef struct {
     int32_t embedding, heads, kv_heads, head_size, vocabulary, logits_stride;
     int32_t rope_pairs;         // pairs of a head that are rotated
     const double *rope_turns;   // [rope_pairs] turns per position
+    float rope_magnitude;       // of cosines and sines; 1, but for YaRN
     float epsilon, query_scale;
     ck_matrix token_embedding;
 
@@ -57,6 +61,7 @@ typedef struct {
 
     float *x;        // [rows][embedding], the residual stream
     float *queries;  // [rows][heads * head_size]
+    float *keys;     // [rows][kv_heads * head_size], where the plan has CK_OP_QK_NORM: raw keys; else NULL
     float *rope_cos; // [rows][head_size], each cosine twice
     float *rope_sin; // [rows][head_size], -sin, +sin
     float *logits;   // [outputs][logits_stride]
@@ -87,7 +92,7 @@ void ck_plan_run(ck_team *team, const ck_plan *plan);
 // Units of an operation in this step: what a thread claims at a time.
 int32_t ck_op_units(const ck_plan *plan, const ck_op *op);
 
-// Nanoseconds spent in each kind of operation since the last reset, as the first thread saw it; [9] in all.
+// Nanoseconds spent in each kind of operation since the last reset, as the first thread saw it; one for each kind.
 void ck_team_profile(ck_team *team, bool on);
 uint64_t ck_team_nanoseconds(const ck_team *team, int32_t kind);
 

@@ -1,51 +1,10 @@
 import ModelFile
 
 extension LlamaConfiguration {
-    /// Reads the hyperparameters of a `llama` file and checks that the kernels can run them.
+    /// Reads the hyperparameters of a GGUF file and checks that the kernels can run them.
     init(file: GGUFFile) throws(ModelError) {
         do {
-            let architecture = try file.string("general.architecture")
-            guard architecture == "llama" else {
-                throw ModelError(
-                    field: "metadata 'general.architecture'",
-                    reason: "'\(architecture.prefix(64))' is not supported; only 'llama' is")
-            }
-            // A mixture of experts calls itself llama too.
-            let experts = try file.int("llama.expert_count", in: 0...Int(Int32.max), default: 0)
-            guard experts == 0 else {
-                throw ModelError(
-                    field: "metadata 'llama.expert_count'", reason: "a mixture of experts is not supported")
-            }
-            guard let embeddings = file.tensors["token_embd.weight"] else {
-                throw ModelError(field: "tensor 'token_embd.weight'", reason: "is missing")
-            }
-            let embedding = try file.int("llama.embedding_length", in: 32...(1 << 16))
-            let heads = try file.int("llama.attention.head_count", in: 1...1024)
-            let vocabulary = embeddings.dimensions.count == 2 ? embeddings.dimensions[1] : 0
-            guard (1...(1 << 22)).contains(vocabulary) else {
-                throw ModelError(
-                    field: "tensor 'token_embd.weight' dimensions",
-                    reason: "\(embeddings.dimensions) is not [embedding, vocabulary]")
-            }
-            let headSize = try file.int("llama.attention.key_length", in: 16...512, default: embedding / heads)
-            let contextLength = try file.int("llama.context_length", in: 1...(1 << 24))
-            // 0 stands for no window; one as long as the context hides nothing.
-            let window = try file.int("llama.attention.sliding_window", in: 0...Int(Int32.max), default: 0)
-            self.init(
-                layers: try file.int("llama.block_count", in: 1...1024),
-                heads: heads,
-                kvHeads: try file.int("llama.attention.head_count_kv", in: 1...1024, default: heads),
-                headSize: headSize,
-                embedding: embedding,
-                feedForward: try file.int("llama.feed_forward_length", in: 32...(1 << 20)),
-                vocabulary: vocabulary,
-                contextLength: contextLength,
-                ropeDimensions: try file.int("llama.rope.dimension_count", in: 0...512, default: headSize),
-                ropeBase: Float(try file.float("llama.rope.freq_base", default: 10_000)),
-                rmsEpsilon: Float(try file.float("llama.attention.layer_norm_rms_epsilon")),
-                slidingWindow: (1..<contextLength).contains(window) ? window : nil,
-                tiedOutput: file.tensors["output.weight"] == nil)
-            try checkScaling(file)
+            try self.init(reading: file)
         } catch let error as ModelFileError {
             throw ModelError(error)
         } catch let error as ModelError {
@@ -53,44 +12,96 @@ extension LlamaConfiguration {
         } catch {
             throw ModelError(field: "metadata", reason: "\(error)")
         }
-        try check()
     }
 
-    private func check() throws(ModelError) {
-        func require(_ holds: Bool, _ key: String, _ reason: String) throws(ModelError) {
-            guard holds else { throw ModelError(field: "metadata 'llama.\(key)'", reason: reason) }
+    private init(reading file: GGUFFile) throws {
+        let name = try file.string("general.architecture")
+        guard let architecture = Architecture(rawValue: name) else {
+            throw ModelError(
+                field: "metadata 'general.architecture'",
+                reason: "'\(name.prefix(64))' is not supported (\(Architecture.names) are)")
         }
-        try require(embedding % 32 == 0, "embedding_length", "\(embedding) is not a multiple of 32")
-        try require(feedForward % 32 == 0, "feed_forward_length", "\(feedForward) is not a multiple of 32")
-        try require(heads % kvHeads == 0, "attention.head_count_kv", "\(kvHeads) does not divide \(heads) heads")
-        try require(
-            headSize % 16 == 0 && headSize >= 16, "attention.key_length",
-            "a head size of \(headSize) is not a multiple of 16")
-        try require(
-            heads * headSize % 32 == 0, "attention.head_count", "\(heads) heads of \(headSize) are no multiple of 32")
-        try require(
-            ropeDimensions % 2 == 0 && ropeDimensions <= headSize, "rope.dimension_count",
-            "\(ropeDimensions) is odd or more than the head size \(headSize)")
-        try require(ropeBase > 1 && ropeBase < 1e12, "rope.freq_base", "\(ropeBase) is not between 1 and 1e12")
-        try require(
-            rmsEpsilon >= 0 && rmsEpsilon < 1, "attention.layer_norm_rms_epsilon",
-            "\(rmsEpsilon) is not between 0 and 1")
-    }
-
-    /// What would silently give wrong numbers is refused.
-    private func checkScaling(_ file: GGUFFile) throws {
-        if file.metadata["llama.rope.scaling.type"] != nil {
-            let type = try file.string("llama.rope.scaling.type")
-            guard type == "none" else {
-                throw ModelError(
-                    field: "metadata 'llama.rope.scaling.type'", reason: "'\(type.prefix(64))' is not supported")
-            }
+        func key(_ key: String) -> String { "\(name).\(key)" }
+        // A mixture of experts calls itself llama too.
+        let experts = try file.int(key("expert_count"), in: 0...Int(Int32.max), default: 0)
+        guard experts == 0 else {
+            throw ModelError(
+                field: "metadata '\(key("expert_count"))'", reason: "a mixture of experts is not supported")
         }
-        let valueLength = try file.int("llama.attention.value_length", in: 1...4096, default: headSize)
+        guard let embeddings = file.tensors["token_embd.weight"] else {
+            throw ModelError(field: "tensor 'token_embd.weight'", reason: "is missing")
+        }
+        let embedding = try file.int(key("embedding_length"), in: 32...(1 << 16))
+        let heads = try file.int(key("attention.head_count"), in: 1...1024)
+        let vocabulary = embeddings.dimensions.count == 2 ? embeddings.dimensions[1] : 0
+        guard (1...(1 << 22)).contains(vocabulary) else {
+            throw ModelError(
+                field: "tensor 'token_embd.weight' dimensions",
+                reason: "\(embeddings.dimensions) is not [embedding, vocabulary]")
+        }
+        let headSize = try file.int(key("attention.key_length"), in: 16...512, default: embedding / heads)
+        let contextLength = try file.int(key("context_length"), in: 1...(1 << 24))
+        // 0 stands for no window; one as long as the context hides nothing.
+        let window = try file.int(key("attention.sliding_window"), in: 0...Int(Int32.max), default: 0)
+        self.init(
+            architecture: architecture,
+            layers: try file.int(key("block_count"), in: 1...1024),
+            heads: heads,
+            kvHeads: try file.int(key("attention.head_count_kv"), in: 1...1024, default: heads),
+            headSize: headSize,
+            embedding: embedding,
+            feedForward: try file.int(key("feed_forward_length"), in: 32...(1 << 20)),
+            vocabulary: vocabulary,
+            contextLength: contextLength,
+            ropeDimensions: try file.int(key("rope.dimension_count"), in: 0...512, default: headSize),
+            ropeBase: Float(try file.float(key("rope.freq_base"), default: 10_000)),
+            ropePairing: architecture.pairingInGGUF,
+            ropeScaling: try RotaryScaling(file: file, prefix: name, contextLength: contextLength),
+            rmsEpsilon: Float(try file.float(key("attention.layer_norm_rms_epsilon"))),
+            slidingWindow: (1..<contextLength).contains(window) ? window : nil,
+            tiedOutput: file.tensors["output.weight"] == nil)
+        let valueLength = try file.int(key("attention.value_length"), in: 1...4096, default: headSize)
         guard valueLength == headSize else {
             throw ModelError(
-                field: "metadata 'llama.attention.value_length'",
+                field: "metadata '\(key("attention.value_length"))'",
                 reason: "\(valueLength) differs from the key length \(headSize)")
+        }
+        try check { "metadata '\(key($0))'" }
+    }
+}
+
+extension RotaryScaling {
+    /// Reads `*.rope.scaling.*`. What would silently give wrong numbers is refused.
+    fileprivate init(file: GGUFFile, prefix: String, contextLength: Int) throws {
+        func key(_ key: String) -> String { "\(prefix).rope.scaling.\(key)" }
+        func float(_ name: String, default fallback: Double) throws -> Double {
+            try file.float(key(name), default: fallback)
+        }
+        // Old files have the factor of linear scaling under a key of its own; no type means linear too.
+        let factor = try float("factor", default: try file.float("\(prefix).rope.scale_linear", default: 1))
+        let type = file.metadata[key("type")] == nil ? "linear" : try file.string(key("type"))
+        switch type {
+        case "none": self = .none
+        case "linear": self = factor == 1 || factor == 0 ? .none : .linear(factor: factor)
+        case "yarn":
+            for (name, neutral) in [("yarn_log_multiplier", 0.0), ("yarn_ext_factor", 1.0)] {
+                let value = try float(name, default: neutral)
+                guard value == neutral else {
+                    throw ModelError(field: "metadata '\(key(name))'", reason: "\(value) is not supported")
+                }
+            }
+            self = .yarn(
+                factor: factor,
+                originalContext: try file.int(
+                    key("original_context_length"), in: 1...(1 << 24), default: contextLength),
+                betaFast: try float("yarn_beta_fast", default: 32),
+                betaSlow: try float("yarn_beta_slow", default: 1),
+                magnitude: Self.yarnMagnitude(factor: factor) * (try float("attn_factor", default: 1)),
+                truncates: true)
+        default:
+            throw ModelError(
+                field: "metadata '\(key("type"))'",
+                reason: "'\(type.prefix(64))' is not supported (none, linear and yarn are)")
         }
     }
 }

@@ -1,5 +1,8 @@
-/// The hyperparameters of a Llama model, named as in the paper where it names them; GGUF keys in parentheses.
+/// The hyperparameters of a model, named as in Llama's paper where it names them; GGUF keys in parentheses, which begin with the
+/// architecture's name (here `llama`).
 public struct LlamaConfiguration: Sendable, Equatable {
+    /// The family (`general.architecture`).
+    public var architecture: Architecture
     /// Transformer blocks (`llama.block_count`).
     public var layers: Int
     /// Query heads (`llama.attention.head_count`).
@@ -20,6 +23,10 @@ public struct LlamaConfiguration: Sendable, Equatable {
     public var ropeDimensions: Int
     /// Base of the rotation frequencies (`llama.rope.freq_base`, else 10000).
     public var ropeBase: Float
+    /// Which elements of a head are rotated together, as the source stores its rows.
+    public var ropePairing: RotaryPairing
+    /// How the rotation is stretched (`llama.rope.scaling.*`).
+    public var ropeScaling: RotaryScaling
     /// Added to the mean square in RMSNorm (`llama.attention.layer_norm_rms_epsilon`).
     public var rmsEpsilon: Float
     /// Latest positions that a row attends to, its own among them (`llama.attention.sliding_window`); nil attends to all.
@@ -29,10 +36,12 @@ public struct LlamaConfiguration: Sendable, Equatable {
     public var tiedOutput: Bool
 
     public init(
-        layers: Int, heads: Int, kvHeads: Int, headSize: Int, embedding: Int, feedForward: Int, vocabulary: Int,
-        contextLength: Int, ropeDimensions: Int, ropeBase: Float, rmsEpsilon: Float,
+        architecture: Architecture = .llama, layers: Int, heads: Int, kvHeads: Int, headSize: Int, embedding: Int,
+        feedForward: Int, vocabulary: Int, contextLength: Int, ropeDimensions: Int, ropeBase: Float,
+        ropePairing: RotaryPairing = .neighbours, ropeScaling: RotaryScaling = .none, rmsEpsilon: Float,
         slidingWindow: Int? = nil, tiedOutput: Bool
     ) {
+        self.architecture = architecture
         self.layers = layers
         self.heads = heads
         self.kvHeads = kvHeads
@@ -43,6 +52,8 @@ public struct LlamaConfiguration: Sendable, Equatable {
         self.contextLength = contextLength
         self.ropeDimensions = ropeDimensions
         self.ropeBase = ropeBase
+        self.ropePairing = ropePairing
+        self.ropeScaling = ropeScaling
         self.rmsEpsilon = rmsEpsilon
         self.slidingWindow = slidingWindow
         self.tiedOutput = tiedOutput

@@ -108,7 +108,7 @@ public final class LlamaForwardPass: ForwardPass {
 /// Where the time of a step goes.
 extension LlamaForwardPass {
     public enum OperationKind: String, Sendable, CaseIterable {
-        case embed, norm, qkv, attention, quantize, project, swiglu, outputNorm, logits
+        case embed, norm, qkv, headNorm, attention, quantize, project, swiglu, outputNorm, logits
     }
 
     /// Starts or stops measuring, from zero. An operation of a single unit counts to the one before it where several threads run.
@@ -117,7 +117,8 @@ extension LlamaForwardPass {
     /// Nanoseconds since ``measure(_:)`` for each kind of operation, as the calling thread saw them.
     public var nanoseconds: [OperationKind: UInt64] {
         let kinds: [(OperationKind, ck_op_kind)] = [
-            (.embed, CK_OP_EMBED), (.norm, CK_OP_NORM), (.qkv, CK_OP_QKV), (.attention, CK_OP_ATTENTION),
+            (.embed, CK_OP_EMBED), (.norm, CK_OP_NORM), (.qkv, CK_OP_QKV), (.headNorm, CK_OP_QK_NORM),
+            (.attention, CK_OP_ATTENTION),
             (.quantize, CK_OP_QUANTIZE), (.project, CK_OP_PROJECT), (.swiglu, CK_OP_SWIGLU),
             (.outputNorm, CK_OP_OUT_NORM),
             (.logits, CK_OP_LOGITS),

@@ -23,6 +23,9 @@ public final class LlamaModel: @unchecked Sendable {
     struct Layer {
         var attentionNorm: UnsafePointer<Float>
         var query, key, value, attentionOutput: ck_matrix
+        /// nil where the model has none.
+        var queryBias, keyBias, valueBias, attentionOutputBias: UnsafePointer<Float>?
+        var queryNorm, keyNorm: UnsafePointer<Float>?
         var feedForwardNorm: UnsafePointer<Float>
         var gate, up, down: ck_matrix
     }
@@ -33,6 +36,7 @@ public final class LlamaModel: @unchecked Sendable {
     let layers: [Layer]
     let outputNorm: UnsafePointer<Float>
     let output: ck_matrix
+    let outputBias: UnsafePointer<Float>?
     /// `[ropeDimensions / 2]` turns per position.
     let ropeTurns: [Double]
 
@@ -62,6 +66,10 @@ public final class LlamaModel: @unchecked Sendable {
                     query: try loader.matrix(layer.query), key: try loader.matrix(layer.key),
                     value: try loader.matrix(layer.value),
                     attentionOutput: try loader.matrix(layer.attentionOutput),
+                    queryBias: try loader.vector(layer.queryBias), keyBias: try loader.vector(layer.keyBias),
+                    valueBias: try loader.vector(layer.valueBias),
+                    attentionOutputBias: try loader.vector(layer.attentionOutputBias),
+                    queryNorm: try loader.vector(layer.queryNorm), keyNorm: try loader.vector(layer.keyNorm),
                     feedForwardNorm: try loader.vector(layer.feedForwardNorm),
                     gate: try loader.matrix(layer.gate), up: try loader.matrix(layer.up),
                     down: try loader.matrix(layer.down)))
@@ -69,9 +77,10 @@ public final class LlamaModel: @unchecked Sendable {
         self.layers = layers
         outputNorm = try loader.vector(plan.outputNorm)
         output = if let separate = plan.output { try loader.matrix(separate) } else { tokenEmbedding }
+        outputBias = try loader.vector(plan.outputBias)
         ropeTurns = RotaryFrequencies.turns(
-            base: configuration.ropeBase, dimensions: configuration.ropeDimensions,
-            factors: try plan.ropeFactors.map { tensor throws(ModelError) in try loader.factors(tensor) })
+            base: configuration.ropeBase, dimensions: configuration.ropeDimensions, scaling: configuration.ropeScaling,
+            factors: try plan.ropeFactors.map { factors throws(ModelError) in try loader.factors(factors) })
 
         self.arena = arena
         self.variant = variant

@@ -1,11 +1,12 @@
 /// How far each pair of a head turns from one position to the next (RoFormer, Su et al., 2021).
 enum RotaryFrequencies {
-    /// `[dimensions / 2]` turns per position: base^(-2i/dimensions) / 2π, divided by `factors[i]` where the file has
-    /// `rope_freqs.weight` (Llama 3's scaling).
-    static func turns(base: Float, dimensions: Int, factors: [Float]?) -> [Double] {
+    /// `[dimensions / 2]` turns per position: base^(-2i/dimensions) / 2π, scaled, and divided by `factors[i]` where the file has
+    /// `rope_freqs.weight` (how GGUF stores Llama 3's scaling).
+    static func turns(base: Float, dimensions: Int, scaling: RotaryScaling, factors: [Float]?) -> [Double] {
         let logarithm = log(Double(base))
-        return (0..<dimensions / 2).map { pair in
-            let frequency = exp(-2 * Double(pair) / Double(dimensions) * logarithm)
+        let plain = (0..<dimensions / 2).map { exp(-2 * Double($0) / Double(dimensions) * logarithm) }
+        let scaled = scaling.apply(to: plain, base: Double(base), dimensions: dimensions)
+        return scaled.enumerated().map { pair, frequency in
             let factor = factors.map { Double($0[pair]) } ?? 1
             return frequency / factor / (2 * Double.pi)
         }

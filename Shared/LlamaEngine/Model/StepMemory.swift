@@ -17,6 +17,8 @@ final class StepMemory {
     let residual: UnsafeMutablePointer<Float>
     /// `[maxRows][heads * headSize]`.
     let queries: UnsafeMutablePointer<Float>
+    /// `[maxRows][kvHeads * headSize]` before their norm; nil where heads have none.
+    let keys: UnsafeMutablePointer<Float>?
     /// `[maxRows][headSize]` each.
     let ropeCos, ropeSin: UnsafeMutablePointer<Float>
     /// Activations of `[maxRows]` rows in both forms; an operation takes the ones that its matrices need.
@@ -67,6 +69,9 @@ final class StepMemory {
         runs = try map(ck_run.self, o.maxRows)
         residual = try pointer(Float.self, o.maxRows, c.embedding)
         queries = try pointer(Float.self, o.maxRows, c.heads * c.headSize)
+        keys =
+            model.layers.contains { $0.keyNorm != nil }
+            ? try pointer(Float.self, o.maxRows, c.kvHeads * c.headSize) : nil
         ropeCos = try pointer(Float.self, o.maxRows, c.headSize)
         ropeSin = try pointer(Float.self, o.maxRows, c.headSize)
         normed = try activation(c.embedding)
@@ -97,6 +102,7 @@ final class StepMemory {
         plan.logits_stride = Int32(logitsStride)
         plan.rope_pairs = Int32(c.ropeDimensions / 2)
         plan.rope_turns = UnsafePointer(ropeTurns.baseAddress)
+        plan.rope_magnitude = c.ropeScaling.magnitude
         plan.epsilon = c.rmsEpsilon
         plan.query_scale = 1 / Float(c.headSize).squareRoot()
         plan.token_embedding = model.tokenEmbedding
@@ -104,6 +110,7 @@ final class StepMemory {
         plan.kv_blocks = Int32(model.options.kvBlocks)
         plan.x = residual
         plan.queries = queries
+        plan.keys = keys
         plan.rope_cos = ropeCos
         plan.rope_sin = ropeSin
         plan.logits = logits

@@ -10,6 +10,8 @@ struct MatrixPlan {
     var format: ck_format
     var outputs: Int
     var inputs: Int
+    /// The order in which its rows are read, nil for the file's own.
+    var order: RotaryOrder?
 
     var panels: Int { (outputs + 15) / 16 }
     var panelStride: Int { ck_panel_bytes(Int32(format.rawValue), Int32(inputs)) }
@@ -17,59 +19,94 @@ struct MatrixPlan {
     var isFullPrecision: Bool { source.rawValue <= CK_BF16.rawValue }
 }
 
-/// Every tensor of a Llama model: present, of the right shape and of a type that we run.
+/// A vector that is kept in F32: a norm's weights or a bias.
+struct VectorPlan {
+    var tensor: Tensor
+    var count: Int
+    /// The order in which its elements are read, nil for the file's own.
+    var order: RotaryOrder?
+
+    /// Padded to whole panels, since biases are read by panels.
+    var byteCount: Int { (count + 15) / 16 * 64 }
+}
+
+/// Every tensor of a model: present, of the right shape and of a type that we run; and no other.
 struct WeightPlan {
     struct Layer {
-        var attentionNorm: Tensor
+        var attentionNorm: VectorPlan
         var query, key, value, attentionOutput: MatrixPlan
-        var feedForwardNorm: Tensor
+        var queryBias, keyBias, valueBias, attentionOutputBias: VectorPlan?
+        /// Norms of each head, `[headSize]`.
+        var queryNorm, keyNorm: VectorPlan?
+        var feedForwardNorm: VectorPlan
         var gate, up, down: MatrixPlan
 
         /// Matrices that are multiplied by one operation.
         var operations: [[WritableKeyPath<Layer, MatrixPlan>]] {
             [[\.query, \.key, \.value], [\.attentionOutput], [\.gate, \.up], [\.down]]
         }
+
+        var vectors: [VectorPlan] {
+            [attentionNorm, feedForwardNorm]
+                + [queryBias, keyBias, valueBias, attentionOutputBias, queryNorm, keyNorm].compactMap { $0 }
+        }
     }
 
     var tokenEmbedding: MatrixPlan
     var layers: [Layer]
-    var outputNorm: Tensor
+    var outputNorm: VectorPlan
     /// nil: tied to the token embedding.
     var output: MatrixPlan?
-    var ropeFactors: Tensor?
+    var outputBias: VectorPlan?
+    var ropeFactors: VectorPlan?
 
     init(file: GGUFFile, configuration c: LlamaConfiguration) throws(ModelError) {
-        func vector(_ name: String, _ count: Int) throws(ModelError) -> Tensor {
+        var used: Set<String> = []
+        func vector(_ name: String, _ count: Int, _ order: RotaryOrder? = nil) throws(ModelError) -> VectorPlan {
+            used.insert(name)
             let tensor = try Self.tensor(name, [count], in: file)
-            guard tensor.type == .f32 else {
+            guard [.f32, .f16, .bf16].contains(tensor.type) else {
                 throw ModelError(
-                    field: "tensor '\(name)' type", reason: "\(tensor.type) is not supported here; only f32 is")
+                    field: "tensor '\(name)' type",
+                    reason: "\(tensor.type) is not supported here; f32, f16 and bf16 are")
             }
-            return tensor
+            return VectorPlan(tensor: tensor, count: count, order: order)
         }
-        func matrix(_ name: String, _ inputs: Int, _ outputs: Int) throws(ModelError) -> MatrixPlan {
+        func bias(
+            _ name: String, _ count: Int, _ order: RotaryOrder? = nil, required: Bool = false
+        ) throws(ModelError) -> VectorPlan? {
+            required || file.tensors[name] != nil ? try vector(name, count, order) : nil
+        }
+        func matrix(
+            _ name: String, _ inputs: Int, _ outputs: Int, _ order: RotaryOrder? = nil
+        ) throws(ModelError) -> MatrixPlan {
+            used.insert(name)
             let tensor = try Self.tensor(name, [inputs, outputs], in: file)
             guard let format = Self.format(tensor.type) else {
                 throw ModelError(field: "tensor '\(name)' type", reason: "\(tensor.type) is not supported")
             }
-            return MatrixPlan(tensor: tensor, source: format, format: format, outputs: outputs, inputs: inputs)
+            return MatrixPlan(
+                tensor: tensor, source: format, format: format, outputs: outputs, inputs: inputs, order: order)
         }
         let queries = c.heads * c.headSize, keys = c.kvHeads * c.headSize
+        let order = RotaryOrder(c), isQwen2 = c.architecture == .qwen2, isQwen3 = c.architecture == .qwen3
         tokenEmbedding = try matrix("token_embd.weight", c.embedding, c.vocabulary)
         layers = []
         for index in 0..<c.layers {
             let block = "blk.\(index)."
-            for unsupported in ["attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_output.bias", "attn_q_norm.weight"]
-            where file.tensors[block + unsupported] != nil {
-                throw ModelError(field: "tensor '\(block)\(unsupported)'", reason: "is not supported")
-            }
             layers.append(
                 Layer(
                     attentionNorm: try vector(block + "attn_norm.weight", c.embedding),
-                    query: try matrix(block + "attn_q.weight", c.embedding, queries),
-                    key: try matrix(block + "attn_k.weight", c.embedding, keys),
+                    query: try matrix(block + "attn_q.weight", c.embedding, queries, order),
+                    key: try matrix(block + "attn_k.weight", c.embedding, keys, order),
                     value: try matrix(block + "attn_v.weight", c.embedding, keys),
                     attentionOutput: try matrix(block + "attn_output.weight", queries, c.embedding),
+                    queryBias: try bias(block + "attn_q.bias", queries, order, required: isQwen2),
+                    keyBias: try bias(block + "attn_k.bias", keys, order, required: isQwen2),
+                    valueBias: try bias(block + "attn_v.bias", keys, required: isQwen2),
+                    attentionOutputBias: try bias(block + "attn_output.bias", c.embedding),
+                    queryNorm: isQwen3 ? try vector(block + "attn_q_norm.weight", c.headSize, order) : nil,
+                    keyNorm: isQwen3 ? try vector(block + "attn_k_norm.weight", c.headSize, order) : nil,
                     feedForwardNorm: try vector(block + "ffn_norm.weight", c.embedding),
                     gate: try matrix(block + "ffn_gate.weight", c.embedding, c.feedForward),
                     up: try matrix(block + "ffn_up.weight", c.embedding, c.feedForward),
@@ -77,15 +114,20 @@ struct WeightPlan {
         }
         outputNorm = try vector("output_norm.weight", c.embedding)
         output = c.tiedOutput ? nil : try matrix("output.weight", c.embedding, c.vocabulary)
-        ropeFactors =
-            file.tensors["rope_freqs.weight"] == nil ? nil : try vector("rope_freqs.weight", c.ropeDimensions / 2)
+        outputBias = try bias("output.bias", c.vocabulary)
+        ropeFactors = try bias("rope_freqs.weight", c.ropeDimensions / 2)
+        // A tensor that nobody reads is a part of the model that we do not know: leaving it out would give wrong numbers.
+        if let unknown = file.tensors.keys.filter({ !used.contains($0) }).min() {
+            throw ModelError(
+                field: "tensor '\(unknown)'", reason: "is not supported in the architecture \(c.architecture.rawValue)")
+        }
     }
 
     /// Bytes of the arena that holds all of it.
     var byteCount: Int {
         let matrices = layers.flatMap { layer in layer.operations.flatMap { $0.map { layer[keyPath: $0].byteCount } } }
-        let norms = layers.flatMap { [$0.attentionNorm, $0.feedForwardNorm] } + [outputNorm]
-        return (matrices + [tokenEmbedding.byteCount, output?.byteCount ?? 0] + norms.map(\.byteCount))
+        let vectors = layers.flatMap(\.vectors) + [outputNorm] + [outputBias].compactMap { $0 }
+        return (matrices + [tokenEmbedding.byteCount, output?.byteCount ?? 0] + vectors.map(\.byteCount))
             .reduce(0) { $0 + WeightArena.aligned($1) }
     }
 

@@ -46,7 +46,7 @@ import Testing
     }
 
     @Test func rotations() throws {
-        let turns = RotaryFrequencies.turns(base: 500_000, dimensions: 64, factors: nil)
+        let turns = RotaryFrequencies.turns(base: 500_000, dimensions: 64, scaling: .none, factors: nil)
         for (pair, turn) in turns.enumerated() {
             let truth = pow(500_000, -Double(pair) / 32) / (2 * Double.pi)
             #expect(abs(turn - truth) < truth * 1e-14)

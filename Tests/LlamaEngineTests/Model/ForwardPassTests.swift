@@ -12,6 +12,11 @@ import Testing
         ("mixed", TinyModel(types: [.f16, .q4_0, .bf16, .q8_0, .f32, .q4_1], tied: false, seed: 13)),
         ("heads of 16", TinyModel(types: [.q4_1], heads: 6, kvHeads: 2, headSize: 16, seed: 14)),
         ("heads of 80", TinyModel(types: [.q8_0], heads: 2, kvHeads: 1, headSize: 80, seed: 15)),
+        (
+            "qwen2",
+            TinyModel(types: [.q4_1], architecture: "qwen2", biases: ["attn_q", "attn_k", "attn_v"], seed: 16)
+        ),
+        ("qwen3", TinyModel(types: [.q8_0, .f16], architecture: "qwen3", headNorms: true, headSize: 48, seed: 17)),
     ]
 
     /// Several splits of 256 positions, so that merging is part of it.

@@ -10,7 +10,23 @@ import Testing
             { $0.set("general.architecture", .text("gemma2")) }
         ),
         ("metadata 'llama.expert_count'", "mixture", { $0.set("llama.expert_count", .count(8)) }),
-        ("metadata 'llama.rope.scaling.type'", "yarn", { $0.set("llama.rope.scaling.type", .text("yarn")) }),
+        ("metadata 'llama.rope.scaling.type'", "longrope", { $0.set("llama.rope.scaling.type", .text("longrope")) }),
+        ("metadata 'llama.rope.scaling.factor'", "-2.0", { $0.set("llama.rope.scaling.factor", .number(-2)) }),
+        (
+            "metadata 'llama.rope.scaling.yarn_beta_fast'", "0 < slow",
+            {
+                $0.set("llama.rope.scaling.type", .text("yarn"))
+                $0.set("llama.rope.scaling.factor", .number(4))
+                $0.set("llama.rope.scaling.yarn_beta_fast", .number(0.5))
+            }
+        ),
+        (
+            "metadata 'llama.rope.scaling.original_context_length'", "0 is not in",
+            {
+                $0.set("llama.rope.scaling.type", .text("yarn"))
+                $0.set("llama.rope.scaling.original_context_length", .count(0))
+            }
+        ),
         ("metadata 'llama.block_count'", "missing", { $0.metadata.removeAll { $0.0 == "llama.block_count" } }),
         ("metadata 'llama.block_count'", "0", { $0.set("llama.block_count", .count(0)) }),
         ("metadata 'llama.embedding_length'", "100", { $0.set("llama.embedding_length", .count(100)) }),
@@ -33,14 +49,33 @@ import Testing
         ("tensor 'blk.1.ffn_down.weight'", "missing", { $0.tensors.removeAll { $0.name == "blk.1.ffn_down.weight" } }),
         ("tensor 'blk.0.attn_k.weight' dimensions", "[96, 64]", { $0.reshape("blk.0.attn_k.weight", [64, 96]) }),
         ("tensor 'token_embd.weight' dimensions", "[203, 96]", { $0.reshape("token_embd.weight", [203, 96]) }),
-        ("tensor 'blk.0.attn_norm.weight' type", "f16", { $0.retype("blk.0.attn_norm.weight", .f16, bytes: 192) }),
+        ("tensor 'blk.0.attn_norm.weight' type", "q8_0", { $0.retype("blk.0.attn_norm.weight", .q8_0, bytes: 102) }),
         (
             "tensor 'blk.0.ffn_up.weight' type", "q5_1",
             { $0.retype("blk.0.ffn_up.weight", .q5_1, bytes: 96 * 160 / 32 * 24) }
         ),
         (
-            "tensor 'blk.0.attn_q.bias'", "not supported",
+            "tensor 'blk.0.attn_q.bias' dimensions", "[128]",
             { $0.tensors.append(.init(name: "blk.0.attn_q.bias", dimensions: [1], type: .f32, bytes: [0, 0, 0, 0])) }
+        ),
+        (
+            "tensor 'blk.0.ffn_down.bias'", "not supported",
+            { $0.tensors.append(.init(name: "blk.0.ffn_down.bias", dimensions: [1], type: .f32, bytes: [0, 0, 0, 0])) }
+        ),
+        (
+            "metadata 'general.architecture'", "'qwen2moe' is not supported",
+            { $0.set("general.architecture", .text("qwen2moe")) }
+        ),
+        (
+            "tensor 'blk.0.attn_q.bias'", "missing",
+            { $0 = TinyModel(types: [.f32], architecture: "qwen2", biases: ["attn_k", "attn_v"]) }
+        ),
+        (
+            "tensor 'blk.0.attn_k_norm.weight'", "missing",
+            {
+                $0 = TinyModel(types: [.f32], architecture: "qwen3", headNorms: true)
+                $0.tensors.removeAll { $0.name == "blk.0.attn_k_norm.weight" }
+            }
         ),
         (
             "tensor 'rope_freqs.weight'", "not a positive",

@@ -6,9 +6,18 @@ struct LlamaInDoubles {
     let layers: Int, heads: Int, kvHeads: Int, headSize: Int, embedding: Int
     let weights: [String: [Double]]
     let ropeFactors: [Double]?
+    /// Leading elements of a head that are rotated, and how: GPT-NeoX's halves or neighbours.
+    let rotated: Int, halves: Bool
+    /// Radians per position of each pair, of the frequency without scaling.
+    let scaled: (Double) -> Double
+    /// Of what is rotated (YaRN).
+    let magnitude: Double
 
-    init(_ model: TinyModel, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96)
-    {
+    init(
+        _ model: TinyModel, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96,
+        rotated: Int? = nil, halves: Bool = false, magnitude: Double = 1, scaled: @escaping (Double) -> Double = { $0 }
+    ) {
+        (self.rotated, self.halves, self.scaled, self.magnitude) = (rotated ?? headSize, halves, scaled, magnitude)
         (self.layers, self.heads, self.kvHeads) = (layers, heads, kvHeads)
         (self.headSize, self.embedding) = (headSize, embedding)
         weights = Dictionary(
@@ -18,7 +27,9 @@ struct LlamaInDoubles {
 
     private func multiply(_ name: String, _ x: [Double]) -> [Double] {
         let w = weights[name] ?? []
-        return (0..<w.count / x.count).map { n in x.indices.reduce(0) { $0 + w[n * x.count + $1] * x[$1] } }
+        let y = (0..<w.count / x.count).map { n in x.indices.reduce(0) { $0 + w[n * x.count + $1] * x[$1] } }
+        guard let bias = weights[name.replacing(".weight", with: ".bias")], name.contains("attn") else { return y }
+        return zip(y, bias).map(+)
     }
 
     private func norm(_ name: String, _ x: [Double]) -> [Double] {
@@ -26,14 +37,22 @@ struct LlamaInDoubles {
         return zip(x, w).map { $0 * scale * $1 }
     }
 
-    private func rotate(_ x: [Double], position: Int) -> [Double] {
+    /// The norm of each head, where the model has one, and the rotation.
+    private func rotate(_ x: [Double], _ normName: String, position: Int) -> [Double] {
         var y = x
-        for i in stride(from: 0, to: x.count, by: 2) {
-            let pair = i % headSize / 2
-            let factor = ropeFactors.map { $0[pair] } ?? 1
-            let angle = Double(position) * pow(10_000, -Double(i % headSize) / Double(headSize)) / factor
-            y[i] = x[i] * cos(angle) - x[i + 1] * sin(angle)
-            y[i + 1] = x[i] * sin(angle) + x[i + 1] * cos(angle)
+        for head in stride(from: 0, to: x.count, by: headSize) {
+            if weights[normName] != nil {
+                y.replaceSubrange(head..<head + headSize, with: norm(normName, Array(x[head..<head + headSize])))
+            }
+            for pair in 0..<rotated / 2 {
+                let factor = ropeFactors.map { $0[pair] } ?? 1
+                let angle = Double(position) * scaled(pow(10_000, -2 * Double(pair) / Double(rotated))) / factor
+                let i = head + (halves ? pair : 2 * pair), j = i + (halves ? rotated / 2 : 1)
+                (y[i], y[j]) = (
+                    magnitude * (y[i] * cos(angle) - y[j] * sin(angle)),
+                    magnitude * (y[i] * sin(angle) + y[j] * cos(angle))
+                )
+            }
         }
         return y
     }
@@ -47,9 +66,11 @@ struct LlamaInDoubles {
             for layer in 0..<layers {
                 let block = "blk.\(layer)."
                 let a = norm(block + "attn_norm.weight", x)
-                let q = rotate(multiply(block + "attn_q.weight", a), position: position)
+                let q = rotate(
+                    multiply(block + "attn_q.weight", a), block + "attn_q_norm.weight", position: position)
                 keys[layer].append(
-                    rotate(multiply(block + "attn_k.weight", a), position: position).map { Double(Float16($0)) })
+                    rotate(multiply(block + "attn_k.weight", a), block + "attn_k_norm.weight", position: position)
+                        .map { Double(Float16($0)) })
                 values[layer].append(multiply(block + "attn_v.weight", a).map { Double(Float16($0)) })
                 var attended: [Double] = []
                 for head in 0..<heads {
@@ -71,7 +92,8 @@ struct LlamaInDoubles {
                 x = zip(x, multiply(block + "ffn_down.weight", h)).map(+)
             }
             let out = norm("output_norm.weight", x)
-            return multiply(weights["output.weight"] == nil ? "token_embd.weight" : "output.weight", out)
+            let logits = multiply(weights["output.weight"] == nil ? "token_embd.weight" : "output.weight", out)
+            return zip(logits, weights["output.bias"] ?? logits.map { _ in 0 }).map(+)
         }
     }
 }

@@ -17,19 +17,26 @@ struct TinyModel {
     var metadata: [(String, Value)]
     var tensors: [Matrix] = []
 
-    /// - Parameter types: given to the matrices in turn, so that one model can mix them.
+    /// - Parameters:
+    ///   - types: given to the matrices in turn, so that one model can mix them.
+    ///   - biases: names of the biases in each block, and `output`.
+    ///   - rotated: leading elements of a head that are rotated, all by default.
     init(
-        types: [TensorType], layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96,
+        types: [TensorType], architecture: String = "llama", biases: [String] = [], headNorms: Bool = false,
+        rotated: Int? = nil, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96,
         feedForward: Int = 160, vocabulary: Int = 203, tied: Bool = true, ropeFactors: Bool = false, seed: UInt64 = 1
     ) {
         metadata = [
-            ("general.architecture", .text("llama")), ("llama.block_count", .count(layers)),
+            ("general.architecture", .text(architecture)), ("llama.block_count", .count(layers)),
             ("llama.embedding_length", .count(embedding)), ("llama.feed_forward_length", .count(feedForward)),
             ("llama.attention.head_count", .count(heads)), ("llama.attention.head_count_kv", .count(kvHeads)),
             ("llama.attention.key_length", .count(headSize)), ("llama.attention.value_length", .count(headSize)),
             ("llama.context_length", .count(1024)), ("llama.rope.freq_base", .number(10_000)),
-            ("llama.rope.dimension_count", .count(headSize)), ("llama.attention.layer_norm_rms_epsilon", .number(1e-5)),
-        ]
+            ("llama.rope.dimension_count", .count(rotated ?? headSize)),
+            ("llama.attention.layer_norm_rms_epsilon", .number(1e-5)),
+        ].map { key, value in
+            (key.hasPrefix("llama.") ? architecture + key.dropFirst(5) : key, value)
+        }
         var generator = RandomNumbers(seed: seed), next = 0
         func matrix(_ name: String, _ inputs: Int, _ outputs: Int, _ scale: Float) -> Matrix {
             defer { next += 1 }
@@ -52,6 +59,16 @@ struct TinyModel {
             tensors.append(matrix(block + "attn_k.weight", embedding, kvHeads * headSize, 2 * width))
             tensors.append(matrix(block + "attn_v.weight", embedding, kvHeads * headSize, width))
             tensors.append(matrix(block + "attn_output.weight", heads * headSize, embedding, width))
+            for (name, count) in [
+                ("attn_q", heads * headSize), ("attn_k", kvHeads * headSize), ("attn_v", kvHeads * headSize),
+                ("attn_output", embedding),
+            ] where biases.contains(name) {
+                tensors.append(vector(block + name + ".bias", count, around: 0.1))
+            }
+            if headNorms {
+                tensors.append(vector(block + "attn_q_norm.weight", headSize, around: 1.5))
+                tensors.append(vector(block + "attn_k_norm.weight", headSize, around: 1.5))
+            }
             tensors.append(vector(block + "ffn_norm.weight", embedding, around: 1))
             tensors.append(matrix(block + "ffn_gate.weight", embedding, feedForward, 2 * width))
             tensors.append(matrix(block + "ffn_up.weight", embedding, feedForward, width))
@@ -59,7 +76,8 @@ struct TinyModel {
         }
         tensors.append(vector("output_norm.weight", embedding, around: 1))
         if !tied { tensors.append(matrix("output.weight", embedding, vocabulary, width)) }
-        if ropeFactors { tensors.append(vector("rope_freqs.weight", headSize / 2, around: 3)) }
+        if biases.contains("output") { tensors.append(vector("output.bias", vocabulary, around: 0.5)) }
+        if ropeFactors { tensors.append(vector("rope_freqs.weight", (rotated ?? headSize) / 2, around: 3)) }
     }
 
     func contents() -> [UInt8] {
