@@ -120,8 +120,8 @@ static void multiply_swiglu(const ck_op *op, const ck_plan *plan, int32_t first,
     for (int32_t p = first; p < end; p += 2)
         for (int32_t r = row; r < row_end; r += CK_GROUP) {
             const int32_t n = row_end - r < CK_GROUP ? row_end - r : CK_GROUP;
-            for (int i = 0; i < 4; i++) tile(&m[i / 2], p + i % 2, &op->input, r, n, t->y[i][0]);
-            for (int32_t i = 0; i < n; i++) store_swiglu(op, p * 16, r + i, t->y[0][i], t->y[2][i], CK_GROUP * 16);
+            for (int i = 0; i < 4; i++) tile(&m[i % 2], p + i / 2, &op->input, r, n, t->y[i][0]);
+            for (int32_t i = 0; i < n; i++) store_swiglu(op, p * 16, r + i, t->y[0][i], t->y[1][i], 2 * CK_GROUP * 16);
         }
 }
 

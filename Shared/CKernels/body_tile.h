@@ -1,17 +1,18 @@
 // A panel of 16 outputs against a few rows: the inner loop of every matrix.
 
-// How far ahead of use the weights are asked for. Panels follow each other in memory, so this runs on into the next one.
-enum { CK_AHEAD = 4096 };
+// How far ahead of use the weights are asked for, block by block in the order of memory. Panels follow each other, so this runs on into
+// the next one. Nearer, one core does not keep the memory busy; farther, lines are pushed out of the first cache before their use.
+enum { CK_AHEAD = 12288 };
 
 CK_INLINE void tile_quantized(const uint8_t *panel, int format, int blocks, const ck_group *x, int first, const int rows, v16 *f) {
     const int quant_bytes = format == CK_Q8_0 ? 512 : 256;
     const int scale_count = format == CK_Q4_1 ? 32 : 16;
-    const uint8_t *w = panel;
+    const int block_bytes = quant_bytes + 2 * scale_count;
+    const uint8_t *w = panel, *ahead = panel + CK_AHEAD;
     const uint16_t *scale = (const uint16_t *)(panel + (size_t)blocks * (size_t)quant_bytes);
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) f[r] = v_zero();
-    for (int b = 0; b < blocks; b++, w += quant_bytes, scale += scale_count, x++) {
-        _Pragma("clang loop unroll(full)") for (int line = 0; line < quant_bytes; line += 64) v_prefetch(w + CK_AHEAD + line);
-        v_prefetch(scale + 512);
+    for (int b = 0; b < blocks; b++, w += quant_bytes, ahead += block_bytes, scale += scale_count, x++) {
+        _Pragma("clang loop unroll(full)") for (int line = 0; line < block_bytes; line += 64) v_prefetch(ahead + line);
         w16 sum[CK_GROUP];
         if (format == CK_Q8_0) dot_u8(w, x, first, rows, sum);
         else dot_u4(w, x, first, rows, sum);

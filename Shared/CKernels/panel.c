@@ -93,7 +93,7 @@ void ck_repack(const uint8_t *source, int32_t source_format, const ck_matrix *m,
     }
     for (int32_t panel = 0; panel < m->panels; panel++) {
         uint8_t *out = destination + (size_t)panel * m->panel_stride;
-        if ((panel + 1) * CK_LANES > m->rows) memset(out, 0, m->panel_stride);
+        if ((panel + 1) * CK_LANES > m->rows) memset(out, 0, ck_panel_bytes(m->format, m->columns));
         if (m->format <= CK_BF16) repack_full(source, m, panel, out);
         else repack_quantized(source, m, panel, out);
     }

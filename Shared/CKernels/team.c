@@ -1,4 +1,5 @@
-// A team of threads runs a plan: units are claimed from one counter, and between two operations everyone meets at a barrier.
+// A team of threads runs a plan. Each thread starts with a stretch of an operation's units of its own, so that it reads its weights
+// as one stream, and then helps with what the others have left; between two operations everyone meets at a barrier.
 // The last to arrive also runs operations of a single unit, alone, before it lets the others go: most steps are small, and a
 // barrier costs more than a norm.
 #define _GNU_SOURCE
@@ -34,11 +35,16 @@ typedef struct {
     pthread_t thread;
 } worker;
 
+// Units of a thread's stretch that somebody has claimed.
+typedef struct {
+    _Alignas(64) atomic_int claimed;
+} stretch;
+
 struct ck_team {
     gate step;   // (number of the step << ACTIVE_BITS) | threads that take part
     gate phase;  // number of the barrier
     _Alignas(64) atomic_uint arrived;
-    _Alignas(64) atomic_int claimed;
+    stretch *stretches;
     const ck_plan *plan;
     atomic_bool stop;
     bool profile;
@@ -124,14 +130,22 @@ static void count_time(ck_team *team, int32_t thread, const ck_op *op, uint64_t 
     *since = t;
 }
 
+static inline int32_t first_unit(int32_t units, int32_t thread, int32_t threads) {
+    return (int32_t)((int64_t)units * thread / threads);
+}
+
 static void execute(ck_team *team, const ck_plan *plan, int32_t thread) {
     const ck_op *op = plan->ops, *end = plan->ops + plan->op_count;
     unsigned phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
     uint64_t since = team->profile ? now() : 0;
     while (op < end) {
         const int32_t units = ck_op_units(plan, op);
-        for (int32_t unit; (unit = atomic_fetch_add_explicit(&team->claimed, 1, memory_order_relaxed)) < units;)
-            plan->variant->run(plan, op, thread, unit, unit + 1);
+        for (int32_t i = 0; i < plan->threads; i++) {
+            const int32_t owner = (thread + i) % plan->threads, first = first_unit(units, owner, plan->threads);
+            const int32_t count = first_unit(units, owner + 1, plan->threads) - first;
+            for (int32_t n; (n = atomic_fetch_add_explicit(&team->stretches[owner].claimed, 1, memory_order_relaxed)) < count;)
+                plan->variant->run(plan, op, thread, first + n, first + n + 1);
+        }
 
         const ck_op *next = op + 1;
         while (next < end && ck_op_units(plan, next) <= 1) next++;
@@ -142,7 +156,8 @@ static void execute(ck_team *team, const ck_plan *plan, int32_t thread) {
                 count_time(team, thread, single, &since);
             }
             atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-            atomic_store_explicit(&team->claimed, 0, memory_order_relaxed);
+            for (int32_t i = 0; i < plan->threads; i++)
+                atomic_store_explicit(&team->stretches[i].claimed, 0, memory_order_relaxed);
             open_gate(&team->phase, phase + 1);
         } else {
             await(&team->phase, phase);
@@ -172,10 +187,12 @@ ck_team *ck_team_create(int32_t threads) {
     memset(team, 0, sizeof *team);
     team->threads = threads;
     team->workers = calloc((size_t)threads, sizeof(worker));
-    if (!team->workers) {
-        free(team);
+    team->stretches = aligned_alloc(64, (size_t)threads * sizeof(stretch));
+    if (!team->workers || !team->stretches) {
+        ck_team_destroy(team);
         return NULL;
     }
+    memset(team->stretches, 0, (size_t)threads * sizeof(stretch));
     sigset_t all, old;  // signals belong to the process's own threads
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -196,6 +213,7 @@ void ck_team_destroy(ck_team *team) {
     open_gate(&team->step, atomic_load(&team->step.value) + (1u << ACTIVE_BITS));
     for (int32_t i = 1; i <= team->started; i++) pthread_join(team->workers[i].thread, NULL);
     free(team->workers);
+    free(team->stretches);
     free(team);
 }
 

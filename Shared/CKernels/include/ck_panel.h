@@ -32,7 +32,7 @@ typedef enum {
 
 typedef struct {
     const uint8_t *data;
-    size_t panel_stride;  // bytes from panel to panel, a multiple of 64
+    size_t panel_stride;  // bytes from panel to panel, a multiple of 64; more than a panel where another matrix lies between
     int32_t format;
     int32_t rows;     // outputs
     int32_t columns;  // inputs

@@ -56,28 +56,31 @@ public final class LlamaModel: @unchecked Sendable {
         let digest = file.contentHash
 
         let arena = try WeightArena(byteCount: plan.byteCount)
-        let loader = WeightLoader(file: file, arena: arena)
+        var loader = WeightLoader(file: file, arena: arena)
         tokenEmbedding = try loader.matrix(plan.tokenEmbedding)
         var layers: [Layer] = []
         for layer in plan.layers {
+            let attentionNorm = try loader.vector(layer.attentionNorm)
+            let query = try loader.matrix(layer.query), key = try loader.matrix(layer.key)
+            let value = try loader.matrix(layer.value), attentionOutput = try loader.matrix(layer.attentionOutput)
+            let feedForwardNorm = try loader.vector(layer.feedForwardNorm)
+            let (gate, up) = try loader.interleaved(layer.gate, layer.up)
             layers.append(
                 Layer(
-                    attentionNorm: try loader.vector(layer.attentionNorm),
-                    query: try loader.matrix(layer.query), key: try loader.matrix(layer.key),
-                    value: try loader.matrix(layer.value),
-                    attentionOutput: try loader.matrix(layer.attentionOutput),
+                    attentionNorm: attentionNorm, query: query, key: key, value: value,
+                    attentionOutput: attentionOutput,
                     queryBias: try loader.vector(layer.queryBias), keyBias: try loader.vector(layer.keyBias),
                     valueBias: try loader.vector(layer.valueBias),
                     attentionOutputBias: try loader.vector(layer.attentionOutputBias),
                     queryNorm: try loader.vector(layer.queryNorm), keyNorm: try loader.vector(layer.keyNorm),
-                    feedForwardNorm: try loader.vector(layer.feedForwardNorm),
-                    gate: try loader.matrix(layer.gate), up: try loader.matrix(layer.up),
+                    feedForwardNorm: feedForwardNorm, gate: gate, up: up,
                     down: try loader.matrix(layer.down)))
         }
         self.layers = layers
         outputNorm = try loader.vector(plan.outputNorm)
         output = if let separate = plan.output { try loader.matrix(separate) } else { tokenEmbedding }
         outputBias = try loader.vector(plan.outputBias)
+        loader.fill()
         ropeTurns = RotaryFrequencies.turns(
             base: configuration.ropeBase, dimensions: configuration.ropeDimensions, scaling: configuration.ropeScaling,
             factors: try plan.ropeFactors.map { factors throws(ModelError) in try loader.factors(factors) })

@@ -1,39 +1,94 @@
 import CKernels
+import Dispatch
 import ModelFile
 
-/// Moves tensors from the file into the arena.
+/// Gives every tensor its place in the arena, in the order in which a step reads them, then fills the places on all cores.
 struct WeightLoader {
     let file: GGUFFile
     let arena: WeightArena
+    private var pieces: [Piece] = []
 
-    func matrix(_ plan: MatrixPlan) throws(ModelError) -> ck_matrix {
-        let memory = try arena.take(plan.byteCount).assumingMemoryBound(to: UInt8.self)
-        var matrix = ck_matrix()
-        matrix.data = UnsafePointer(memory)
-        matrix.panel_stride = plan.panelStride
-        matrix.format = Int32(plan.format.rawValue)
-        matrix.rows = Int32(plan.outputs)
-        matrix.columns = Int32(plan.inputs)
-        matrix.panels = Int32(plan.panels)
-        withRows(of: plan) { bytes in
-            ck_repack(
-                bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(plan.source.rawValue), &matrix, memory)
+    /// Some panels of a matrix.
+    ///
+    /// `@unchecked Sendable`: no two pieces share a byte of their destinations.
+    private struct Piece: @unchecked Sendable {
+        var plan: MatrixPlan
+        /// Of the plan's outputs.
+        var rows: Range<Int>
+        var matrix: ck_matrix
+        var destination: UnsafeMutablePointer<UInt8>
+    }
+
+    /// Bytes of the arena that one thread fills at a time.
+    private static let pieceBytes = 2 << 20
+
+    init(file: GGUFFile, arena: WeightArena) {
+        self.file = file
+        self.arena = arena
+    }
+
+    /// A matrix whose panels lie one after the other. Its contents come with ``fill()``.
+    mutating func matrix(_ plan: MatrixPlan) throws(ModelError) -> ck_matrix {
+        place(plan, at: try arena.take(plan.byteCount), stride: plan.panelStride)
+    }
+
+    /// Two matrices that are multiplied side by side, panel by panel in turn: a thread reads both as one stream.
+    mutating func interleaved(_ a: MatrixPlan, _ b: MatrixPlan) throws(ModelError) -> (ck_matrix, ck_matrix) {
+        guard a.panels == b.panels, a.format != CK_F32_ROWS, b.format != CK_F32_ROWS else {
+            return (try matrix(a), try matrix(b))
         }
-        // The resident size must not double.
-        file.releasePages(of: plan.tensor)
+        let memory = try arena.take(a.byteCount + b.byteCount), stride = a.panelStride + b.panelStride
+        return (place(a, at: memory, stride: stride), place(b, at: memory + a.panelStride, stride: stride))
+    }
+
+    private mutating func place(_ plan: MatrixPlan, at memory: UnsafeMutableRawPointer, stride: Int) -> ck_matrix {
+        var matrix = ck_matrix()
+        matrix.panel_stride = stride
+        matrix.format = Int32(plan.format.rawValue)
+        matrix.columns = Int32(plan.inputs)
+        let perPiece = max(1, Self.pieceBytes / stride)
+        for first in Swift.stride(from: 0, to: plan.panels, by: perPiece) {
+            let end = min(first + perPiece, plan.panels), rows = first * 16..<min(end * 16, plan.outputs)
+            matrix.rows = Int32(rows.count)
+            matrix.panels = Int32(end - first)
+            let destination = (memory + first * stride).assumingMemoryBound(to: UInt8.self)
+            pieces.append(Piece(plan: plan, rows: rows, matrix: matrix, destination: destination))
+        }
+        matrix.data = UnsafePointer(memory.assumingMemoryBound(to: UInt8.self))
+        matrix.rows = Int32(plan.outputs)
+        matrix.panels = Int32(plan.panels)
         return matrix
     }
 
-    /// The rows of a matrix in the order of its plan. A row is a whole number of blocks in every type, so reordering moves bytes.
-    private func withRows(of plan: MatrixPlan, _ body: (UnsafeRawBufferPointer) -> Void) {
+    /// Repacks every matrix and releases its pages of the file.
+    func fill() {
+        DispatchQueue.concurrentPerform(iterations: pieces.count) { [pieces, file] index in
+            var piece = pieces[index]
+            Self.withRows(piece.rows, of: piece.plan, in: file) { bytes in
+                ck_repack(
+                    bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(piece.plan.source.rawValue),
+                    &piece.matrix, piece.destination)
+            }
+            // The resident size must not double. Another piece of the tensor may lose pages that it still reads: they come back.
+            file.releasePages(of: piece.plan.tensor)
+        }
+    }
+
+    /// Rows of a matrix in the order of its plan. A row is a whole number of blocks in every type, so reordering moves bytes.
+    private static func withRows(
+        _ rows: Range<Int>, of plan: MatrixPlan, in file: GGUFFile, _ body: (UnsafeRawBufferPointer) -> Void
+    ) {
         file.withBytes(of: plan.tensor) { bytes in
-            guard let order = plan.order else { return body(bytes) }
             let rowBytes = bytes.count / plan.outputs
-            let ordered = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 64)
+            guard let order = plan.order else {
+                return body(
+                    UnsafeRawBufferPointer(rebasing: bytes[rows.lowerBound * rowBytes..<rows.upperBound * rowBytes]))
+            }
+            let ordered = UnsafeMutableRawBufferPointer.allocate(byteCount: rows.count * rowBytes, alignment: 64)
             defer { ordered.deallocate() }
-            for row in 0..<plan.outputs {
+            for (index, row) in rows.enumerated() {
                 let from = order.source(of: row) * rowBytes
-                UnsafeMutableRawBufferPointer(rebasing: ordered[row * rowBytes..<(row + 1) * rowBytes])
+                UnsafeMutableRawBufferPointer(rebasing: ordered[index * rowBytes..<(index + 1) * rowBytes])
                     .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[from..<from + rowBytes]))
             }
             body(UnsafeRawBufferPointer(ordered))
