@@ -12,7 +12,7 @@ import Testing
 
     private func job(epoch: Int64 = 1, attempt: Int = 1, orchestrator: String = "o", first: Int = 0) -> GenerationJob {
         GenerationJob(
-            turn: turn, epoch: epoch, attempt: attempt, orchestrator: orchestrator, prompt: [1],
+            turn: turn, epoch: epoch, attempt: attempt, orchestrator: orchestrator, tenant: "t", prompt: [1],
             outputSoFar: Array(repeating: 2, count: first), sampling: .init(maxTokens: 4, seed: 1), kind: .stream,
             deadline: 9)
     }

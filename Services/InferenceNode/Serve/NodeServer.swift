@@ -212,7 +212,7 @@ extension GenerationRequest {
                 temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP, minP: sampling.minP,
                 repetitionPenalty: sampling.repetitionPenalty, presencePenalty: sampling.presencePenalty,
                 frequencyPenalty: sampling.frequencyPenalty, seed: sampling.seed),
-            stop: sampling.stop, priority: job.kind.priority)
+            stop: sampling.stop, priority: job.kind.priority, cacheSalt: job.tenant)
     }
 }
 

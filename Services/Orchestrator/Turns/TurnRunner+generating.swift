@@ -66,8 +66,9 @@ extension TurnRunner {
         var sampling = turn.sampling
         sampling.maxTokens = plan.maxTokens
         let job = GenerationJob(
-            turn: turn.id, epoch: lease.epoch, attempt: attempts, orchestrator: services.name, prompt: plan.prompt,
-            outputSoFar: transcript.ids, sampling: sampling, kind: turn.kind, deadline: turn.deadline)
+            turn: turn.id, epoch: lease.epoch, attempt: attempts, orchestrator: services.name,
+            tenant: turn.conversation.owner.tenant, prompt: plan.prompt, outputSoFar: transcript.ids,
+            sampling: sampling, kind: turn.kind, deadline: turn.deadline)
         do throws(RabbitError) {
             try await services.publisher.publish(
                 OutgoingMessage(

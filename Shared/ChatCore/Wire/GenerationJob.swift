@@ -9,6 +9,8 @@ public struct GenerationJob: Sendable, Codable, Equatable {
     public let attempt: Int
     /// Where the tokens go: the inbox of the orchestrator that holds the lease.
     public let orchestrator: String
+    /// Whose turn it is: a node shares the KV blocks of equal prompts within a tenant only, and without a name not at all.
+    public let tenant: String?
     /// Token ids of the prompt, then of what the turn's log already holds. Ids, never text: text could tokenize anew.
     public let prompt: [Int32]
     public let outputSoFar: [Int32]
@@ -18,13 +20,14 @@ public struct GenerationJob: Sendable, Codable, Equatable {
     public let deadline: Int64
 
     public init(
-        turn: TurnID, epoch: Int64, attempt: Int, orchestrator: String, prompt: [Int32], outputSoFar: [Int32],
-        sampling: Turn.Sampling, kind: Turn.Kind, deadline: Int64
+        turn: TurnID, epoch: Int64, attempt: Int, orchestrator: String, tenant: String?, prompt: [Int32],
+        outputSoFar: [Int32], sampling: Turn.Sampling, kind: Turn.Kind, deadline: Int64
     ) {
         self.turn = turn
         self.epoch = epoch
         self.attempt = attempt
         self.orchestrator = orchestrator
+        self.tenant = tenant
         self.prompt = prompt
         self.outputSoFar = outputSoFar
         self.sampling = sampling

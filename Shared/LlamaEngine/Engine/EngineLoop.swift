@@ -34,7 +34,7 @@ final class EngineLoop<Pass: ForwardPass> {
     private static func makeScheduler(_ pass: Pass, _ configuration: SchedulerConfiguration) -> Scheduler {
         Scheduler(
             configuration: configuration, blockCount: pass.kvBlockCount, contextLength: pass.contextLength,
-            maxRows: pass.maxRows)
+            maxRows: pass.maxRows, numericsID: pass.numericsID)
     }
 
     /// Runs until a shutdown has been carried out.
@@ -65,7 +65,7 @@ final class EngineLoop<Pass: ForwardPass> {
             do throws(EngineError) {
                 try scheduler.submit(
                     id: request.id, tokens: turn.initialTokens, maximumTokens: request.prompt.count + request.maxTokens,
-                    priority: request.priority, arrival: min(request.arrival ?? now, now))
+                    priority: request.priority, arrival: min(request.arrival ?? now, now), salt: request.cacheSalt)
             } catch {
                 end(request.id, .failed, reason: error.description)
             }
@@ -74,7 +74,7 @@ final class EngineLoop<Pass: ForwardPass> {
     }
 
     private func step() {
-        let plan = scheduler.plan()
+        let plan = scheduler.plan(now: MonotonicClock.seconds)
         guard !plan.isEmpty else { return recover() }
         for copy in plan.copies { pass.copyBlock(from: copy.from, to: copy.to) }
         plan.fill(&batch)
@@ -89,31 +89,40 @@ final class EngineLoop<Pass: ForwardPass> {
             for item in plan.work { end(item.sequence.id, .failed, reason: error.description) }
             return
         }
-        let outputs = plan.work.filter(\.wantsLogits).map(\.sequence.id)
         scheduler.commit(plan, seconds: MonotonicClock.seconds - start)
-        for (output, id) in outputs.enumerated() {
-            if withoutLogits.contains(output) {
-                end(id, .failed, reason: EngineError.nonFiniteLogits(outputs: [output]).description)
-            } else {
-                sample(output, for: id)
-            }
+        var output = 0
+        for item in plan.work {
+            sample(item, firstOutput: output, withoutLogits)
+            output += item.outputs
         }
         record(plan)
     }
 
-    private func sample(_ output: Int, for id: UInt64) {
-        guard let turn = turns[id] else { return }
-        let token = sampler.sample(
-            pass.logits(output), parameters: turn.request.sampling, penalties: turn.penalties,
-            outputIndex: turn.nextIndex)
-        guard let token else {
-            return end(id, .failed, reason: EngineError.nonFiniteLogits(outputs: [output]).description)
+    /// Samples a sequence's next token; while it is the one that a draft guessed, the row computed for that draft gives one more.
+    private func sample(_ item: StepPlan.Work, firstOutput: Int, _ withoutLogits: [Int]) {
+        let id = item.sequence.id
+        for offset in 0..<item.outputs {
+            guard let turn = turns[id] else { return }
+            let output = firstOutput + offset
+            let token =
+                withoutLogits.contains(output)
+                ? nil
+                : sampler.sample(
+                    pass.logits(output), parameters: turn.request.sampling, penalties: turn.penalties,
+                    outputIndex: turn.nextIndex)
+            guard let token else {
+                return end(id, .failed, reason: EngineError.nonFiniteLogits(outputs: [output]).description)
+            }
+            let isVerified = offset < item.drafts.count && item.drafts[offset] == token
+            scheduler.append(token, to: id, verifiesDraft: isVerified)
+            if isVerified { statistics.draftTokensAccepted += 1 }
+            if let event = turn.take(token) {
+                events.append(event)
+                if event.token != TokenEvent.none { statistics.tokensGenerated += 1 }
+                if let finish = event.finish { return close(id, finish) }
+            }
+            guard isVerified else { return }
         }
-        scheduler.append(token, to: id)
-        guard let event = turn.take(token) else { return }
-        events.append(event)
-        if event.token != TokenEvent.none { statistics.tokensGenerated += 1 }
-        if let finish = event.finish { close(id, finish) }
     }
 
     /// Ends a turn without a token.
@@ -134,6 +143,7 @@ final class EngineLoop<Pass: ForwardPass> {
     private func record(_ plan: StepPlan) {
         statistics.steps += 1
         statistics.prefillRows += UInt64(plan.prefillRows)
+        statistics.draftTokens += UInt64(plan.draftRows)
         statistics.stepSeconds = scheduler.budget.stepSeconds
         statistics.prefillTokensPerSecond = scheduler.budget.prefillRowsPerSecond
         statistics.decodeTokensPerSecond = scheduler.budget.decodeRowsPerSecond
@@ -144,6 +154,10 @@ final class EngineLoop<Pass: ForwardPass> {
         statistics.running = scheduler.running.count
         statistics.waiting = scheduler.waiting.count
         statistics.freeBlocks = scheduler.pool.freeCount
+        statistics.cachedBlocks = scheduler.pool.cachedCount
+        statistics.prefixTokensQueried = scheduler.prefixTokens.queried
+        statistics.prefixTokensHit = scheduler.prefixTokens.hit
+        statistics.blocksEvicted = scheduler.pool.evictions
         statistics.preemptions = UInt64(scheduler.preemptions)
         mailbox.publish(
             statistics, queued: scheduler.queuedCount,

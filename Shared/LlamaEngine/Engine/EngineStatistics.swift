@@ -4,7 +4,10 @@ public struct EngineStatistics: Sendable, Equatable, Codable {
     public var running = 0
     /// Requests that wait for admission, preempted ones included.
     public var waiting = 0
+    /// KV blocks without owner, those of the prefix cache included.
     public var freeBlocks = 0
+    /// Blocks without owner whose contents may be used again.
+    public var cachedBlocks = 0
     public var totalBlocks = 0
 
     public var steps: UInt64 = 0
@@ -13,6 +16,14 @@ public struct EngineStatistics: Sendable, Equatable, Codable {
     /// Rows of prompts computed, recomputation after preemptions included.
     public var prefillRows: UInt64 = 0
     public var preemptions: UInt64 = 0
+    /// Tokens of admitted requests that have a cache salt, and how many of them the prefix cache had.
+    public var prefixTokensQueried: UInt64 = 0
+    public var prefixTokensHit: UInt64 = 0
+    /// Cached blocks whose memory was needed.
+    public var blocksEvicted: UInt64 = 0
+    /// Draft tokens computed, and those that were what came.
+    public var draftTokens: UInt64 = 0
+    public var draftTokensAccepted: UInt64 = 0
     public var finished: UInt64 = 0
     public var failed: UInt64 = 0
     /// Resumed turns whose last token came out differently; more than 0 means that the numerics contract is broken.

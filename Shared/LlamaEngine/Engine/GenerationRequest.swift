@@ -19,11 +19,15 @@ public struct GenerationRequest: Sendable {
     public var priority: RequestPriority
     /// Seconds on ``Engine``'s monotonic clock; nil is the moment of submission. One in the future counts as now.
     public var arrival: Double?
+    /// Requests with the same salt share the KV blocks of equal beginnings; nil shares with nobody. A tenant's name: the time to
+    /// the first token tells whether somebody with the same salt has sent the same beginning before.
+    public var cacheSalt: String?
 
     public init(
         id: UInt64, prompt: [Int32], outputSoFar: [Int32] = [], maxTokens: Int,
         sampling: SamplingParameters = SamplingParameters(), stop: [String] = [], stopTokens: Set<Int32> = [],
-        ignoreEnd: Bool = false, priority: RequestPriority = .chat, arrival: Double? = nil
+        ignoreEnd: Bool = false, priority: RequestPriority = .chat, arrival: Double? = nil,
+        cacheSalt: String? = nil
     ) {
         self.id = id
         self.prompt = prompt
@@ -35,6 +39,7 @@ public struct GenerationRequest: Sendable {
         self.ignoreEnd = ignoreEnd
         self.priority = priority
         self.arrival = arrival
+        self.cacheSalt = cacheSalt
     }
 
     /// Stop texts of one request.
@@ -43,6 +48,8 @@ public struct GenerationRequest: Sendable {
     public static let maxStopBytes = 512
     /// Stop tokens of one request.
     public static let maxStopTokens = 256
+    /// UTF-8 bytes of a cache salt.
+    public static let maxSaltBytes = 512
 }
 
 extension GenerationRequest {
@@ -76,6 +83,10 @@ extension GenerationRequest {
         }
         if let arrival, !arrival.isFinite {
             throw .invalidRequest(field: "arrival", reason: "\(arrival) is not a time")
+        }
+        if let cacheSalt, cacheSalt.utf8.count > Self.maxSaltBytes {
+            throw .invalidRequest(
+                field: "cache_salt", reason: "\(cacheSalt.utf8.count) bytes, at most \(Self.maxSaltBytes)")
         }
     }
 

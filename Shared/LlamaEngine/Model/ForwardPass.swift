@@ -12,6 +12,8 @@ public protocol ForwardPass: AnyObject {
     var contextLength: Int { get }
     /// The largest number of rows of one step.
     var maxRows: Int { get }
+    /// Names what the bits of keys and values depend on.
+    var numericsID: String { get }
 
     /// Computes all rows of the batch, writes their keys and values into the KV blocks of their sequences and the
     /// logits of the output rows.

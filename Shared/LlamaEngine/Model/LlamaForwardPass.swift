@@ -7,6 +7,7 @@ public final class LlamaForwardPass: ForwardPass {
     public var kvBlockCount: Int { model.options.kvBlocks }
     public var contextLength: Int { model.configuration.contextLength }
     public var maxRows: Int { model.options.maxRows }
+    public var numericsID: String { model.numericsID }
 
     /// Threads of the next steps, 1...``ModelOptions/threads``; nil chooses by the step's rows. Any number gives the same bits.
     ///

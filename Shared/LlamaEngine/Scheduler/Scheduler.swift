@@ -6,6 +6,8 @@
 ///
 /// - Decodes come first: every running sequence that has its context computed brings its one row to every step.
 /// - Prefills share what the step's budget leaves, least remaining work first, with ageing.
+/// - A prompt's beginning that lies in the block cache is not computed again; while a sequence computes a block that another one
+///   needs too, the other waits for it.
 /// - When blocks run out, the running sequence that is due last gives up its blocks and waits to be computed again. The one due
 ///   first is never preempted and fits alone, so every step makes progress and every sequence comes to be due first.
 final class Scheduler {
@@ -19,12 +21,17 @@ final class Scheduler {
     var waiting: [ScheduledSequence] = []
     var running: [ScheduledSequence] = []
     private(set) var preemptions = 0
+    /// Tokens of sequences that were admitted for the first time, and those of them whose blocks were in the cache.
+    var prefixTokens: (queried: UInt64, hit: UInt64) = (0, 0)
     private var submitted: UInt64 = 0
 
-    init(configuration: SchedulerConfiguration, blockCount: Int, contextLength: Int, maxRows: Int) {
+    init(
+        configuration: SchedulerConfiguration, blockCount: Int, contextLength: Int, maxRows: Int,
+        numericsID: String = ""
+    ) {
         self.configuration = configuration.bounded(maxRows: maxRows)
         self.contextLength = contextLength
-        pool = BlockPool(blockCount: blockCount)
+        pool = BlockPool(blockCount: blockCount, numericsID: numericsID)
         budget = StepBudget(self.configuration)
     }
 
@@ -38,9 +45,10 @@ final class Scheduler {
     ///   - tokens: prompt and output so far, at least one token.
     ///   - maximumTokens: prompt and output at their longest.
     ///   - arrival: seconds on the caller's clock.
+    ///   - salt: sequences with the same one share blocks; nil shares with nobody.
     /// - Throws: ``EngineError/overloaded(_:)``; ``EngineError/invalidRequest(field:reason:)`` for one that can never fit.
     func submit(
-        id: UInt64, tokens: [Int32], maximumTokens: Int, priority: RequestPriority, arrival: Double
+        id: UInt64, tokens: [Int32], maximumTokens: Int, priority: RequestPriority, arrival: Double, salt: String? = nil
     ) throws(EngineError) {
         guard sequences[id] == nil else {
             throw .invalidRequest(field: "id", reason: "request \(id) is in progress")
@@ -57,7 +65,8 @@ final class Scheduler {
         submitted += 1
         let sequence = ScheduledSequence(
             id: id, priority: priority, due: arrival + configuration.patience.seconds(for: priority),
-            ordinal: submitted, tokens: tokens)
+            ordinal: submitted, tokens: tokens, maximumTokens: maximumTokens,
+            scope: salt.map { .salt($0) } ?? .request(submitted))
         sequences[id] = sequence
         waiting.append(sequence)
     }
@@ -78,17 +87,33 @@ final class Scheduler {
         }
     }
 
-    /// Takes in that the plan's rows were computed.
+    /// Sequences whose next rows are decodes, in the order of their admission: those that drafts can be proposed for.
+    var decoding: some Sequence<ScheduledSequence> { running.lazy.filter { $0.remaining == 1 } }
+
+    /// Proposes tokens to follow a sequence's own. The next plan takes as many as it has room for and forgets the rest.
+    func propose(_ drafts: [Int32], for id: UInt64) {
+        guard let sequence = sequences[id], sequence.isRunning, sequence.remaining == 1 else { return }
+        sequence.drafts = drafts
+    }
+
+    /// Takes in that the plan's rows were computed. Those of drafts count when ``append(_:to:verifiesDraft:)`` says so.
     func commit(_ plan: StepPlan, seconds: Double) {
         for item in plan.work where item.sequence.isRunning {
-            item.sequence.computed = item.start + item.count
+            item.sequence.computed = item.end
+            listComputedBlocks(item.sequence)
         }
         budget.record(decodeRows: plan.decodeRows, prefillRows: plan.prefillRows, seconds: seconds)
     }
 
-    /// Appends the token sampled after a step to its sequence.
-    func append(_ token: Int32, to id: UInt64) {
-        sequences[id]?.tokens.append(token)
+    /// Appends a token sampled after a step to its sequence.
+    ///
+    /// - Parameter verifiesDraft: the token is the draft at its place, so that its keys and values were computed in that step.
+    func append(_ token: Int32, to id: UInt64, verifiesDraft: Bool = false) {
+        guard let sequence = sequences[id] else { return }
+        sequence.tokens.append(token)
+        guard verifiesDraft else { return }
+        sequence.computed += 1
+        listComputedBlocks(sequence)
     }
 
     /// Ends a sequence wherever it is (queued, in prefill, in decode) and frees its blocks at once; false for an unknown id.
@@ -101,7 +126,8 @@ final class Scheduler {
         } else {
             waiting.removeAll { $0 === sequence }
         }
-        pool.release(table: &sequence.table)
+        releaseBlocks(of: sequence)
+        if case .request = sequence.scope { pool.forget(sequence.scope) }
         return true
     }
 
@@ -110,8 +136,8 @@ final class Scheduler {
         running.removeAll { $0 === sequence }
         sequence.isRunning = false
         sequence.wasPreempted = true
-        sequence.computed = 0
-        pool.release(table: &sequence.table)
+        sequence.drafts = []
+        releaseBlocks(of: sequence)
         waiting.append(sequence)
         plan.preempted.append(sequence.id)
         preemptions += 1
@@ -120,11 +146,18 @@ final class Scheduler {
     /// Makes the pool's books anew; only while nothing runs, so that no sequence holds a block.
     func resetPool() {
         guard running.isEmpty else { return }
-        pool = BlockPool(blockCount: pool.blockCount)
+        pool.reset()
     }
 
-    /// Checks the block pool's books against the tables of all sequences.
+    /// Checks the block pool's books against the tables of all sequences, and their contents against the tokens.
     func verify() throws(IntegrityFault) {
         try pool.verify(owners: sequences.values.lazy.map(\.table))
+        for sequence in sequences.values {
+            for index in 0..<sequence.listedBlocks
+            where pool.cache.tokens(of: sequence.table[index]) != sequence.blockTokens(index) {
+                throw IntegrityFault(
+                    description: "block \(index) of sequence \(sequence.id) is listed with other tokens")
+            }
+        }
     }
 }

@@ -37,6 +37,14 @@ struct StepBudget {
         return max(0, min(rows, maximumRows - decodes))
     }
 
+    /// Draft rows for a step with this many plain decode rows: what the target leaves, half of it when prompts wait.
+    func draftRows(besideDecodes decodes: Int, leavingPrefills: Bool) -> Int {
+        let left = target - (decodeSeconds ?? 0)
+        let affordable = min(Double(maximumRows), max(0, left / prefillRowSeconds))
+        let rows = min(Int(affordable), maximumRows - decodes)
+        return max(0, leavingPrefills ? min(rows / 2, rows - minimumRows) : rows)
+    }
+
     /// Takes in what a step took. What it differs from the expectation is shared between decodes and prefill as their
     /// expected times are, so that both are corrected even when every step brings both.
     mutating func record(decodeRows: Int, prefillRows: Int, seconds: Double) {

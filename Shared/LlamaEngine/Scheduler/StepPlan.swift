@@ -1,20 +1,36 @@
 /// What one step computes.
 struct StepPlan {
-    /// Consecutive rows of one sequence.
+    /// Consecutive rows of one sequence: its own tokens, then drafts.
     struct Work {
         let sequence: ScheduledSequence
         /// Position of the first row.
         let start: Int
         let count: Int
-        /// Whether the last row's logits give the sequence's next token.
-        var wantsLogits: Bool { start + count == sequence.tokens.count }
+        /// Tokens guessed to follow the sequence's own. The logits of the row before a draft say whether it was right.
+        let drafts: [Int32]
+        /// The last rows of the work whose logits are wanted: none when tokens are left to compute.
+        let outputs: Int
+
+        /// - Parameter end: position after the last row of the sequence's own tokens.
+        init(_ sequence: ScheduledSequence, end: Int, drafts: [Int32] = []) {
+            self.sequence = sequence
+            start = sequence.computed
+            count = end - start + drafts.count
+            self.drafts = drafts
+            outputs = end == sequence.tokens.count ? 1 + drafts.count : 0
+        }
+
+        /// Position after the last row of the sequence's own tokens.
+        var end: Int { start + count - drafts.count }
     }
 
     /// Block contents to copy before the step writes.
     var copies: [BlockCopy] = []
     /// Decodes first.
     var work: [Work] = []
+    /// Drafts included.
     var decodeRows = 0
+    var draftRows = 0
     var prefillRows = 0
     /// Sequences that lost their blocks in this step, to be computed again.
     var preempted: [UInt64] = []
@@ -28,10 +44,13 @@ struct StepPlan {
         for item in work {
             let blocks = BlockPool.blocks(forTokens: item.start + item.count)
             batch.beginSequence(blockTable: item.sequence.table.prefix(blocks))
-            for position in item.start..<item.start + item.count {
+            for position in item.start..<item.end {
                 batch.append(
                     token: item.sequence.tokens[position], position: Int32(position),
                     wantsLogits: position == item.sequence.tokens.count - 1)
+            }
+            for (offset, draft) in item.drafts.enumerated() {
+                batch.append(token: draft, position: Int32(item.end + offset), wantsLogits: true)
             }
         }
     }

@@ -137,6 +137,7 @@ import Testing
         #expect(field { $0.stop = Array(repeating: "x", count: 17) } == "stop")
         #expect(field { $0.stopTokens = Set(0..<300) } == "stop_tokens")
         #expect(field { $0.arrival = .nan } == "arrival")
+        #expect(field { $0.cacheSalt = String(repeating: "x", count: 513) } == "cache_salt")
         #expect(fixture.log.events.isEmpty)
         await fixture.engine.shutdown()
     }

@@ -42,6 +42,38 @@ import Testing
         #expect(fixture.probe.violations.isEmpty)
     }
 
+    /// A conversation of four turns beside others: each prefills what the turn before did not have.
+    @Test func aConversationPrefillsWhatIsNew() async throws {
+        let fixture = try EngineFixture(contextLength: 1024)
+        var prompt = (0..<100 as Range<Int32>).map { $0 % 97 }
+        var sum = 0
+        for id in 1...4 as ClosedRange<UInt64> {
+            let request = GenerationRequest(
+                id: id, prompt: prompt, maxTokens: 30, sampling: .greedy, cacheSalt: "a")
+            try await fixture.run([request])
+            #expect(fixture.log.tokens(of: id) == FakeForwardPass.expectedTokens(request))
+            prompt += fixture.log.tokens(of: id) + (0..<11).map { Int32(id) * 7 + $0 }
+            sum += request.prompt.count
+        }
+        var other = GenerationRequest(id: 9, prompt: prompt, maxTokens: 30, sampling: .greedy, cacheSalt: "b")
+        try await fixture.run([other])
+        other.id = 10
+        other.cacheSalt = nil
+        try await fixture.run([other])
+        #expect(fixture.log.tokens(of: 9) == FakeForwardPass.expectedTokens(other))
+        #expect(fixture.log.tokens(of: 10) == fixture.log.tokens(of: 9))
+        await fixture.engine.shutdown()
+        let statistics = fixture.engine.statistics
+        // The last token of an answer and the next question's eleven.
+        #expect(statistics.prefillRows == UInt64(100 + 3 * 12 + 2 * prompt.count))
+        #expect(statistics.prefixTokensHit == UInt64(sum - 100 - 3 * 12))
+        #expect(statistics.prefixTokensQueried == UInt64(sum + prompt.count))
+        #expect(statistics.freeBlocks == 256)
+        #expect(statistics.cachedBlocks > 0)
+        #expect(statistics.integrityFaults == 0)
+        #expect(fixture.probe.violations.isEmpty)
+    }
+
     @Test func indexesRiseByOneAndOnlyTheLastEventHasAFinish() async throws {
         let fixture = try EngineFixture(blocks: 20)
         let requests = EngineFixture.mixed(20, seed: 1)

@@ -11,6 +11,7 @@ final class FakeForwardPass: ForwardPass {
     let kvBlockCount: Int
     let contextLength: Int
     let maxRows: Int
+    let numericsID = "fake"
 
     private var slots: [(token: Int32, position: Int32)]
     private let buffers: UnsafeMutableBufferPointer<Float>

@@ -35,7 +35,8 @@ struct RealModelTests {
     }
 
     private static func run(
-        _ model: LlamaModel, _ tokenizer: Tokenizer, threads: Int, rows: Int, running: Int, blocks: Int = blocks
+        _ model: LlamaModel, _ tokenizer: Tokenizer, requests: [GenerationRequest]? = nil, threads: Int, rows: Int,
+        running: Int, blocks: Int = blocks
     ) async throws -> Outcome {
         let log = EventLog()
         let recording = RecordingForwardPass.Recording()
@@ -47,7 +48,7 @@ struct RealModelTests {
                 pass.activeThreads = threads
                 return RecordingForwardPass(pass, blocks: blocks, rows: rows, recording: recording)
             }, tokenizer: tokenizer, configuration: EngineConfiguration(scheduler: scheduler), onStep: log.append)
-        let requests = requests(tokenizer)
+        let requests = requests ?? Self.requests(tokenizer)
         for request in requests { try engine.submit(request) }
         await engine.shutdown(.drain)
         var outcome = Outcome(bits: recording.bits, statistics: engine.statistics)
@@ -78,6 +79,47 @@ struct RealModelTests {
             #expect(other.bits == alone.bits)
         }
         #expect(others.last.map { $0.statistics.preemptions > 0 } == true)
+    }
+
+    /// Beginnings that are shared, cut in the middle of a block, and taken over while they are computed.
+    @Test func blocksOfOthersChangeNoBit() async throws {
+        let file = try GGUFFile(path: #require(RealModel.path))
+        let tokenizer = try Tokenizer(file: file)
+        let model = try LlamaModel(
+            file: file, options: ModelOptions(threads: 2, maxRows: 512, kvBlocks: Self.blocks))
+        let system = tokenizer.encode(
+            String(repeating: "You answer questions about trains, briefly and kindly. ", count: 6), parseSpecial: false)
+        var random = SeededGenerator(seed: 23)
+        var requests: [GenerationRequest] = []
+        for (id, question) in ["When", "When does", "When does it leave?", "Where", "Why? ", "When does it"]
+            .enumerated()
+        {
+            for copy in 0..<2 {
+                requests.append(
+                    GenerationRequest(
+                        id: UInt64(1 + id * 2 + copy),
+                        prompt: system.prefix(60 - id / 3 * 7) + tokenizer.encode(question, parseSpecial: false),
+                        maxTokens: 10 + 8 * id,
+                        sampling: id % 2 == 0 ? .greedy : SamplingParameters(temperature: 1, seed: random.next()),
+                        ignoreEnd: true, cacheSalt: "tenant"))
+            }
+        }
+        let apart = requests.map { request in
+            var request = request
+            request.cacheSalt = nil
+            return request
+        }
+        let alone = try await Self.run(model, tokenizer, requests: apart, threads: 2, rows: 512, running: 1)
+        #expect(alone.statistics.prefixTokensHit == 0)
+        for (rows, running, blocks) in [(512, 1, Self.blocks), (512, 12, Self.blocks), (20, 12, 60), (64, 12, 10)] {
+            let shared = try await Self.run(
+                model, tokenizer, requests: requests, threads: 2, rows: rows, running: running, blocks: blocks)
+            #expect(shared.tokens == alone.tokens)
+            let sameBits = shared.bits == alone.bits
+            #expect(sameBits)
+            #expect(shared.statistics.prefixTokensHit > 200)
+            #expect(blocks != 10 || shared.statistics.preemptions > 0)
+        }
     }
 
     @Test func aResumedTurnGoesOnWithTheSameTokens() async throws {

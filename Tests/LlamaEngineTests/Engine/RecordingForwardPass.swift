@@ -8,6 +8,7 @@ final class RecordingForwardPass: ForwardPass {
     let kvBlockCount: Int
     let contextLength: Int
     let maxRows: Int
+    let numericsID: String
 
     private let pass: LlamaForwardPass
     private let recording: Recording
@@ -35,6 +36,7 @@ final class RecordingForwardPass: ForwardPass {
         contextLength = pass.contextLength
         kvBlockCount = min(blocks, pass.kvBlockCount)
         maxRows = min(rows, pass.maxRows)
+        numericsID = pass.numericsID
         slots = Array(repeating: -1, count: kvBlockCount * StepBatch.blockSize)
     }
 
@@ -49,7 +51,12 @@ final class RecordingForwardPass: ForwardPass {
 
     func logits(_ output: Int) -> UnsafeMutableBufferPointer<Float> { pass.logits(output) }
 
-    func copyBlock(from: Int32, to: Int32) { pass.copyBlock(from: from, to: to) }
+    func copyBlock(from: Int32, to: Int32) {
+        pass.copyBlock(from: from, to: to)
+        for offset in 0..<StepBatch.blockSize {
+            slots[Int(to) * StepBatch.blockSize + offset] = slots[Int(from) * StepBatch.blockSize + offset]
+        }
+    }
 
     private func slot(_ batch: borrowing StepBatch, _ row: Int, _ position: Int32) -> Int {
         let entry = Int(batch.blockTableStart[Int(batch.sequences[row])]) + Int(position) / StepBatch.blockSize

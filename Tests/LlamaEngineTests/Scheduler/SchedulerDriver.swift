@@ -10,7 +10,10 @@ struct SchedulerDriver {
     private(set) var violations: [String] = []
     private(set) var firstTokenStep: [UInt64: Int] = [:]
     private(set) var produced: [UInt64: Int] = [:]
+    private(set) var prefillRows = 0
     private(set) var steps = 0
+    /// Seconds since the driver began; every step adds what it takes.
+    var now = 0.0
     /// Seconds that a step takes: fixed part, and for each row.
     var cost: (fixed: Double, row: Double) = (0.005, 0.0003)
 
@@ -22,11 +25,12 @@ struct SchedulerDriver {
     }
 
     mutating func submit(
-        _ id: UInt64, prompt: Int, output: Int, _ priority: RequestPriority = .chat, at arrival: Double = 0
+        _ id: UInt64, prompt: Int, output: Int, _ priority: RequestPriority = .chat, at arrival: Double = 0,
+        tokens: [Int32]? = nil, salt: String? = nil
     ) throws {
         try scheduler.submit(
-            id: id, tokens: Array(repeating: Int32(id % 1000), count: prompt), maximumTokens: prompt + output,
-            priority: priority, arrival: arrival)
+            id: id, tokens: tokens ?? Array(repeating: Int32(id % 1000), count: prompt), maximumTokens: prompt + output,
+            priority: priority, arrival: arrival, salt: salt)
         outputs[id] = output
     }
 
@@ -41,13 +45,16 @@ struct SchedulerDriver {
     mutating func step() -> Bool {
         guard !scheduler.isIdle else { return false }
         let decodesBefore = Set(scheduler.running.filter { $0.remaining == 1 }.map(\.id))
-        let plan = scheduler.plan()
+        let plan = scheduler.plan(now: now)
         steps += 1
+        prefillRows += plan.prefillRows
         preempted += plan.preempted
         if plan.isEmpty { violations.append("step \(steps) is empty with \(scheduler.sequences.count) sequences") }
         check(plan, decodesBefore: decodesBefore)
-        let finishing = plan.work.filter(\.wantsLogits).map(\.sequence)
-        scheduler.commit(plan, seconds: cost.fixed + cost.row * Double(plan.rows))
+        let finishing = plan.work.filter { $0.outputs > 0 }.map(\.sequence)
+        let seconds = cost.fixed + cost.row * Double(plan.rows)
+        now += seconds
+        scheduler.commit(plan, seconds: seconds)
         for sequence in finishing {
             scheduler.append(1, to: sequence.id)
             produced[sequence.id, default: 0] += 1
