@@ -88,11 +88,12 @@ CK_INLINE void quantize_block(const float *x, ck_group *g, int r) {
         inverse = 127.0f / largest;
     }
     v16 scale = v_set1(inverse);
-    int32_t sum = v_store_i8(g->q[r], v_mul(a, scale));
-    sum += v_store_i8(g->q[r] + 16, v_mul(b, scale));
+    const int32_t low = v_store_i8(g->q[r], v_mul(a, scale)), high = v_store_i8(g->q[r] + 16, v_mul(b, scale)), sum = low + high;
     g->d[r] = d;
     g->s[r] = d * (float)sum;
     g->n8[r] = -8 * sum;
+    g->h32[0][r] = -32 * low;
+    g->h32[1][r] = -32 * high;
 }
 
 static void quantize(const float *x, int32_t columns, int32_t row, const ck_activation *out) {

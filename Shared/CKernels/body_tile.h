@@ -4,6 +4,8 @@
 // the next one. Nearer, one core does not keep the memory busy; farther, lines are pushed out of the first cache before their use.
 enum { CK_AHEAD = 12288 };
 
+#include "body_tile_planes.h"
+
 CK_INLINE void tile_quantized(const uint8_t *panel, int format, int blocks, const ck_group *x, int first, const int rows, v16 *f) {
     const int quant_bytes = format == CK_Q8_0 ? 512 : 256;
     const int scale_count = format == CK_Q4_1 ? 32 : 16;
@@ -46,6 +48,12 @@ CK_INLINE void tile_full(const uint8_t *panel, int format, int columns, const fl
         v16 f[ROWS];                                                                                                \
         if (FORMAT <= CK_BF16)                                                                                      \
             tile_full(panel, FORMAT, m->columns, x->rows + (size_t)row * (size_t)m->columns, (size_t)m->columns, ROWS, f); \
+        else if (is_super(FORMAT))                                                                                  \
+            tile_super(panel, FORMAT, m->columns / 256,                                                             \
+                       x->groups + (size_t)(row / CK_GROUP) * (size_t)(m->columns / CK_BLOCK), row % CK_GROUP, ROWS, f); \
+        else if (FORMAT >= CK_Q5_0)                                                                                 \
+            tile_planes(panel, FORMAT, m->columns / CK_BLOCK,                                                       \
+                        x->groups + (size_t)(row / CK_GROUP) * (size_t)(m->columns / CK_BLOCK), row % CK_GROUP, ROWS, f); \
         else                                                                                                        \
             tile_quantized(panel, FORMAT, m->columns / CK_BLOCK,                                                    \
                            x->groups + (size_t)(row / CK_GROUP) * (size_t)(m->columns / CK_BLOCK), row % CK_GROUP, ROWS, f); \
@@ -70,12 +78,24 @@ CK_TILE_FUNCTIONS(tile_bf16, CK_BF16)
 CK_TILE_FUNCTIONS(tile_q4_0, CK_Q4_0)
 CK_TILE_FUNCTIONS(tile_q4_1, CK_Q4_1)
 CK_TILE_FUNCTIONS(tile_q8_0, CK_Q8_0)
+CK_TILE_FUNCTIONS(tile_q5_0, CK_Q5_0)
+CK_TILE_FUNCTIONS(tile_q5_1, CK_Q5_1)
+CK_TILE_FUNCTIONS(tile_iq4_nl, CK_IQ4_NL)
+CK_TILE_FUNCTIONS(tile_q2_k, CK_Q2_K)
+CK_TILE_FUNCTIONS(tile_q3_k, CK_Q3_K)
+CK_TILE_FUNCTIONS(tile_q4_k, CK_Q4_K)
+CK_TILE_FUNCTIONS(tile_q5_k, CK_Q5_K)
+CK_TILE_FUNCTIONS(tile_q6_k, CK_Q6_K)
+CK_TILE_FUNCTIONS(tile_iq4_xs, CK_IQ4_XS)
 
 typedef void (*tile_function)(const uint8_t *, const ck_matrix *, const ck_activation *, int, float *);
 
-static const tile_function tile_table[6][CK_ROWS_IN_FLIGHT] = {
-    CK_TILE_ROW(tile_f32), CK_TILE_ROW(tile_f16), CK_TILE_ROW(tile_bf16),
-    CK_TILE_ROW(tile_q4_0), CK_TILE_ROW(tile_q4_1), CK_TILE_ROW(tile_q8_0),
+static const tile_function tile_table[CK_FORMAT_COUNT][CK_ROWS_IN_FLIGHT] = {
+    [CK_F32] = CK_TILE_ROW(tile_f32),       [CK_F16] = CK_TILE_ROW(tile_f16),       [CK_BF16] = CK_TILE_ROW(tile_bf16),
+    [CK_Q4_0] = CK_TILE_ROW(tile_q4_0),     [CK_Q4_1] = CK_TILE_ROW(tile_q4_1),     [CK_Q8_0] = CK_TILE_ROW(tile_q8_0),
+    [CK_Q5_0] = CK_TILE_ROW(tile_q5_0),     [CK_Q5_1] = CK_TILE_ROW(tile_q5_1),     [CK_IQ4_NL] = CK_TILE_ROW(tile_iq4_nl),
+    [CK_Q2_K] = CK_TILE_ROW(tile_q2_k),     [CK_Q3_K] = CK_TILE_ROW(tile_q3_k),     [CK_Q4_K] = CK_TILE_ROW(tile_q4_k),
+    [CK_Q5_K] = CK_TILE_ROW(tile_q5_k),     [CK_Q6_K] = CK_TILE_ROW(tile_q6_k),     [CK_IQ4_XS] = CK_TILE_ROW(tile_iq4_xs),
 };
 
 // y[r][16] for `rows` rows that lie in one group.

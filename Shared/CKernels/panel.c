@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "half.h"
+#include "panel_planes.h"
 
 static size_t block_bytes(int32_t format) {  // GGUF's blocks of 32
     return format == CK_Q4_0 ? 18 : format == CK_Q4_1 ? 20 : 34;
@@ -13,6 +14,7 @@ static size_t block_bytes(int32_t format) {  // GGUF's blocks of 32
 size_t ck_panel_bytes(int32_t format, int32_t columns) {
     const size_t n = (size_t)columns, blocks = n / CK_BLOCK;
     size_t bytes;
+    if (has_planes(format)) return (planes_panel_bytes(format, columns) + 63) & ~(size_t)63;
     switch (format) {
     case CK_F32: case CK_F32_ROWS: bytes = n * 64; break;
     case CK_F16: case CK_BF16: bytes = n * 32; break;
@@ -93,6 +95,10 @@ void ck_repack(const uint8_t *source, int32_t source_format, const ck_matrix *m,
     }
     for (int32_t panel = 0; panel < m->panels; panel++) {
         uint8_t *out = destination + (size_t)panel * m->panel_stride;
+        if (has_planes(m->format)) {
+            planes_repack(source, m, panel, out);
+            continue;
+        }
         if ((panel + 1) * CK_LANES > m->rows) memset(out, 0, ck_panel_bytes(m->format, m->columns));
         if (m->format <= CK_BF16) repack_full(source, m, panel, out);
         else repack_quantized(source, m, panel, out);
@@ -100,6 +106,10 @@ void ck_repack(const uint8_t *source, int32_t source_format, const ck_matrix *m,
 }
 
 void ck_gather(const ck_matrix *m, int32_t row, float *out) {
+    if (has_planes(m->format)) {
+        planes_gather(m, row, out);
+        return;
+    }
     if (m->format == CK_F32_ROWS) {
         memcpy(out, m->data + (size_t)row * (size_t)m->columns * 4, (size_t)m->columns * 4);
         return;

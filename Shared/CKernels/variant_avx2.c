@@ -7,6 +7,7 @@
 // SwiftPM has no compiler flags for one file: every function below is compiled for this CPU by attribute.
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #include "vector_avx2.h"
+#include "vector_planes_avx2.h"
 #include "body.h"
 #pragma clang attribute pop
 

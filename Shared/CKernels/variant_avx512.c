@@ -7,6 +7,7 @@
 // SwiftPM has no compiler flags for one file: every function below is compiled for this CPU by attribute.
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), apply_to = function)
 #include "vector_avx512.h"
+#include "vector_planes_avx512.h"
 #include "body.h"
 #pragma clang attribute pop
 

@@ -7,6 +7,7 @@
 // SwiftPM has no compiler flags for one file: every function below is compiled for this CPU by attribute.
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 #include "vector_neon.h"
+#include "vector_planes_neon.h"
 #include "body.h"
 #pragma clang attribute pop
 

@@ -28,6 +28,17 @@ typedef enum {
     CK_Q4_1 = 4,
     CK_Q8_0 = 5,
     CK_F32_ROWS = 6,  // not panels: [row][column] for a BLAS
+    // Quants in planes of bits, as quant_planes.h describes. Columns of the K types and of IQ4_XS are a multiple of 256.
+    CK_Q5_0 = 7,
+    CK_Q5_1 = 8,
+    CK_IQ4_NL = 9,
+    CK_Q2_K = 10,
+    CK_Q3_K = 11,
+    CK_Q4_K = 12,
+    CK_Q5_K = 13,
+    CK_Q6_K = 14,
+    CK_IQ4_XS = 15,
+    CK_FORMAT_COUNT = 16,
 } ck_format;
 
 typedef struct {
@@ -45,6 +56,7 @@ typedef struct {
     float d[CK_GROUP];     // scale: largest magnitude / 127
     float s[CK_GROUP];     // d * sum of q
     int32_t n8[CK_GROUP];  // -8 * sum of q
+    int32_t h32[2][CK_GROUP];  // -32 * sum of q over columns 0...15, 16...31
 } ck_group;
 
 // Rows of activations, quantised, in full precision, or both; a missing form is NULL.
@@ -54,10 +66,10 @@ typedef struct {
     int32_t columns;
 } ck_activation;
 
-// Bytes of one panel of a matrix with this many columns; 0 for an unknown format.
+// Bytes of one panel of a matrix with this many columns; 0 for an unknown format, or for columns that are no whole number of its blocks.
 size_t ck_panel_bytes(int32_t format, int32_t columns);
 
-// Repacks a row-major matrix of GGUF blocks (format 0...5) into panels of the same format, or, for CK_F32_ROWS, expands F32,
+// Repacks a row-major matrix of GGUF blocks (any format but CK_F32_ROWS) into panels of the same format, or, for CK_F32_ROWS, expands F32,
 // F16 or BF16 (source_format) into row-major F32. The destination holds the matrix's panels, 64-byte aligned.
 void ck_repack(const uint8_t *source, int32_t source_format, const ck_matrix *matrix, uint8_t *destination);
 

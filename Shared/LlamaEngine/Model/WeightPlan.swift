@@ -143,7 +143,7 @@ struct WeightPlan {
         return tensor
     }
 
-    private static func format(_ type: TensorType) -> ck_format? {
+    static func format(_ type: TensorType) -> ck_format? {
         switch type {
         case .f32: CK_F32
         case .f16: CK_F16
@@ -151,6 +151,15 @@ struct WeightPlan {
         case .q4_0: CK_Q4_0
         case .q4_1: CK_Q4_1
         case .q8_0: CK_Q8_0
+        case .q5_0: CK_Q5_0
+        case .q5_1: CK_Q5_1
+        case .iq4_NL: CK_IQ4_NL
+        case .q2_K: CK_Q2_K
+        case .q3_K: CK_Q3_K
+        case .q4_K: CK_Q4_K
+        case .q5_K: CK_Q5_K
+        case .q6_K: CK_Q6_K
+        case .iq4_XS: CK_IQ4_XS
         default: nil
         }
     }

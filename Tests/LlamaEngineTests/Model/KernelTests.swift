@@ -9,6 +9,8 @@ import Testing
     static let others = KernelVariant.available.filter { $0 != .scalar }
     static let formats: [(TensorType, ck_format)] = [
         (.f32, CK_F32), (.f16, CK_F16), (.bf16, CK_BF16), (.q4_0, CK_Q4_0), (.q4_1, CK_Q4_1), (.q8_0, CK_Q8_0),
+        (.q5_0, CK_Q5_0), (.q5_1, CK_Q5_1), (.iq4_NL, CK_IQ4_NL), (.q2_K, CK_Q2_K), (.q3_K, CK_Q3_K), (.q4_K, CK_Q4_K),
+        (.q5_K, CK_Q5_K), (.q6_K, CK_Q6_K), (.iq4_XS, CK_IQ4_XS),
     ]
 
     static func kernels(_ variant: KernelVariant) throws -> ck_variant { try #require(variant.kernels).pointee }
@@ -16,7 +18,9 @@ import Testing
     @Test(arguments: formats.indices) func tiles(_ index: Int) throws {
         let (type, format) = Self.formats[index]
         var generator = RandomNumbers(seed: UInt64(index) + 40)
-        for (outputs, inputs) in [(16, 32), (5, 64), (33, 96), (48, 576)] {
+        let shapes =
+            type.blockSize == 256 ? [(16, 256), (5, 512), (33, 768)] : [(16, 32), (5, 64), (33, 96), (48, 576)]
+        for (outputs, inputs) in shapes {
             let source = GGUFBlocks.random(type, count: outputs * inputs, scale: 0.1, using: &generator)
             let matrix = try PanelMatrix(source, format, outputs: outputs, inputs: inputs)
             let x = Activations(generator.floats(8 * inputs, scale: 3), rows: 8, columns: inputs)
@@ -76,6 +80,47 @@ import Testing
                     f.addProduct(half(at + 2), da * Float(quants.reduce(0, +)))
                 }
                 #expect(y[row * 16 + lane] == f.bitPattern)
+            }
+        }
+    }
+
+    /// The same for super-blocks: each scale times d, two sums where 16 columns share a scale.
+    @Test(arguments: [TensorType.q4_K, .q6_K, .q2_K]) func aTileOfSuperBlocksFollowsTheContract(_ type: TensorType)
+        throws
+    {
+        var generator = RandomNumbers(seed: 5)
+        let inputs = 512, format = try #require(WeightPlan.format(type))
+        let source = GGUFBlocks.random(type, count: 16 * inputs, scale: 0.2, using: &generator)
+        let matrix = try PanelMatrix(source, format, outputs: 16, inputs: inputs)
+        let x = Activations(generator.floats(8 * inputs), rows: 8, columns: inputs)
+        let y = try x.multiply(matrix, panel: 0, first: 0, rows: 8, .scalar)
+        for lane in 0..<16 {
+            let blocks = (0..<inputs / 256).map { superBlock in
+                let at = (lane * (inputs / 256) + superBlock) * type.bytesPerBlock
+                return SuperBlock(Array(source[at..<at + type.bytesPerBlock]), type)
+            }
+            for row in 0..<8 {
+                var f: Float = 0
+                for block in 0..<inputs / 32 {
+                    let weights = blocks[block / 8], at = block % 8 * 32, q = x.quants(row, block)
+                    let da = withUnsafeBytes(of: x.groups[block].d) { $0.load(fromByteOffset: row * 4, as: Float.self) }
+                    func sum(_ range: Range<Int>) -> Float {
+                        Float(range.reduce(0) { $0 + weights.quants[at + $1] * q[$1] })
+                    }
+                    if type == .q4_K {
+                        f.addProduct(weights.scale(at) * da, sum(0..<32))
+                        f.addProduct(-weights.minimum(at), da * Float(q.reduce(0, +)))
+                    } else {
+                        var t = weights.scale(at) * sum(0..<16)
+                        t.addProduct(weights.scale(at + 16), sum(16..<32))
+                        if type == .q2_K {
+                            t.addProduct(weights.minimum(at) / 32, Float(-32 * q[..<16].reduce(0, +)))
+                            t.addProduct(weights.minimum(at + 16) / 32, Float(-32 * q[16...].reduce(0, +)))
+                        }
+                        f.addProduct(da, t)
+                    }
+                }
+                #expect(y[row * 16 + lane] == f.bitPattern, "\(type) row \(row) lane \(lane)")
             }
         }
     }

@@ -1,3 +1,4 @@
+import CKernels
 import LlamaEngine
 import ModelFile
 import Testing
@@ -51,8 +52,8 @@ import Testing
         ("tensor 'token_embd.weight' dimensions", "[203, 96]", { $0.reshape("token_embd.weight", [203, 96]) }),
         ("tensor 'blk.0.attn_norm.weight' type", "q8_0", { $0.retype("blk.0.attn_norm.weight", .q8_0, bytes: 102) }),
         (
-            "tensor 'blk.0.ffn_up.weight' type", "q5_1",
-            { $0.retype("blk.0.ffn_up.weight", .q5_1, bytes: 96 * 160 / 32 * 24) }
+            "tensor 'blk.0.ffn_up.weight' type", "q8_1",
+            { $0.retype("blk.0.ffn_up.weight", .q8_1, bytes: 96 * 160 / 32 * 36) }
         ),
         (
             "tensor 'blk.0.attn_q.bias' dimensions", "[128]",
@@ -93,6 +94,14 @@ import Testing
         let error = try #require(throws: ModelError.self) { _ = try LlamaModel(file: try model.file()) }
         #expect(error.field == Self.lies[index].field)
         #expect(error.reason.contains(Self.lies[index].reason), "\(error.reason)")
+    }
+
+    @Test func rowsThatAreNoWholeSuperBlocksAreRefused() throws {
+        var model = TinyModel(types: [.q8_0])
+        model.retype("blk.0.ffn_up.weight", .q4_K, bytes: 96 * 160 / 256 * 144)
+        let error = try #require(throws: ModelFileError.self) { _ = try model.file() }
+        #expect(error.field == "tensor 'blk.0.ffn_up.weight' dimension 0")
+        #expect(ck_panel_bytes(Int32(CK_Q4_K.rawValue), 96) == 0)
     }
 
     @Test func optionsOutOfBoundsAreRefused() throws {

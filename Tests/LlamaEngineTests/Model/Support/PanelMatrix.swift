@@ -23,6 +23,13 @@ final class PanelMatrix {
     }
 
     deinit { memory.deallocate() }
+
+    /// A row in full precision.
+    func row(_ index: Int) -> [Float] {
+        var out = [Float](repeating: .nan, count: Int(matrix.columns))
+        ck_gather(&matrix, Int32(index), &out)
+        return out
+    }
 }
 
 /// Eight rows of activations in both forms.

@@ -105,6 +105,16 @@ struct TinyModel {
 
     func file() throws -> GGUFFile { try GGUFFile(contents: contents()) }
 
+    /// The same numbers in F32.
+    func inFullPrecision() -> TinyModel {
+        var model = self
+        for index in model.tensors.indices {
+            model.tensors[index].bytes = values(tensors[index].name).flatMap { littleEndian($0.bitPattern) }
+            model.tensors[index].type = .f32
+        }
+        return model
+    }
+
     /// The numbers of a tensor.
     func values(_ name: String) -> [Float] {
         guard let tensor = tensors.first(where: { $0.name == name }) else { return [] }
