@@ -77,6 +77,6 @@ struct PreTokenizerTests {
 
     @Test("an unknown pattern has no matcher")
     func unknown() {
-        #expect(PreTokenizer(name: "deepseek-llm") == nil)
+        #expect(PreTokenizer(name: "bloom") == nil)
     }
 }

@@ -146,8 +146,8 @@ struct TokenizerTests {
     @Test(
         "what is not supported or does not fit together is refused by name",
         arguments: [
-            ("tokenizer.ggml.model", .string("llama"), "tokenizer.ggml.model"),
-            ("tokenizer.ggml.pre", .string("deepseek-llm"), "deepseek-llm"),
+            ("tokenizer.ggml.model", .string("bert"), "'bert'"),
+            ("tokenizer.ggml.pre", .string("bloom"), "bloom"),
             ("tokenizer.ggml.merges", .strings(["a"]), "merges'[0]"),
             ("tokenizer.ggml.merges", .strings(["a b"]), "merges'[0]"),
             ("tokenizer.ggml.merges", .strings(["日 b"]), "merges'[0]"),

@@ -11,43 +11,44 @@ struct SpecialTokenTrie {
     private var tokens: [Int32] = [-1]
     private var firstBytes = [Bool](repeating: false, count: 256)
 
-    init(_ vocabulary: Vocabulary) throws(ModelFileError) {
-        let ids = (0..<Int32(vocabulary.count)).filter { vocabulary.isSpecial($0) && !vocabulary.bytes($0).isEmpty }
-        let total = ids.reduce(0) { $0 + vocabulary.bytes($1).count }
+    /// - Parameter field: what an error names.
+    init(_ names: [(token: Int32, bytes: ArraySlice<UInt8>)], field: String) throws(ModelFileError) {
+        let total = names.reduce(0) { $0 + $1.bytes.count }
         guard total <= Self.totalLimit else {
             throw ModelFileError(
-                offset: nil, field: "metadata 'tokenizer.ggml.tokens'",
+                offset: nil, field: field,
                 reason: "the special tokens take \(total) bytes, more than \(Self.totalLimit)")
         }
         edges = PairTable(capacity: total)
-        for id in ids {
-            let name = vocabulary.bytes(id)
+        for (token, name) in names where !name.isEmpty {
             guard name.count <= Self.lengthLimit else {
                 throw ModelFileError(
-                    offset: nil, field: "metadata 'tokenizer.ggml.tokens'[\(id)]",
+                    offset: nil, field: "\(field)[\(token)]",
                     reason: "a special token of \(name.count) bytes is longer than \(Self.lengthLimit)")
             }
-            var node: Int32 = 0
-            for (index, byte) in name.enumerated() {
-                if index == 0 { firstBytes[Int(byte)] = true }
-                if let edge = edges.find(node, Int32(byte)) {
-                    node = edge.first
-                } else {
-                    let next = Int32(tokens.count)
-                    edges.insert(node, Int32(byte), PairTable.Value(first: next, second: 0))
-                    tokens.append(-1)
-                    node = next
-                }
-            }
-            tokens[Int(node)] = id
+            insert(name, token)
         }
     }
 
-    var isEmpty: Bool { tokens.count == 1 }
+    private mutating func insert(_ name: ArraySlice<UInt8>, _ token: Int32) {
+        if let first = name.first { firstBytes[Int(first)] = true }
+        var node: Int32 = 0
+        for byte in name {
+            if let edge = edges.find(node, Int32(byte)) {
+                node = edge.first
+            } else {
+                let next = Int32(tokens.count)
+                edges.insert(node, Int32(byte), PairTable.Value(first: next, second: 0))
+                tokens.append(-1)
+                node = next
+            }
+        }
+        tokens[Int(node)] = token
+    }
 
     /// The longest token of those that `isWanted` at `start`, and where it ends.
     func match(
-        _ text: UnsafeRawBufferPointer, at start: Int, where isWanted: (Int32) -> Bool
+        _ text: UnsafeRawBufferPointer, at start: Int, where isWanted: (Int32, Int) -> Bool
     ) -> (token: Int32, end: Int)? {
         guard firstBytes[Int(text[start])] else { return nil }
         var best: (token: Int32, end: Int)?
@@ -57,7 +58,7 @@ struct SpecialTokenTrie {
             node = edge.first
             index += 1
             let token = tokens[Int(node)]
-            if token >= 0, isWanted(token) { best = (token, index) }
+            if token >= 0, isWanted(token, index) { best = (token, index) }
         }
         return best
     }

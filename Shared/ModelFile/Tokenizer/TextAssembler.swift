@@ -9,18 +9,24 @@ public struct TextAssembler: Sendable {
     /// Bytes that may belong to a stop string; those before them were handed to `decoder`.
     private var held: [UInt8] = []
     private var decoder = UTF8Decoder()
+    /// Whether a space that comes next stands for no space: the first of a text in vocabularies that put one there.
+    private var dropsSpace: Bool
     /// Whether a stop string was completed. The text before it has been returned, nothing comes after.
     public private(set) var stopped = false
 
     /// Empty stop strings are ignored. Time per byte grows with the number of stop strings: the caller bounds it.
     public init(tokenizer: Tokenizer, stop: [String] = []) {
         self.tokenizer = tokenizer
+        dropsSpace = tokenizer.dropsLeadingSpace
         matchers = stop.filter { !$0.isEmpty }.map { StopMatcher(Array($0.utf8)) }
     }
 
     /// Takes the next token and returns the text that is now certain, often none. Control tokens have no text.
     public mutating func append(_ token: Int32) -> String {
-        append(bytes: tokenizer.bytes(of: token))
+        let bytes = tokenizer.bytes(of: token)
+        guard dropsSpace, let first = bytes.first else { return append(bytes: bytes) }
+        dropsSpace = false
+        return append(bytes: first == 0x20 ? bytes.dropFirst() : bytes)
     }
 
     /// Ends the text and returns what was held back, with U+FFFD for a character that was never finished. Empty when a

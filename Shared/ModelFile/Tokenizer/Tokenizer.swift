@@ -1,5 +1,6 @@
-/// Text to token ids and back, with the vocabulary of a model file: byte-level BPE (`tokenizer.ggml.model` = `gpt2`)
-/// with the pre-tokenizers `gpt-2`, `smollm` and `llama-bpe`. Gives the ids that llama.cpp gives.
+/// Text to token ids and back, with the vocabulary of a model: byte-level BPE, SentencePiece's BPE, from a GGUF file or
+/// from the tokenizer.json of a Hugging Face folder. Gives the ids that llama.cpp gives for the one, and those of the
+/// `tokenizers` library for the other.
 public final class Tokenizer: Sendable {
     public let vocabularySize: Int
     /// The token a text begins with, where the model has one.
@@ -11,55 +12,54 @@ public final class Tokenizer: Sendable {
     public let addBOS: Bool
     /// Whether `encode(addSpecial: true)` ends with `eos`.
     public let addEOS: Bool
+    /// Whether a text begins with a space that encoding put there, so that decoding takes it away.
+    public let dropsLeadingSpace: Bool
 
-    private let vocabulary: Vocabulary
-    private let special: SpecialTokenTrie
-    private let preTokenizer: PreTokenizer
-    /// A word that is a token as a whole is not merged: Llama 3's vocabulary has tokens that no merges lead to.
-    private let prefersWholeWords: Bool
-    private let merges: PairTable
-    /// The token of each single byte, -1 for none.
-    private let byteTokens: [Int32]
+    let vocabulary: Vocabulary
+    private let model: TokenModel
+    private let normalizer: TextNormalizer
+    /// Special tokens that are matched in the text as it is, and in the normalized text.
+    private let special: SpecialTokens
+    private let specialAfterNormalizing: SpecialTokens?
     private let hasUserDefinedTokens: Bool
 
-    public init(file: GGUFFile) throws(ModelFileError) {
-        let model = try file.string("tokenizer.ggml.model")
-        guard model == "gpt2" else {
-            throw ModelFileError(
-                offset: nil, field: "metadata 'tokenizer.ggml.model'",
-                reason: "'\(model)' is not supported (gpt2, byte-level BPE, is)")
-        }
-        let pre = try file.string("tokenizer.ggml.pre")
-        guard let preTokenizer = PreTokenizer(name: pre) else {
-            throw ModelFileError(
-                offset: nil, field: "metadata 'tokenizer.ggml.pre'",
-                reason: "'\(pre)' is not supported (gpt-2, smollm and llama-bpe are)")
-        }
-        let vocabulary = try Vocabulary(file: file)
-        func id(_ name: String) throws(ModelFileError) -> Int32? {
-            let key = "tokenizer.ggml.\(name)_token_id"
-            guard file.metadata[key] != nil else { return nil }
-            return Int32(try file.int(key, in: 0...vocabulary.count - 1))
-        }
-        bos = try id("bos")
-        eos = try id("eos")
-        let named = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>"]
-        var stops = Set(vocabulary.controls(named))
-        for token in [eos, try id("eot"), try id("eom")] { if let token { stops.insert(token) } }
-        stopTokens = stops
-        addBOS = try file.bool("tokenizer.ggml.add_bos_token", default: preTokenizer == .llama3)
-        addEOS = try file.bool("tokenizer.ggml.add_eos_token", default: false)
-
+    init(_ parts: TokenizerParts) throws(ModelFileError) {
+        let vocabulary = parts.vocabulary
         vocabularySize = vocabulary.count
-        special = try SpecialTokenTrie(vocabulary)
+        bos = parts.bos
+        eos = parts.eos
+        stopTokens = Set(vocabulary.controls(Self.endsOfTurns)).union(parts.stopTokens + [parts.eos].compactMap { $0 })
+        addBOS = parts.addBOS && parts.bos != nil
+        addEOS = parts.addEOS && parts.eos != nil
+        dropsLeadingSpace = parts.dropsLeadingSpace
+        model = parts.model
+        normalizer = parts.normalizer
+        let late = vocabulary.specials.filter(parts.matchedAfterNormalizing.contains)
+        special = try SpecialTokens(
+            vocabulary.specials.filter { !parts.matchedAfterNormalizing.contains($0) }, vocabulary,
+            strips: parts.strips, field: parts.field)
+        specialAfterNormalizing =
+            late.isEmpty ? nil : try SpecialTokens(late, vocabulary, strips: parts.strips, field: parts.field)
         hasUserDefinedTokens = vocabulary.contains(.userDefined)
-        byteTokens = (0...255).map { (byte: UInt8) in
-            withUnsafeBytes(of: byte) { vocabulary.find($0) ?? -1 }
-        }
-        merges = try PairTable.merges(file, vocabulary)
-        prefersWholeWords = preTokenizer == .llama3
-        self.preTokenizer = preTokenizer
         self.vocabulary = vocabulary
+    }
+
+    private static var endsOfTurns: [String] {
+        [
+            "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "<end_of_turn>",
+            "<｜end▁of▁sentence｜>",
+        ]
+    }
+
+    /// A stretch of a text, and whether the names of control tokens in it are those tokens.
+    public struct Part: Sendable, Equatable {
+        public var text: String
+        public var parseSpecial: Bool
+
+        public init(_ text: String, parseSpecial: Bool) {
+            self.text = text
+            self.parseSpecial = parseSpecial
+        }
     }
 
     /// The ids of `text`. The time grows as n log n with the length of the text, whatever it holds.
@@ -69,10 +69,29 @@ public final class Tokenizer: Sendable {
     ///     that comes from a user.
     ///   - addSpecial: Whether the model's begin and end tokens are put around the text, where its file asks for them.
     public func encode(_ text: String, parseSpecial: Bool, addSpecial: Bool = false) -> [Int32] {
+        encode([Part(text, parseSpecial: parseSpecial)], addSpecial: addSpecial)
+    }
+
+    /// The ids of the parts as one text: tokens cross the borders between them as if they were not there, but the name
+    /// of a control token counts only where all of it stands in one part that allows it.
+    public func encode(_ parts: [Part], addSpecial: Bool = false) -> [Int32] {
         var output: [Int32] = []
         if addSpecial, addBOS, let bos { output.append(bos) }
-        var text = text
-        text.withUTF8 { encode(UnsafeRawBufferPointer($0), parseSpecial: parseSpecial, into: &output) }
+        if parts.count == 1, var text = parts.first?.text {
+            let parses = parts.allSatisfy(\.parseSpecial)
+            text.withUTF8 { bytes in
+                encode(UnsafeRawBufferPointer(bytes), parsing: parses ? [0..<bytes.count] : [], into: &output)
+            }
+        } else {
+            var bytes: [UInt8] = []
+            var parsed: [Range<Int>] = []
+            for part in parts {
+                let start = bytes.count
+                bytes.append(contentsOf: part.text.utf8)
+                if part.parseSpecial { parsed.append(start..<bytes.count) }
+            }
+            bytes.withUnsafeBytes { encode($0, parsing: parsed, into: &output) }
+        }
         if addSpecial, addEOS, let eos { output.append(eos) }
         return output
     }
@@ -87,12 +106,13 @@ public final class Tokenizer: Sendable {
         }
     }
 
-    /// The text of the tokens together; bytes that are no UTF-8 become U+FFFD. For a text that comes token by token, use
-    /// `TextAssembler`.
+    /// The text of the tokens together, without the space that encoding put before it; bytes that are no UTF-8 become
+    /// U+FFFD. For a text that comes token by token, use `TextAssembler`.
     public func decode(_ tokens: [Int32], includingSpecial: Bool = false) -> String {
         var bytes: [UInt8] = []
         for token in tokens { bytes.append(contentsOf: self.bytes(of: token, includingSpecial: includingSpecial)) }
-        return String(decoding: bytes, as: UTF8.self)
+        let text = dropsLeadingSpace && bytes.first == 0x20 ? bytes.dropFirst() : bytes[...]
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// The control token of this name.
@@ -100,39 +120,72 @@ public final class Tokenizer: Sendable {
         vocabulary.controls([name]).first
     }
 
-    private func encode(_ text: UnsafeRawBufferPointer, parseSpecial: Bool, into output: inout [Int32]) {
-        var merger = BytePairMerger()
-        guard parseSpecial || hasUserDefinedTokens else {
-            encodePlain(text, &merger, into: &output)
+    /// - Parameter parsing: where control tokens are recognised, in order.
+    private func encode(_ text: UnsafeRawBufferPointer, parsing: [Range<Int>], into output: inout [Int32]) {
+        var merger = SymbolMerger()
+        guard hasUserDefinedTokens || !parsing.isEmpty else {
+            encodeSection(text, isStart: true, parses: false, &merger, into: &output)
             return
         }
-        var start = 0
-        var position = 0
-        while position < text.count {
-            // User-defined tokens are text like any other, only not made by merging.
-            let match = special.match(text, at: position) { parseSpecial || vocabulary.kind($0) == .userDefined }
-            guard let match else {
-                position += 1
-                continue
+        var forMatches = OrderedRanges(parsing)
+        var forSections = OrderedRanges(parsing)
+        var isStart = true
+        special.forEachSection(text) { token, range in
+            vocabulary.kind(token) == .userDefined || forMatches.hold(range)
+        } _: { section in
+            switch section {
+            case .token(let token): output.append(token)
+            case .text(let range):
+                encodeSection(
+                    UnsafeRawBufferPointer(rebasing: text[range]), isStart: isStart, parses: forSections.hold(range),
+                    &merger, into: &output)
             }
-            encodePlain(UnsafeRawBufferPointer(rebasing: text[start..<position]), &merger, into: &output)
-            output.append(match.token)
-            position = match.end
-            start = position
+            isStart = false
         }
-        encodePlain(UnsafeRawBufferPointer(rebasing: text[start...]), &merger, into: &output)
     }
 
-    private func encodePlain(
-        _ text: UnsafeRawBufferPointer, _ merger: inout BytePairMerger, into output: inout [Int32]
+    /// - Parameter parses: Whether control tokens that are matched in the normalized text are recognised.
+    private func encodeSection(
+        _ text: UnsafeRawBufferPointer, isStart: Bool, parses: Bool, _ merger: inout SymbolMerger,
+        into output: inout [Int32]
     ) {
-        preTokenizer.forEachWord(text) { range in
-            let word = UnsafeRawBufferPointer(rebasing: text[range])
-            if prefersWholeWords, let token = vocabulary.find(word) {
-                output.append(token)
-            } else {
-                merger.merge(word, byteTokens: byteTokens, merges: merges, into: &output)
+        guard let normalized = normalizer.normalize(text, isStart: isStart) else {
+            encodeNormalized(text, parses: parses, &merger, into: &output)
+            return
+        }
+        normalized.withUnsafeBytes { encodeNormalized($0, parses: parses, &merger, into: &output) }
+    }
+
+    private func encodeNormalized(
+        _ text: UnsafeRawBufferPointer, parses: Bool, _ merger: inout SymbolMerger, into output: inout [Int32]
+    ) {
+        guard let specialAfterNormalizing else {
+            model.encode(text, vocabulary, &merger, into: &output)
+            return
+        }
+        specialAfterNormalizing.forEachSection(text) { token, _ in
+            parses || vocabulary.kind(token) == .userDefined
+        } _: { section in
+            switch section {
+            case .token(let token): output.append(token)
+            case .text(let range):
+                model.encode(UnsafeRawBufferPointer(rebasing: text[range]), vocabulary, &merger, into: &output)
             }
         }
+    }
+}
+
+/// Ranges that do not overlap, in order, asked about places that come in order too.
+private struct OrderedRanges {
+    private let ranges: [Range<Int>]
+    private var current = 0
+
+    init(_ ranges: [Range<Int>]) { self.ranges = ranges }
+
+    /// Whether one of them holds all of `range`.
+    mutating func hold(_ range: Range<Int>) -> Bool {
+        while current < ranges.count, ranges[current].upperBound <= range.lowerBound { current += 1 }
+        return current < ranges.count && ranges[current].lowerBound <= range.lowerBound
+            && range.upperBound <= ranges[current].upperBound
     }
 }

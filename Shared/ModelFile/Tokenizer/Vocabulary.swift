@@ -1,4 +1,4 @@
-/// The tokens of a file: the bytes each one stands for, its kind, and the way back from bytes to the token.
+/// The tokens of a model: the bytes each one stands for, its kind, and the way back from bytes to the token.
 ///
 /// All bytes lie in one arena, and the index holds ids only: 49,152 tokens take about 1 MB. Keys are compared as bytes,
 /// since equality of Swift Strings is canonical equivalence and would take different tokens for one.
@@ -8,61 +8,72 @@ struct Vocabulary {
         case undefined = 0, normal, unknown, control, userDefined, unused, byte
     }
 
+    /// How a model writes the bytes of its tokens as text.
+    enum Spelling {
+        /// GPT-2's: one character for each byte.
+        case byteAlphabet
+        /// SentencePiece's: U+2581 is a space, `<0x0A>` a byte.
+        case piece
+    }
+
     static let tokenLimit = 1 << 21
     static let arenaLimit = 64 << 20
 
-    private(set) var count = 0
+    var count: Int { kinds.count }
+    /// Bytes of the longest token that `find` can give.
+    private(set) var longest = 0
     private var kinds: [Kind] = []
     private var arena: [UInt8] = []
     /// Token i has the bytes `starts[i]..<starts[i + 1]` of the arena.
     private var starts: [UInt32] = [0]
     /// Open-addressed by the hash of the bytes; -1 is vacant.
-    private var slots: [Int32] = []
+    private var slots: [Int32]
 
-    /// Reads `tokenizer.ggml.tokens` and `tokenizer.ggml.token_type`.
-    init(file: GGUFFile) throws(ModelFileError) {
-        let key = "tokenizer.ggml.tokens"
-        let total = try file.arrayCount(key)
-        guard (1...Self.tokenLimit).contains(total) else {
-            throw ModelFileError(
-                offset: nil, field: "metadata '\(key)'", reason: "\(total) tokens are not in 1...\(Self.tokenLimit)")
-        }
-        kinds = try Self.kinds(file, count: total)
-        starts.reserveCapacity(total + 1)
-        var slotCount = 16
-        while slotCount < total * 2 { slotCount *= 2 }
-        slots = [Int32](repeating: -1, count: slotCount)
+    /// An empty vocabulary with room for `capacity` tokens to be found.
+    init(capacity: Int) {
+        var size = 16
+        while size < capacity * 2 { size *= 2 }
+        slots = [Int32](repeating: -1, count: size)
+        starts.reserveCapacity(capacity + 1)
+        kinds.reserveCapacity(capacity)
+    }
 
-        let alphabet = ByteAlphabet()
-        // The closure below cannot be handed a mutable self, so it fills locals.
-        var arena: [UInt8] = []
-        var starts: [UInt32] = [0]
-        var indexed = [Bool](repeating: false, count: total)
-        try file.forEachString(key) { (index, text) throws(ModelFileError) in
-            if kinds[index] == .userDefined, Self.isTurnMarker(text) { kinds[index] = .control }
-            switch kinds[index] {
-            case .control, .unknown:
-                // Never the outcome of merging, whatever the merges say: text must not become a control token.
-                arena.append(contentsOf: text)
-            case .userDefined:
-                // Literal text, which merging can reach only where it reads the same in the alphabet.
-                arena.append(contentsOf: text)
-                indexed[index] = text.allSatisfy { (0x21...0x7E).contains($0) }
-            default:
-                indexed[index] = alphabet.decode(text, into: &arena)
-                if !indexed[index] { arena.append(contentsOf: text) }
+    /// Adds the next token as it is written in the file. False when the tokens take too many bytes.
+    mutating func append(_ text: some Collection<UInt8>, _ kind: Kind, _ spelling: Spelling) -> Bool {
+        let start = arena.count
+        guard text.count <= Self.arenaLimit - start else { return false }
+        let kind = kind == .userDefined && Self.isTurnMarker(text) ? .control : kind
+        let isFound: Bool
+        switch kind {
+        case .control, .unknown:
+            // Never the outcome of merging, whatever the merges say: text must not become a control token.
+            arena.append(contentsOf: text)
+            isFound = false
+        case .userDefined:
+            // Literal text, which merging can reach only where it reads the same in the alphabet.
+            arena.append(contentsOf: text)
+            isFound = text.allSatisfy { (0x21...0x7E).contains($0) }
+        case .byte where spelling == .piece:
+            arena.append(contentsOf: Self.byte(text).map { [$0] } ?? Array(text))
+            isFound = false
+        default:
+            switch spelling {
+            case .byteAlphabet:
+                isFound = ByteAlphabet.shared.decode(text, into: &arena)
+                if !isFound { arena.append(contentsOf: text) }
+            case .piece:
+                Spaces.appendUnescaped(text, to: &arena)
+                // Text has no spaces left when pieces are looked for: a piece with one is never found.
+                isFound = !text.contains(0x20)
             }
-            guard arena.count <= Self.arenaLimit else {
-                throw ModelFileError(
-                    offset: nil, field: "metadata '\(key)'[\(index)]",
-                    reason: "the tokens take more than \(Self.arenaLimit) bytes")
-            }
-            starts.append(UInt32(arena.count))
         }
-        self.arena = arena
-        self.starts = starts
-        count = total
-        for id in 0..<total where indexed[id] { insert(Int32(id)) }
+        starts.append(UInt32(arena.count))
+        kinds.append(kind)
+        if isFound, start < arena.count {
+            insert(Int32(count - 1))
+            longest = max(longest, arena.count - start)
+        }
+        return true
     }
 
     func kind(_ id: Int32) -> Kind { kinds[Int(id)] }
@@ -73,12 +84,17 @@ struct Vocabulary {
 
     /// The token that merging can make of these bytes.
     func find(_ key: UnsafeRawBufferPointer) -> Int32? {
+        guard key.count <= longest else { return nil }
         var index = home(key)
         while slots[index] >= 0 {
             if isEqual(slots[index], key) { return slots[index] }
             index = (index + 1) & (slots.count - 1)
         }
         return nil
+    }
+
+    func find(_ key: ArraySlice<UInt8>) -> Int32? {
+        key.withUnsafeBytes { find($0) }
     }
 
     /// The control tokens that have one of these names.
@@ -90,17 +106,33 @@ struct Vocabulary {
 
     func contains(_ kind: Kind) -> Bool { kinds.contains(kind) }
 
-    /// Whether the token is matched as a whole in text instead of by merging.
-    func isSpecial(_ id: Int32) -> Bool {
-        switch kind(id) {
-        case .control, .unknown, .userDefined: true
-        default: false
+    /// Tokens that are matched as a whole in text instead of by merging.
+    var specials: [Int32] {
+        (0..<Int32(count)).filter { id in
+            switch kind(id) {
+            case .control, .unknown, .userDefined: !bytes(id).isEmpty
+            default: false
+            }
         }
+    }
+
+    /// The token of each byte: the token of those bytes alone, or in the spelling of pieces the one that is named after
+    /// it. -1 for none.
+    func byteTokens(_ spelling: Spelling) -> [Int32] {
+        var tokens = [Int32](repeating: -1, count: 256)
+        switch spelling {
+        case .byteAlphabet:
+            for byte in 0...255 { tokens[byte] = find([UInt8(byte)][...]) ?? -1 }
+        case .piece:
+            for id in 0..<Int32(count) where kind(id) == .byte && bytes(id).count == 1 {
+                if let byte = bytes(id).first { tokens[Int(byte)] = id }
+            }
+        }
+        return tokens
     }
 
     private mutating func insert(_ id: Int32) {
         let range = Int(starts[Int(id)])..<Int(starts[Int(id) + 1])
-        guard !range.isEmpty else { return }
         let index = arena.withUnsafeBytes { arena in
             let key = UnsafeRawBufferPointer(rebasing: arena[range])
             var index = home(key)
@@ -131,36 +163,24 @@ struct Vocabulary {
         return true
     }
 
-    private static func kinds(_ file: GGUFFile, count: Int) throws(ModelFileError) -> [Kind] {
-        let key = "tokenizer.ggml.token_type"
-        guard file.metadata[key] != nil else { return [Kind](repeating: .normal, count: count) }
-        let values = try file.integers(key)
-        guard values.count == count else {
-            throw ModelFileError(
-                offset: nil, field: "metadata '\(key)'", reason: "has \(values.count) elements for \(count) tokens")
-        }
-        var kinds: [Kind] = []
-        kinds.reserveCapacity(count)
-        for (index, value) in values.enumerated() {
-            guard let raw = UInt8(exactly: value), let kind = Kind(rawValue: raw) else {
-                throw ModelFileError(
-                    offset: nil, field: "metadata '\(key)'[\(index)]", reason: "\(value) is no token type")
-            }
-            kinds.append(kind)
-        }
-        return kinds
+    /// The byte that `<0x0A>` names.
+    static func byte(_ text: some Collection<UInt8>) -> UInt8? {
+        let text = Array(text)
+        guard text.count == 6, text.starts(with: Array("<0x".utf8)), text[5] == UInt8(ascii: ">") else { return nil }
+        return UInt8(String(decoding: text[3..<5], as: UTF8.self), radix: 16)
     }
 
     /// Names that structure a chat are control tokens even where a file calls them user-defined (such files are about):
     /// user-defined tokens are found in every text, so a user could end a turn by spelling the name.
-    private static func isTurnMarker(_ text: UnsafeRawBufferPointer) -> Bool {
-        guard text.first == UInt8(ascii: "<"), text.count <= 20 else { return false }
+    private static func isTurnMarker(_ text: some Collection<UInt8>) -> Bool {
+        guard text.first == UInt8(ascii: "<") || text.first == UInt8(ascii: "["), text.count <= 32 else { return false }
         return turnMarkers.contains { $0.utf8.elementsEqual(text) }
     }
 
     static let turnMarkers: [String] = [
         "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>",
         "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<|end|>", "<s>", "</s>",
-        "<|system|>", "<|user|>", "<|assistant|>",
+        "<|system|>", "<|user|>", "<|assistant|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
+        "<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>",
     ]
 }

@@ -66,6 +66,8 @@ enum SmallVocabulary {
 extension Tokenizer {
     /// The texts of the tokens of `text`, special ones with their names.
     func pieces(_ text: String, parseSpecial: Bool = false) -> [String] {
-        encode(text, parseSpecial: parseSpecial).map { decode([$0], includingSpecial: true) }
+        encode(text, parseSpecial: parseSpecial).map {
+            String(decoding: bytes(of: $0, includingSpecial: true), as: UTF8.self)
+        }
     }
 }

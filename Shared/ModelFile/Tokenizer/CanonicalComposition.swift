@@ -1,0 +1,71 @@
+import Foundation
+
+/// Unicode's normalization form C for text of any length.
+///
+/// Foundation sorts a run of combining marks by moving them one by one, so a run of 100,000 would take minutes. Long
+/// runs are therefore sorted here first, and only marks that can take part in a composition are handed over.
+enum CanonicalComposition {
+    /// Marks of one combining class of which a base takes part of in any composition; real ones have at most two.
+    private static let marksPerClass = 4
+    /// Shorter runs go to Foundation as they are.
+    private static let runLimit = 64
+
+    /// The text in form C; nil when it has no scalar that normalization could change.
+    static func compose(_ text: UnsafeRawBufferPointer) -> [UInt8]? {
+        // U+0300 is the first scalar that composes or decomposes together with another; those before are in form C.
+        guard text.contains(where: { $0 >= 0xCC }) else { return nil }
+        let scalars = Array(String(decoding: text, as: UTF8.self).unicodeScalars)
+        var output: [UInt8] = []
+        output.reserveCapacity(text.count)
+        // Pieces end before a long run's base and after the run: what composes stands together in one piece.
+        var piece = String.UnicodeScalarView()
+        var index = 0
+        while index < scalars.count {
+            var end = index + 1
+            while end < scalars.count, combiningClass(scalars[end]) != 0 { end += 1 }
+            let marks = scalars[(index + 1)..<end]
+            if marks.count > runLimit {
+                output.append(contentsOf: String(piece).precomposedStringWithCanonicalMapping.utf8)
+                piece = String.UnicodeScalarView()
+                output.append(contentsOf: String(composeLongRun(scalars[index], marks)).utf8)
+            } else {
+                piece.append(contentsOf: scalars[index..<end])
+            }
+            index = end
+        }
+        output.append(contentsOf: String(piece).precomposedStringWithCanonicalMapping.utf8)
+        return output
+    }
+
+    private static func composeLongRun(
+        _ base: Unicode.Scalar, _ marks: ArraySlice<Unicode.Scalar>
+    ) -> String.UnicodeScalarView {
+        // A first scalar that is a mark itself composes with nothing.
+        let isMark = combiningClass(base) != 0
+        let sorted = sort(isMark ? [base] + marks : Array(marks))
+        var head = String.UnicodeScalarView()
+        if !isMark { head.append(base) }
+        var rest: [Unicode.Scalar] = []
+        var taken = 0
+        for (index, mark) in sorted.enumerated() {
+            taken = index > 0 && combiningClass(sorted[index - 1]) == combiningClass(mark) ? taken + 1 : 1
+            if taken <= marksPerClass { head.append(mark) } else { rest.append(mark) }
+        }
+        let composed = Array(String(head).precomposedStringWithCanonicalMapping.unicodeScalars)
+        // Some marks have a canonical mapping to other marks.
+        let mapped = rest.flatMap { String($0).precomposedStringWithCanonicalMapping.unicodeScalars }
+        let bases = composed.prefix { combiningClass($0) == 0 }
+        return String.UnicodeScalarView(Array(bases) + sort(composed.dropFirst(bases.count) + mapped))
+    }
+
+    private static func combiningClass(_ scalar: Unicode.Scalar) -> UInt8 {
+        scalar.value < 0x300 ? 0 : scalar.properties.canonicalCombiningClass.rawValue
+    }
+
+    /// By combining class, equal ones in their order.
+    private static func sort(_ marks: [Unicode.Scalar]) -> [Unicode.Scalar] {
+        var byClass: [UInt8: [Unicode.Scalar]] = [:]
+        for mark in marks { byClass[combiningClass(mark), default: []].append(mark) }
+        return byClass.keys.sorted().flatMap { byClass[$0] ?? [] }
+    }
+}

@@ -1,0 +1,34 @@
+/// What a tokenizer is made of, as the reader of a file finds it.
+struct TokenizerParts {
+    /// What errors name when the special tokens are at fault.
+    let field: String
+    let vocabulary: Vocabulary
+    let model: TokenModel
+    var normalizer = TextNormalizer()
+    /// Special tokens that are looked for in the normalized text instead of the text as it is.
+    var matchedAfterNormalizing: Set<Int32> = []
+    var strips: [Int32: SpecialTokens.Strip] = [:]
+    var bos: Int32?
+    var eos: Int32?
+    /// Tokens that end a turn, besides `eos` and those that are known by their names.
+    var stopTokens: [Int32] = []
+    var addBOS = false
+    var addEOS = false
+    var dropsLeadingSpace = false
+}
+
+/// The step from text to tokens.
+enum TokenModel {
+    case byteLevel(ByteLevelModel)
+    case pieces(PieceModel)
+
+    func encode(
+        _ text: UnsafeRawBufferPointer, _ vocabulary: Vocabulary, _ merger: inout SymbolMerger,
+        into output: inout [Int32]
+    ) {
+        switch self {
+        case .byteLevel(let model): model.encode(text, vocabulary, &merger, into: &output)
+        case .pieces(let model): model.encode(text, vocabulary, &merger, into: &output)
+        }
+    }
+}
