@@ -7,12 +7,15 @@
 
 typedef struct {
     int32_t embedding, heads, kv_heads, head_size, feed_forward, vocabulary, format;
+    bool biases, norms_heads;
 } model_shape;
 
 static const model_shape shapes[PLAN_SHAPES] = {
-    {64, 4, 2, 32, 96, 80, CK_Q8_0},
-    {96, 6, 2, 16, 64, 40, CK_F32},
-    {64, 3, 1, 64, 160, 48, CK_Q4_1},
+    {64, 4, 2, 32, 96, 80, CK_Q8_0, false, false},
+    {96, 6, 2, 16, 64, 40, CK_F32, false, false},
+    {64, 3, 1, 64, 160, 48, CK_Q4_1, false, false},
+    {64, 2, 2, 32, 64, 48, CK_Q8_0, true, false},
+    {64, 4, 1, 48, 96, 32, CK_Q4_1, false, true},
 };
 enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 320, BLOCKS = 64, TABLE = 20 };
 static const int32_t lengths[SEQUENCES] = {290, 17, 5};  // over the end of a split, of a block, within a block
@@ -74,6 +77,13 @@ static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int
                        .matrix = {random_matrix(owner, s->format, width, s->embedding, random),
                                   random_matrix(owner, s->format, kv_width, s->embedding, random),
                                   random_matrix(owner, s->format, kv_width, s->embedding, random)}};
+    if (s->biases) {
+        const int32_t widths[3] = {width, kv_width, kv_width};
+        for (int i = 0; i < 3; i++) ops[n - 1].bias[i] = random_weights(owner, widths[i], random);
+    }
+    if (s->norms_heads)
+        ops[n++] = (ck_op){.kind = CK_OP_QK_NORM, .layer = layer, .weight = random_weights(owner, s->head_size, random),
+                           .key_weight = random_weights(owner, s->head_size, random)};
     ops[n++] = (ck_op){.kind = CK_OP_ATTENTION, .layer = layer, .output = attended};
     if (s->head_size % CK_BLOCK) ops[n++] = (ck_op){.kind = CK_OP_QUANTIZE, .output = attended};
     ops[n++] = (ck_op){.kind = CK_OP_PROJECT, .matrix_count = 1, .input = attended,
@@ -104,7 +114,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     const model_shape *s = &shapes[shape];
     random_state random = {(uint64_t)shape + 100};
     memory owner = {0};
-    ck_op ops[LAYERS * 8 + 3];
+    ck_op ops[LAYERS * 9 + 3];
     const ck_activation normed = activation(&owner, s->embedding), hidden = activation(&owner, s->feed_forward);
     const ck_activation attended = activation(&owner, s->heads * s->head_size);
     int n = 0;
@@ -124,7 +134,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     ck_plan plan = {
         .variant = variant, .ops = ops, .op_count = n, .embedding = s->embedding, .heads = s->heads, .kv_heads = s->kv_heads,
         .head_size = s->head_size, .vocabulary = s->vocabulary, .logits_stride = (s->vocabulary + 15) / 16 * 16,
-        .rope_pairs = s->head_size / 2, .rope_turns = turns, .epsilon = 1e-5f, .query_scale = 1 / sqrtf((float)s->head_size),
+        .rope_pairs = s->head_size / 2, .rope_turns = turns, .rope_magnitude = s->biases ? 1.2f : 1, .epsilon = 1e-5f, .query_scale = 1 / sqrtf((float)s->head_size),
         .token_embedding = output, .kv_blocks = BLOCKS, .tables = row_tables, .runs = runs, .tokens = tokens,
         .positions = positions, .output_rows = outputs, .outputs = SEQUENCES, .threads = threads,
         .scratch_stride = ck_scratch_bytes(s->head_size, s->embedding),
@@ -133,6 +143,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     plan.kv = take(&owner, kv_elements * sizeof(uint16_t));
     plan.x = take(&owner, row_floats * (size_t)s->embedding);
     plan.queries = take(&owner, row_floats * (size_t)(s->heads * s->head_size));
+    if (s->norms_heads) plan.keys = take(&owner, row_floats * (size_t)(s->kv_heads * s->head_size));
     plan.rope_cos = take(&owner, row_floats * (size_t)s->head_size);
     plan.rope_sin = take(&owner, row_floats * (size_t)s->head_size);
     plan.logits = take(&owner, SEQUENCES * (size_t)plan.logits_stride * sizeof(float));
