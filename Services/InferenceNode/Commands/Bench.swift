@@ -29,6 +29,9 @@ struct Bench: ParsableCommand {
     @Flag(help: "One JSON object a line.")
     var json = false
 
+    @Flag(help: "Also prints what each kind of operation takes of a step; its clock is read at every barrier.")
+    var profile = false
+
     func validate() throws {
         _ = try batches()
         guard (0...65_536).contains(prefill), (1...65_536).contains(decodePrompt), (1...65_536).contains(generate),
@@ -57,6 +60,13 @@ struct Bench: ParsableCommand {
             _ = try course.prefill(tokens: prefill)  // warms caches, pages and threads
             let rates = try (0..<repeats).map { _ in Double(prefill) / (try course.prefill(tokens: prefill)) }
             report("prefill", 1, rates)
+            if profile {
+                let steps = (prefill + course.chunk - 1) / course.chunk
+                print(
+                    try StepProfile(of: course.pass, rows: prefill / steps, outputs: 1, steps: steps) {
+                        _ = try course.prefill(tokens: prefill)
+                    })
+            }
         }
         for count in batches {
             let rates = try (0...repeats).map { _ in
@@ -64,6 +74,11 @@ struct Bench: ParsableCommand {
                     / (try course.decode(sequences: count, prompt: decodePrompt, tokens: generate))
             }
             report("decode", count, Array(rates.dropFirst()))
+            if profile {
+                let decode = try course.prepareDecode(sequences: count, prompt: decodePrompt, tokens: generate)
+                print(
+                    try StepProfile(of: course.pass, rows: count, outputs: count, steps: generate) { try decode() })
+            }
         }
         report(loaded.model, kvBytes: course.pass.kvBytes, loadSeconds: loadSeconds)
     }
@@ -115,11 +130,17 @@ struct BenchCourse {
 
     /// Seconds for `tokens` greedy steps of all sequences, after prompts of their own.
     func decode(sequences: Int, prompt: Int, tokens: Int) throws -> Double {
+        let decode = try prepareDecode(sequences: sequences, prompt: prompt, tokens: tokens)
+        return try seconds(decode)
+    }
+
+    /// Prefills the prompts and returns what decodes after them, once.
+    func prepareDecode(sequences: Int, prompt: Int, tokens: Int) throws -> () throws -> Void {
         let tables = (0..<sequences).map { table($0, length: prompt + tokens) }
         var last = try (0..<sequences).map { try fill(sequence: $0, tokens: prompt, table: tables[$0]) }
         var batch = StepBatch(
             maxRows: sequences, maxSequences: sequences, maxBlocks: sequences * (tables.first?.count ?? 0))
-        return try seconds {
+        return {
             for step in 0..<tokens {
                 batch.removeAll()
                 for sequence in 0..<sequences {

@@ -9,18 +9,17 @@ public final class LlamaForwardPass: ForwardPass {
     public var maxRows: Int { model.options.maxRows }
     public var numericsID: String { model.numericsID }
 
-    /// Threads of the next steps, 1...``ModelOptions/threads``; nil chooses by the step's rows. Any number gives the same bits.
-    ///
-    /// A step of one row only reads weights, and one core reads as fast as the memory gives: a second thread would gain
-    /// nothing on an idle machine, and beside a busy neighbour it makes each barrier wait for a preempted thread.
+    /// Threads of the next steps, 1...``ModelOptions/threads``; nil chooses by the step's rows and what was measured. Any number
+    /// gives the same bits.
     public var activeThreads: Int? {
         didSet { activeThreads = activeThreads.map { min(max($0, 1), model.options.threads) } }
     }
 
     let memory: StepMemory
+    private var stepThreads: StepThreads
     private let plan: UnsafeMutablePointer<ck_plan>
-    private let operations: UnsafeMutableBufferPointer<ck_op>
-    private let team: OpaquePointer
+    let operations: UnsafeMutableBufferPointer<ck_op>
+    let team: OpaquePointer
 
     init(model: LlamaModel) throws(EngineError) {
         guard let team = ck_team_create(Int32(model.options.threads)) else {
@@ -34,6 +33,7 @@ public final class LlamaForwardPass: ForwardPass {
         }
         self.model = model
         self.team = team
+        stepThreads = StepThreads(threads: model.options.threads)
         let list = OperationList.make(model: model, memory: memory)
         operations = .allocate(capacity: list.count)
         _ = operations.initialize(from: list)
@@ -57,14 +57,18 @@ public final class LlamaForwardPass: ForwardPass {
                 batch.blockTables.withUnsafeBufferPointer { tables in
                     batch.outputRows.withUnsafeBufferPointer { outputs in
                         plan.pointee.rows = Int32(tokens.count)
-                        plan.pointee.threads = Int32(activeThreads ?? (tokens.count == 1 ? 1 : model.options.threads))
+                        plan.pointee.threads = Int32(activeThreads ?? stepThreads.threads(rows: tokens.count))
                         plan.pointee.outputs = Int32(outputs.count)
                         plan.pointee.tokens = tokens.baseAddress
                         plan.pointee.positions = positions.baseAddress
                         plan.pointee.output_rows = outputs.baseAddress
                         plan.pointee.run_count = prepareSequences(batch, tables)
                         memory.nonFinite.update(repeating: 0)
+                        let start = ContinuousClock.now
                         ck_plan_run(team, plan)
+                        guard activeThreads == nil else { return }
+                        stepThreads.record(
+                            rows: tokens.count, nanoseconds: (ContinuousClock.now - start) / .nanoseconds(1))
                     }
                 }
             }
@@ -106,27 +110,7 @@ public final class LlamaForwardPass: ForwardPass {
     }
 }
 
-/// Where the time of a step goes.
 extension LlamaForwardPass {
-    public enum OperationKind: String, Sendable, CaseIterable {
-        case embed, norm, qkv, headNorm, attention, quantize, project, swiglu, outputNorm, logits
-    }
-
-    /// Starts or stops measuring, from zero. An operation of a single unit counts to the one before it where several threads run.
-    public func measure(_ on: Bool) { ck_team_profile(team, on) }
-
-    /// Nanoseconds since ``measure(_:)`` for each kind of operation, as the calling thread saw them.
-    public var nanoseconds: [OperationKind: UInt64] {
-        let kinds: [(OperationKind, ck_op_kind)] = [
-            (.embed, CK_OP_EMBED), (.norm, CK_OP_NORM), (.qkv, CK_OP_QKV), (.headNorm, CK_OP_QK_NORM),
-            (.attention, CK_OP_ATTENTION),
-            (.quantize, CK_OP_QUANTIZE), (.project, CK_OP_PROJECT), (.swiglu, CK_OP_SWIGLU),
-            (.outputNorm, CK_OP_OUT_NORM),
-            (.logits, CK_OP_LOGITS),
-        ]
-        return Dictionary(uniqueKeysWithValues: kinds.map { ($0, ck_team_nanoseconds(team, Int32($1.rawValue))) })
-    }
-
     /// Bytes of the KV cache when every block is used.
     public var kvBytes: Int { memory.kvBlockBytes * kvBlockCount * model.configuration.layers }
 }
