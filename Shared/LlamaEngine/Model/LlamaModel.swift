@@ -40,12 +40,16 @@ public final class LlamaModel: @unchecked Sendable {
     /// `[ropeDimensions / 2]` turns per position.
     let ropeTurns: [Double]
 
-    /// Checks the file against its hyperparameters and repacks its weights; their pages of the file are then released.
-    public init(file: GGUFFile, options: ModelOptions = ModelOptions()) throws(ModelError) {
+    public convenience init(file: GGUFFile, options: ModelOptions = ModelOptions()) throws(ModelError) {
+        try self.init(source: .gguf(file), options: options)
+    }
+
+    /// Checks the weights against the hyperparameters and repacks them; their pages of the files are then released.
+    public init(source: ModelSource, options: ModelOptions = ModelOptions()) throws(ModelError) {
         try options.check()
         let (kernels, variant) = try KernelVariant.choose(options.kernels)
-        let configuration = try LlamaConfiguration(file: file)
-        var plan = try WeightPlan(file: file, configuration: configuration)
+        let configuration = try LlamaConfiguration(source: source), tensors = source.tensors
+        var plan = try WeightPlan(source: tensors, configuration: configuration)
         if options.activations == .fullPrecision, let quantised = plan.firstQuantised {
             throw ModelError(
                 field: "option activations",
@@ -53,10 +57,10 @@ public final class LlamaModel: @unchecked Sendable {
         }
         let backend = Self.chooseBackend(options.fullPrecisionBackend, &plan)
         // Before repacking: hashing reads every page, and repacking releases them.
-        let digest = file.contentHash
+        let digest = tensors.contentHash
 
         let arena = try WeightArena(byteCount: plan.byteCount)
-        var loader = WeightLoader(file: file, arena: arena)
+        var loader = WeightLoader(source: tensors, arena: arena)
         tokenEmbedding = try loader.matrix(plan.tokenEmbedding)
         var layers: [Layer] = []
         for layer in plan.layers {

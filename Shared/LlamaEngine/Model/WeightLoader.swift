@@ -4,7 +4,7 @@ import ModelFile
 
 /// Gives every tensor its place in the arena, in the order in which a step reads them, then fills the places on all cores.
 struct WeightLoader {
-    let file: GGUFFile
+    let source: any TensorSource
     let arena: WeightArena
     private var pieces: [Piece] = []
 
@@ -22,8 +22,8 @@ struct WeightLoader {
     /// Bytes of the arena that one thread fills at a time.
     private static let pieceBytes = 2 << 20
 
-    init(file: GGUFFile, arena: WeightArena) {
-        self.file = file
+    init(source: any TensorSource, arena: WeightArena) {
+        self.source = source
         self.arena = arena
     }
 
@@ -62,23 +62,23 @@ struct WeightLoader {
 
     /// Repacks every matrix and releases its pages of the file.
     func fill() {
-        DispatchQueue.concurrentPerform(iterations: pieces.count) { [pieces, file] index in
+        DispatchQueue.concurrentPerform(iterations: pieces.count) { [pieces, source] index in
             var piece = pieces[index]
-            Self.withRows(piece.rows, of: piece.plan, in: file) { bytes in
+            Self.withRows(piece.rows, of: piece.plan, in: source) { bytes in
                 ck_repack(
                     bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(piece.plan.source.rawValue),
                     &piece.matrix, piece.destination)
             }
             // The resident size must not double. Another piece of the tensor may lose pages that it still reads: they come back.
-            file.releasePages(of: piece.plan.tensor)
+            source.releasePages(of: piece.plan.tensor)
         }
     }
 
     /// Rows of a matrix in the order of its plan. A row is a whole number of blocks in every type, so reordering moves bytes.
     private static func withRows(
-        _ rows: Range<Int>, of plan: MatrixPlan, in file: GGUFFile, _ body: (UnsafeRawBufferPointer) -> Void
+        _ rows: Range<Int>, of plan: MatrixPlan, in source: any TensorSource, _ body: (UnsafeRawBufferPointer) -> Void
     ) {
-        file.withBytes(of: plan.tensor) { bytes in
+        source.withBytes(of: plan.tensor) { bytes in
             let rowBytes = bytes.count / plan.outputs
             guard let order = plan.order else {
                 return body(
@@ -121,7 +121,7 @@ struct WeightLoader {
     }
 
     private func values(_ plan: VectorPlan) -> [Float] {
-        file.withBytes(of: plan.tensor) { bytes in
+        source.withBytes(of: plan.tensor) { bytes in
             (0..<plan.count).map { index in
                 switch plan.tensor.type {
                 case .f16: Float(Float16(bitPattern: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))

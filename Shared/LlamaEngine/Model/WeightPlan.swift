@@ -60,14 +60,14 @@ struct WeightPlan {
     var outputBias: VectorPlan?
     var ropeFactors: VectorPlan?
 
-    init(file: GGUFFile, configuration c: LlamaConfiguration) throws(ModelError) {
+    init(source: any TensorSource, configuration c: LlamaConfiguration) throws(ModelError) {
         var used: Set<String> = []
         func vector(_ name: String, _ count: Int, _ order: RotaryOrder? = nil) throws(ModelError) -> VectorPlan {
             used.insert(name)
-            let tensor = try Self.tensor(name, [count], in: file)
+            let tensor = try Self.tensor(name, [count], in: source)
             guard [.f32, .f16, .bf16].contains(tensor.type) else {
                 throw ModelError(
-                    field: "tensor '\(name)' type",
+                    field: "tensor '\(tensor.name)' type",
                     reason: "\(tensor.type) is not supported here; f32, f16 and bf16 are")
             }
             return VectorPlan(tensor: tensor, count: count, order: order)
@@ -75,15 +75,15 @@ struct WeightPlan {
         func bias(
             _ name: String, _ count: Int, _ order: RotaryOrder? = nil, required: Bool = false
         ) throws(ModelError) -> VectorPlan? {
-            required || file.tensors[name] != nil ? try vector(name, count, order) : nil
+            required || source.tensors[name] != nil ? try vector(name, count, order) : nil
         }
         func matrix(
             _ name: String, _ inputs: Int, _ outputs: Int, _ order: RotaryOrder? = nil
         ) throws(ModelError) -> MatrixPlan {
             used.insert(name)
-            let tensor = try Self.tensor(name, [inputs, outputs], in: file)
+            let tensor = try Self.tensor(name, [inputs, outputs], in: source)
             guard let format = Self.format(tensor.type) else {
-                throw ModelError(field: "tensor '\(name)' type", reason: "\(tensor.type) is not supported")
+                throw ModelError(field: "tensor '\(tensor.name)' type", reason: "\(tensor.type) is not supported")
             }
             return MatrixPlan(
                 tensor: tensor, source: format, format: format, outputs: outputs, inputs: inputs, order: order)
@@ -113,13 +113,16 @@ struct WeightPlan {
                     down: try matrix(block + "ffn_down.weight", c.feedForward, c.embedding)))
         }
         outputNorm = try vector("output_norm.weight", c.embedding)
+        // A folder may save the tied matrix a second time.
+        if c.tiedOutput { used.insert("output.weight") }
         output = c.tiedOutput ? nil : try matrix("output.weight", c.embedding, c.vocabulary)
         outputBias = try bias("output.bias", c.vocabulary)
         ropeFactors = try bias("rope_freqs.weight", c.ropeDimensions / 2)
         // A tensor that nobody reads is a part of the model that we do not know: leaving it out would give wrong numbers.
-        if let unknown = file.tensors.keys.filter({ !used.contains($0) }).min() {
+        if let unknown = source.tensors.keys.filter({ !used.contains($0) }).min() {
             throw ModelError(
-                field: "tensor '\(unknown)'", reason: "is not supported in the architecture \(c.architecture.rawValue)")
+                field: "tensor '\(source.ownName(of: unknown))'",
+                reason: "is not supported in the architecture \(c.architecture.rawValue)")
         }
     }
 
@@ -131,13 +134,17 @@ struct WeightPlan {
             .reduce(0) { $0 + WeightArena.aligned($1) }
     }
 
-    private static func tensor(_ name: String, _ dimensions: [Int], in file: GGUFFile) throws(ModelError) -> Tensor {
-        guard let tensor = file.tensors[name] else { throw ModelError(field: "tensor '\(name)'", reason: "is missing") }
+    private static func tensor(_ name: String, _ dimensions: [Int], in source: any TensorSource) throws(ModelError)
+        -> Tensor
+    {
+        guard let tensor = source.tensors[name] else {
+            throw ModelError(field: "tensor '\(source.ownName(of: name))'", reason: "is missing")
+        }
         var shape = tensor.dimensions
         while shape.count > dimensions.count, shape.last == 1 { shape.removeLast() }
         guard shape == dimensions else {
             throw ModelError(
-                field: "tensor '\(name)' dimensions",
+                field: "tensor '\(tensor.name)' dimensions",
                 reason: "\(tensor.dimensions) where the hyperparameters ask for \(dimensions)")
         }
         return tensor

@@ -1,0 +1,114 @@
+/// A safetensors file, mapped read-only (format: the README of the safetensors project): the length of the header in 8 bytes,
+/// a JSON object that gives each tensor its type, shape and place, and the data.
+///
+/// Opening checks the whole header and touches no tensor.
+final class SafeTensorsFile: Sendable {
+    /// A shard has a few hundred tensors of about 120 bytes each.
+    static let headerLimit = 32 << 20
+    static let tensorLimit = 1 << 16
+    static let nameLimit = 256
+
+    let name: String
+    /// In the order of their data. Offsets count from the start of the file.
+    let tensors: [Tensor]
+    let file: MappedFile
+
+    /// - Parameter name: the file's, for errors.
+    init(_ file: MappedFile, name: String) throws(ModelFileError) {
+        var reader = ByteReader(file.bytes)
+        let length = try reader.integer(UInt64.self, "\(name) header length")
+        guard length <= UInt64(min(Self.headerLimit, reader.remaining)) else {
+            throw ModelFileError(
+                offset: 0, field: "\(name) header length",
+                reason: "\(length) is more than \(Self.headerLimit) or than the file has")
+        }
+        let range = try reader.skip(Int(length), "\(name) header")
+        let header = try JSONValue(Array(file.bytes[range]), name: name)
+        var tensors: [Tensor] = []
+        var names: Set<String> = []
+        try header.forEachMember { (bytes, entry) throws(ModelFileError) in
+            guard !bytes.elementsEqual("__metadata__".utf8) else { return }
+            guard (1...Self.nameLimit).contains(bytes.count), bytes.allSatisfy({ (0x21...0x7E).contains($0) }),
+                tensors.count < Self.tensorLimit
+            else {
+                throw entry.refusal("a tensor's name is no printable ASCII, or there are too many tensors")
+            }
+            let tensor = String(decoding: bytes, as: UTF8.self)
+            guard names.insert(tensor).inserted else { throw entry.refusal("tensor '\(tensor)' appears twice") }
+            tensors.append(try Self.tensor(tensor, entry, data: range.upperBound..<file.bytes.count, in: name))
+        }
+        self.tensors = tensors.sorted { ($0.offset, $0.byteCount) < ($1.offset, $1.byteCount) }
+        self.name = name
+        self.file = file
+        try checkPlaces(data: range.upperBound..<file.bytes.count)
+    }
+
+    private static func tensor(
+        _ name: String, _ entry: JSONValue, data: Range<Int>, in file: String
+    ) throws(ModelFileError) -> Tensor {
+        func refusal(_ what: String, _ reason: String) -> ModelFileError {
+            ModelFileError(offset: nil, field: "\(file) tensor '\(name)' \(what)", reason: reason)
+        }
+        let typeName = try entry.required("dtype").string()
+        guard let type = Self.type(typeName) else {
+            throw refusal("dtype", "'\(typeName.prefix(32))' is not supported")
+        }
+        // Row-major: the last is the fastest, which ggml's order has first.
+        var dimensions: [Int] = []
+        try entry.required("shape").forEachElement { (size) throws(ModelFileError) in
+            guard dimensions.count < 4 else { throw refusal("shape", "has more than four dimensions") }
+            dimensions.insert(try size.int(in: 1...(1 << 40)), at: 0)
+        }
+        if dimensions.isEmpty { dimensions = [1] }
+        var bytes = type.bytesPerBlock
+        for dimension in dimensions {
+            let (product, overflow) = bytes.multipliedReportingOverflow(by: dimension)
+            guard !overflow else { throw refusal("shape", "is more than memory can hold") }
+            bytes = product
+        }
+        var places: [Int] = []
+        try entry.required("data_offsets").forEachElement { (place) throws(ModelFileError) in
+            guard places.count < 2 else { throw refusal("data_offsets", "are not two numbers") }
+            places.append(try place.int(in: 0...data.count))
+        }
+        guard places.count == 2, places[0] <= places[1], places[1] - places[0] == bytes else {
+            throw refusal("data_offsets", "\(places) do not hold the \(bytes) bytes of \(dimensions) in \(typeName)")
+        }
+        let start = data.lowerBound + places[0]
+        // Numbers are read where they lie.
+        guard start % type.bytesPerBlock == 0 else {
+            throw refusal("data_offsets", "\(places) are not aligned to the numbers of \(typeName)")
+        }
+        return Tensor(name: name, dimensions: dimensions, type: type, offset: UInt64(start), byteCount: bytes)
+    }
+
+    /// The format leaves no holes between tensors, so an overlap or a file of another length shows as one.
+    private func checkPlaces(data: Range<Int>) throws(ModelFileError) {
+        var end = UInt64(data.lowerBound)
+        for tensor in tensors {
+            guard tensor.offset == end else {
+                throw ModelFileError(
+                    offset: tensor.offset, field: "\(name) tensor '\(tensor.name)' data_offsets",
+                    reason: tensor.offset < end ? "overlap those of another tensor" : "leave a hole before them")
+            }
+            end += UInt64(tensor.byteCount)
+        }
+        guard end == UInt64(data.upperBound) else {
+            throw ModelFileError(offset: end, field: name, reason: "bytes after the last tensor belong to none")
+        }
+    }
+
+    private static func type(_ name: String) -> TensorType? {
+        switch name {
+        case "F32": .f32
+        case "F16": .f16
+        case "BF16": .bf16
+        case "F64": .f64
+        case "I64": .i64
+        case "I32": .i32
+        case "I16": .i16
+        case "I8": .i8
+        default: nil
+        }
+    }
+}
