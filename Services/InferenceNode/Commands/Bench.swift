@@ -26,6 +26,13 @@ struct Bench: ParsableCommand {
     @Option(help: "Runs of each test; the median counts.")
     var repeats = 3
 
+    @Flag(
+        help: "Instead: latencies of streams and short prompts while long prompts are prefilled, and of a second turn.")
+    var mixed = false
+
+    @Flag(help: "Instead: KV slots allocated and not used over requests of mixed lengths; runs no model.")
+    var waste = false
+
     @Flag(help: "One JSON object a line.")
     var json = false
 
@@ -49,6 +56,10 @@ struct Bench: ParsableCommand {
     }
 
     func run() throws {
+        if waste { return try BenchWaste(json: json).run() }
+        if mixed {
+            return try BenchMixed(loaded: model.load(maxRows: 512, kvBlocks: BenchMixed.blocks), json: json).run()
+        }
         let batches = try batches()
         let sequenceBlocks = (decodePrompt + generate) / StepBatch.blockSize + 1
         let blocks = max((batches.max() ?? 1) * sequenceBlocks, prefill / StepBatch.blockSize + 1)

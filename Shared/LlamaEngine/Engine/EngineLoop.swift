@@ -154,6 +154,7 @@ final class EngineLoop<Pass: ForwardPass> {
         statistics.running = scheduler.running.count
         statistics.waiting = scheduler.waiting.count
         statistics.freeBlocks = scheduler.pool.freeCount
+        statistics.unusedSlots = scheduler.unusedSlots
         statistics.cachedBlocks = scheduler.pool.cachedCount
         statistics.prefixTokensQueried = scheduler.prefixTokens.queried
         statistics.prefixTokensHit = scheduler.prefixTokens.hit

@@ -9,6 +9,8 @@ public struct EngineStatistics: Sendable, Equatable, Codable {
     /// Blocks without owner whose contents may be used again.
     public var cachedBlocks = 0
     public var totalBlocks = 0
+    /// Slots of owned blocks that no token lies in.
+    public var unusedSlots = 0
 
     public var steps: UInt64 = 0
     /// Tokens sampled, verified tokens of resumed turns not included.

@@ -39,6 +39,9 @@ final class Scheduler {
     /// Sequences that wait and have not run yet; `maxWaiting` bounds them.
     var queuedCount: Int { waiting.count { !$0.wasPreempted } }
 
+    /// Slots that are allocated and hold no token: ends of last blocks, for shared blocks are full.
+    var unusedSlots: Int { running.reduce(0) { $0 + $1.table.count * BlockPool.blockSize - $1.computed } }
+
     /// Adds a sequence to the queue.
     ///
     /// - Parameters:
