@@ -39,6 +39,57 @@ import Testing
         #expect(fixture.engine.statistics.integrityFaults == 0)
     }
 
+    /// In the queue, in the middle of its prompt, and decoding: the step after the cancellation has no row of it, and its blocks
+    /// are free when that step has been.
+    @Test func cancellationFreesTheBlocksWithinOneStep() async throws {
+        let reference = EngineReference()
+        let free = FreeBlocks()
+        var scheduler = SchedulerConfiguration()
+        scheduler.maxRunning = 2
+        let gate = DispatchSemaphore(value: 0)
+        let prompts: [UInt64: Int] = [1: 40, 2: 300, 3: 200]
+        let fixture = try EngineFixture(rows: 32, scheduler: scheduler) { (step, batch) throws(EngineError) in
+            if step == 1 { gate.wait() }
+            // What was free after the step before, and the sequences of this one by their first block.
+            free.record(step, reference.engine?.statistics.freeBlocks ?? -1, batch.sequenceCount)
+            switch step {
+            case 5: reference.engine?.cancel(3)
+            case 7: reference.engine?.cancel(2)
+            case 9: reference.engine?.cancel(1)
+            default: break
+            }
+        }
+        reference.set(fixture.engine)
+        for id in 1...3 as ClosedRange<UInt64> {
+            try fixture.engine.submit(
+                GenerationRequest(
+                    id: id, prompt: Array(repeating: Int32(id), count: prompts[id] ?? 1), maxTokens: 100,
+                    sampling: .greedy))
+        }
+        gate.signal()
+        await fixture.log.waitForEnd(of: [1, 2, 3])
+        for id in 1...3 as ClosedRange<UInt64> { #expect(fixture.log.finish(of: id) == .cancelled) }
+        #expect(fixture.log.tokens(of: 2).isEmpty && fixture.log.tokens(of: 3).isEmpty)
+        #expect(fixture.log.tokens(of: 1).count > 2)
+        // Step 9 still had the first one, with its 40 tokens and what came: three blocks of 256 and none of the other two.
+        #expect(free.at[9]?.blocks == 253)
+        #expect(free.at[8]?.sequences == 1)
+        #expect(free.at[10] == nil)
+        reference.clear()
+        await fixture.engine.shutdown()
+        #expect(fixture.engine.statistics.freeBlocks == 256)
+        #expect(fixture.engine.statistics.integrityFaults == 0)
+    }
+
+    private final class FreeBlocks: @unchecked Sendable {  // guarded by `lock`
+        private let lock = NSLock()
+        private var recorded: [Int: (blocks: Int, sequences: Int)] = [:]
+        var at: [Int: (blocks: Int, sequences: Int)] { lock.withLock { recorded } }
+        func record(_ step: Int, _ blocks: Int, _ sequences: Int) {
+            lock.withLock { recorded[step] = (blocks, sequences) }
+        }
+    }
+
     @Test func cancelBeforeTheFirstStepAndOfUnknownIds() async throws {
         let gate = DispatchSemaphore(value: 0)
         let fixture = try EngineFixture(onRun: Self.held(gate))
