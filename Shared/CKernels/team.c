@@ -46,6 +46,8 @@ struct ck_team {
     _Alignas(64) atomic_uint arrived;
     stretch *stretches;
     const ck_plan *plan;
+    const ck_op *first;     // what the caller does not run alone
+    unsigned first_phase;   // the gate's value until that begins
     atomic_bool stop;
     bool profile;
     uint64_t nanoseconds[CK_OP_LOGITS + 1];
@@ -135,9 +137,11 @@ static inline int32_t first_unit(int32_t units, int32_t thread, int32_t threads)
 }
 
 static void execute(ck_team *team, const ck_plan *plan, int32_t thread) {
-    const ck_op *op = plan->ops, *end = plan->ops + plan->op_count;
-    unsigned phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
+    const ck_op *op = team->first, *end = plan->ops + plan->op_count;
+    unsigned phase = team->first_phase;
     uint64_t since = team->profile ? now() : 0;
+    if (thread != 0) await(&team->phase, phase);
+    phase++;
     while (op < end) {
         const int32_t units = ck_op_units(plan, op);
         for (int32_t i = 0; i < plan->threads; i++) {
@@ -217,6 +221,12 @@ void ck_team_destroy(ck_team *team) {
     free(team);
 }
 
+// Operations at a step's beginning that the caller runs while the others wake up, which takes some 50 microseconds.
+static bool is_short(const ck_plan *plan, const ck_op *op) {
+    const int32_t units = ck_op_units(plan, op);
+    return units <= 1 || (units <= 8 && (op->kind == CK_OP_EMBED || op->kind == CK_OP_NORM));
+}
+
 void ck_plan_run(ck_team *team, const ck_plan *plan) {
     if (plan->threads <= 1) {
         uint64_t since = team->profile ? now() : 0;
@@ -226,9 +236,22 @@ void ck_plan_run(ck_team *team, const ck_plan *plan) {
         }
         return;
     }
+    const ck_op *first = plan->ops, *end = plan->ops + plan->op_count;
+    while (first < end && is_short(plan, first)) first++;
     team->plan = plan;
-    const unsigned step = (atomic_load(&team->step.value) >> ACTIVE_BITS) + 1;
-    open_gate(&team->step, step << ACTIVE_BITS | (unsigned)plan->threads);
+    team->first = first;
+    team->first_phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
+    if (first < end) {
+        const unsigned step = (atomic_load(&team->step.value) >> ACTIVE_BITS) + 1;
+        open_gate(&team->step, step << ACTIVE_BITS | (unsigned)plan->threads);
+    }
+    uint64_t since = team->profile ? now() : 0;
+    for (const ck_op *op = plan->ops; op < first; op++) {
+        alone(plan, op, 0, ck_op_units(plan, op));
+        count_time(team, 0, op, &since);
+    }
+    if (first == end) return;
+    open_gate(&team->phase, team->first_phase + 1);
     execute(team, plan, 0);
 }
 
