@@ -57,9 +57,14 @@ CK_INLINE void dot_planes(const uint8_t *w, const int planes, const int offset, 
             _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
                 __m256i q = four_bytes(&x->q[first + r][4 * j]);
                 if (planes == CK_PLANES_CODE) q = _mm256_sign_epi8(q, v);
+#if defined(CK_USE_AVX_VNNI)
+                t[r] = _mm256_dpbusd_avx_epi32(t[r], magnitude, q);
+                (void)p, (void)ones, (void)fit;
+#else
                 const __m256i product = _mm256_maddubs_epi16(magnitude, q);
                 p[r] = (j - from) % fit == 0 ? product : _mm256_add_epi16(p[r], product);
                 if ((j - from) % fit == fit - 1) t[r] = _mm256_add_epi32(t[r], _mm256_madd_epi16(p[r], ones));
+#endif
             }
         }
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {

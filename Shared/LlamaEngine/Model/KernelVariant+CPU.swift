@@ -13,6 +13,7 @@ extension KernelVariant {
             switch self {
             case .scalar: CK_SCALAR
             case .avx2: CK_AVX2
+            case .avxvnni: CK_AVX_VNNI
             case .avx512: CK_AVX512
             case .neon: CK_NEON
             }

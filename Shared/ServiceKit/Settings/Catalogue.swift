@@ -19,7 +19,7 @@ extension Settings {
     public static let engineStepTokens = Setting<Int>.integer(
         "ENGINE_STEP_TOKENS", default: 256, in: 16...4096, help: "tokens that one step computes at most")
     public static let engineKernels = Setting<String>.text(
-        "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512, avx2, neon or scalar")
+        "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512, avxvnni, avx2, neon or scalar")
 
     public static let engineMatrices = Setting<MatrixBackend>.choice(
         "ENGINE_FULL_PRECISION", default: .automatic,
