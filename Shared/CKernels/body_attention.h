@@ -1,42 +1,59 @@
-// Attention of up to 6 queries at a time over the KV blocks of one sequence and one KV head.
+// Attention of the queries of one run of rows over the KV blocks of its sequence, for one KV head.
 //
 // Positions are walked in splits of 256: scores, their maximum, exponentials and the weighted sum of values are computed for the
 // split, then merged with what came before. A split is a property of the position alone, so a row's bits do not depend on its batch.
 
 typedef struct {
-    float scores[CK_QUERY_TILE][CK_SPLIT];
+    float scores[CK_QUERIES][CK_SPLIT];
+    float part[];  // [CK_QUERIES][size]: what a split adds
 } attention_scratch;
 
-// scores[r][t] = query r . key t for `count` blocks side by side.
-CK_INLINE void score_blocks(const uint16_t *const *keys, const int count, const float *const *q, const int rows, int size, float (*s)[CK_SPLIT]) {
-    v16 f[CK_QUERY_TILE][4];
+// Which tokens of a split a query sees, [from, to), relative to the split's first position; empty where from >= to.
+typedef struct {
+    int from, to;
+    bool fresh;  // its first split: there is nothing to merge with
+} query_range;
+
+CK_INLINE v16 load_kv(const uint8_t *p, int index, const int type) {
+    return type == CK_F16 ? v_load_f16((const uint16_t *)p + index) : v_load_bf16((const uint16_t *)p + index);
+}
+
+// s[r][16 b + lane] = query r . key, the head's elements ascending. `ahead` is what the next pass reads, laid out alike.
+CK_INLINE void score_tile(const uint8_t *const *keys, const uint8_t *const *ahead, const int type, const int blocks, const int rows,
+                          const float *const *q, int size, float *const *s) {
+    v16 f[CK_QUERIES_IN_FLIGHT][CK_BLOCKS_IN_FLIGHT];
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++)
-        _Pragma("clang loop unroll(full)") for (int b = 0; b < count; b++) f[r][b] = v_zero();
-    for (int d = 0; d < size; d++) {
-        v16 k[4];
-        _Pragma("clang loop unroll(full)") for (int b = 0; b < count; b++) k[b] = v_load_f16(keys[b] + 16 * d);
+        _Pragma("clang loop unroll(full)") for (int b = 0; b < blocks; b++) f[r][b] = v_zero();
+    _Pragma("clang loop unroll_count(2)") for (int d = 0; d < size; d++) {
+        v16 k[CK_BLOCKS_IN_FLIGHT];
+        if (d % 2 == 0)
+            _Pragma("clang loop unroll(full)") for (int b = 0; b < blocks; b++) v_prefetch(ahead[b] + 32 * d);
+        _Pragma("clang loop unroll(full)") for (int b = 0; b < blocks; b++) k[b] = load_kv(keys[b], 16 * d, type);
         _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
             v16 a = v_set1(q[r][d]);
-            _Pragma("clang loop unroll(full)") for (int b = 0; b < count; b++) f[r][b] = v_fma(a, k[b], f[r][b]);
+            _Pragma("clang loop unroll(full)") for (int b = 0; b < blocks; b++) f[r][b] = v_fma(a, k[b], f[r][b]);
         }
     }
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++)
-        _Pragma("clang loop unroll(full)") for (int b = 0; b < count; b++) v_store(s[r] + 16 * b, f[r][b]);
+        _Pragma("clang loop unroll(full)") for (int b = 0; b < blocks; b++) v_store(s[r] + 16 * b, f[r][b]);
 }
 
-// o[r][0..<16 * width] (+)= sum of p[r][t] * value t over the tokens `from` ..< `to`, ascending; starts from 0 where from is 0.
-CK_INLINE void weigh_values(const uint16_t *const *values, int from, int to, const float (*p)[CK_SPLIT], const int rows, const int width,
-                            int size, int column, float *const *o) {
-    v16 f[CK_QUERY_TILE][4];
+// o[r][column ..< column + 16 * width] (+)= sum of p[r][t] * value t over the tokens [from, to), ascending.
+CK_INLINE void weigh_tile(const uint8_t *const *values, const uint8_t *const *ahead, const int type, int from, int to, const bool *fresh,
+                          const int rows, const int width, const float *const *p, int size, int column, float *const *o) {
+    v16 f[CK_QUERIES_IN_FLIGHT][4];
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++)
         _Pragma("clang loop unroll(full)") for (int c = 0; c < width; c++)
-            f[r][c] = from ? v_load(o[r] + column + 16 * c) : v_zero();
+            f[r][c] = fresh[r] ? v_zero() : v_load(o[r] + column + 16 * c);
     for (int t = from; t < to;) {
-        const uint16_t *v = values[t / 16] + (t % 16) * size + column;
         const int end = (t / 16 + 1) * 16 < to ? (t / 16 + 1) * 16 : to;
-        for (; t < end; t++, v += size) {
+        const uint8_t *block = values[t / 16], *next = ahead[t / 16];
+        for (; t < end; t++) {
+            const int at = t % 16 * size + column;
             v16 x[4];
-            _Pragma("clang loop unroll(full)") for (int c = 0; c < width; c++) x[c] = v_load_f16(v + 16 * c);
+            v_prefetch(next + 2 * at);
+            if (width == 4) v_prefetch(next + 2 * at + 64);
+            _Pragma("clang loop unroll(full)") for (int c = 0; c < width; c++) x[c] = load_kv(block, at + 16 * c, type);
             _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
                 v16 a = v_set1(p[r][t]);
                 _Pragma("clang loop unroll(full)") for (int c = 0; c < width; c++) f[r][c] = v_fma(a, x[c], f[r][c]);
@@ -47,101 +64,187 @@ CK_INLINE void weigh_values(const uint16_t *const *values, int from, int to, con
         _Pragma("clang loop unroll(full)") for (int c = 0; c < width; c++) v_store(o[r] + column + 16 * c, f[r][c]);
 }
 
-#define CK_ATTENTION(ROWS, BLOCKS)                                                                                    \
-    static void score_##ROWS(const uint16_t *const *keys, int count, const float *const *q, int size, float (*s)[CK_SPLIT]) { \
-        int b = 0;                                                                                                    \
-        for (; b + BLOCKS <= count; b += BLOCKS) score_blocks(keys + b, BLOCKS, q, ROWS, size, (float(*)[CK_SPLIT])(s[0] + 16 * b)); \
-        for (; b < count; b++) score_blocks(keys + b, 1, q, ROWS, size, (float(*)[CK_SPLIT])(s[0] + 16 * b));         \
-    }                                                                                                                 \
-    static void weigh_##ROWS(const uint16_t *const *values, int from, int to, const float (*p)[CK_SPLIT], int size, float *const *o) { \
-        int c = 0;                                                                                                    \
-        for (; c + 64 <= size; c += 64) weigh_values(values, from, to, p, ROWS, 4, size, c, o);                       \
-        for (; c < size; c += 16) weigh_values(values, from, to, p, ROWS, 1, size, c, o);                             \
+typedef void (*score_function)(const uint8_t *const *keys, const uint8_t *const *ahead, int count, const float *const *q, int size,
+                               float *const *s);
+typedef void (*weigh_function)(const uint8_t *const *values, const uint8_t *const *ahead, int from, int to, const bool *fresh,
+                               const float *const *p, int size, float *const *o);
+
+#define CK_ATTENTION(NAME, TYPE, ROWS)                                                                                              \
+    static void score_##NAME##_##ROWS(const uint8_t *const *keys, const uint8_t *const *ahead, int count, const float *const *q,   \
+                                      int size, float *const *s) {                                                                 \
+        float *to[ROWS];                                                                                                           \
+        for (int r = 0; r < ROWS; r++) to[r] = s[r];                                                                               \
+        for (; count >= CK_BLOCKS_IN_FLIGHT; count -= CK_BLOCKS_IN_FLIGHT) {                                                       \
+            score_tile(keys, ahead, TYPE, CK_BLOCKS_IN_FLIGHT, ROWS, q, size, to);                                                 \
+            keys += CK_BLOCKS_IN_FLIGHT, ahead += CK_BLOCKS_IN_FLIGHT;                                                             \
+            for (int r = 0; r < ROWS; r++) to[r] += 16 * CK_BLOCKS_IN_FLIGHT;                                                      \
+        }                                                                                                                          \
+        for (; count > 0; count--, keys++, ahead++) {                                                                              \
+            score_tile(keys, ahead, TYPE, 1, ROWS, q, size, to);                                                                   \
+            for (int r = 0; r < ROWS; r++) to[r] += 16;                                                                            \
+        }                                                                                                                          \
+    }                                                                                                                              \
+    static void weigh_##NAME##_##ROWS(const uint8_t *const *values, const uint8_t *const *ahead, int from, int to,                 \
+                                      const bool *fresh, const float *const *p, int size, float *const *o) {                       \
+        int c = 0;                                                                                                                 \
+        if (CK_COLUMNS_IN_FLIGHT == 64) {                                                                                          \
+            for (; c + 64 <= size; c += 64) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 4, p, size, c, o);              \
+            for (; c + 32 <= size; c += 32) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 2, p, size, c, o);              \
+        }                                                                                                                          \
+        for (; c < size; c += 16) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 1, p, size, c, o);                        \
     }
-CK_ATTENTION(1, 4)
-CK_ATTENTION(2, 4)
-CK_ATTENTION(3, 4)
-CK_ATTENTION(4, 2)
-CK_ATTENTION(5, 2)
-CK_ATTENTION(6, 2)
+#define CK_ATTENTION_TYPE(NAME, TYPE)                                                                            \
+    CK_ATTENTION(NAME, TYPE, 1) CK_ATTENTION(NAME, TYPE, 2) CK_ATTENTION(NAME, TYPE, 3)                          \
+    CK_ATTENTION(NAME, TYPE, 4) CK_ATTENTION(NAME, TYPE, 5) CK_ATTENTION(NAME, TYPE, 6)                          \
+    static const score_function score_##NAME[] = {score_##NAME##_1, score_##NAME##_2, score_##NAME##_3,          \
+                                                  score_##NAME##_4, score_##NAME##_5, score_##NAME##_6};         \
+    static const weigh_function weigh_##NAME[] = {weigh_##NAME##_1, weigh_##NAME##_2, weigh_##NAME##_3,          \
+                                                  weigh_##NAME##_4, weigh_##NAME##_5, weigh_##NAME##_6};
+CK_ATTENTION_TYPE(f16, CK_F16)
+CK_ATTENTION_TYPE(bf16, CK_BF16)
 
-static void (*const score_table[])(const uint16_t *const *, int, const float *const *, int, float (*)[CK_SPLIT]) = {
-    score_1, score_2, score_3, score_4, score_5, score_6};
-static void (*const weigh_table[])(const uint16_t *const *, int, int, const float (*)[CK_SPLIT], int, float *const *) = {
-    weigh_1, weigh_2, weigh_3, weigh_4, weigh_5, weigh_6};
+// The blocks of one split.
+typedef struct {
+    const uint8_t *keys[CK_SPLIT / 16], *values[CK_SPLIT / 16], *next[CK_SPLIT / 16];
+    int first, end;  // blocks that some query sees
+    int size, type;
+} split_blocks;
 
-// out[r][size] for queries of positions `position[r]`, ascending. `part` holds [6][size] floats.
-static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, const int32_t *table, int rows, const int32_t *position,
-                   const float *const *queries, float *const *out, attention_scratch *scratch, float *part) {
+CK_INLINE int tile_of(int queries) { return queries < CK_QUERIES_IN_FLIGHT ? queries : CK_QUERIES_IN_FLIGHT; }
+
+// Scores of all queries against the blocks [first, end) of the split.
+static void score_split(const split_blocks *b, int queries, const float *const *q, attention_scratch *a) {
+    const score_function *score = b->type == CK_F16 ? score_f16 : score_bf16;
+    for (int r = 0; r < queries; r += CK_QUERIES_IN_FLIGHT) {
+        float *s[CK_QUERIES_IN_FLIGHT];
+        const int n = tile_of(queries - r);
+        for (int i = 0; i < n; i++) s[i] = a->scores[r + i] + 16 * b->first;
+        score[n - 1](b->keys + b->first, b->values + b->first, b->end - b->first, q + r, b->size, s);
+    }
+}
+
+// Adds the values that the queries see: first the tokens that all of them see, then for each position its own. A token that a query does
+// not see is never multiplied: its slot may hold anything, and 0 times infinity is no 0.
+static void weigh_split(const split_blocks *b, int queries, const query_range *range, const attention_scratch *a, float *const *o) {
+    const weigh_function *weigh = b->type == CK_F16 ? weigh_f16 : weigh_bf16;
+    const float *p[CK_QUERIES];
+    bool fresh[CK_QUERIES];
+    const int from = range[queries - 1].from, to = range[0].to;
+    const bool together = from == range[0].from && from < to;
+    for (int r = 0; r < queries; r++) {
+        p[r] = a->scores[r];
+        fresh[r] = !together;
+    }
+    static const bool all[CK_QUERIES_IN_FLIGHT] = {true, true, true, true, true, true};
+    for (int r = 0; together && r < queries; r += CK_QUERIES_IN_FLIGHT)
+        weigh[tile_of(queries - r) - 1](b->values, b->next, from, to, all, p + r, b->size, o + r);
+    for (int r = 0, n; r < queries; r += n) {
+        const query_range own = range[r];
+        for (n = 1; n < CK_QUERIES_IN_FLIGHT && r + n < queries && range[r + n].from == own.from && range[r + n].to == own.to;) n++;
+        const int begin = together ? to : own.from;
+        if (begin < own.to) weigh[n - 1](b->values, b->next, begin, own.to, fresh + r, p + r, b->size, o + r);
+    }
+}
+
+// e^x for x <= 0 as 2^(x log2 e), a polynomial of degree 5 on [-1/2, 1/2] with a relative error below 2e-7 (minimax, the constant held at 1).
+// Below -87 as at -87: beside a sum of at least 1 that is nothing.
+CK_INLINE v16 v_exp_falling(v16 x) {
+    const v16 log2e = v_set1(0x1.715476p+0f), magic = v_set1(12582912.0f);
+    v16 c = v_max(v_set1(-87.0f), x);  // NaN stays
+    v16 t = v_fma(c, log2e, magic);
+    v16 f = v_fma(c, log2e, v_sub(magic, t));
+    v16 p = v_set1(0x1.5bba14p-10f);
+    p = v_fma(p, f, v_set1(0x1.3cea88p-7f));
+    p = v_fma(p, f, v_set1(0x1.c6b752p-5f));
+    p = v_fma(p, f, v_set1(0x1.ebf9bcp-3f));
+    p = v_fma(p, f, v_set1(0x1.62e42ap-1f));
+    p = v_fma(p, f, v_set1(1.0f));
+    return v_mul(p, v_power(t));
+}
+
+// Turns scores into exp(score - maximum) over the tokens that each query sees.
+static void soften(int queries, const query_range *range, attention_scratch *a, float *top, float *sum) {
+    const v16 nothing = v_set1(-__builtin_inff());
+    for (int r = 0; r < queries; r++) {
+        float *s = a->scores[r];
+        const int first = range[r].from / 16, last = (range[r].to - 1) / 16, from = range[r].from % 16, to = range[r].to % 16;
+        if (to) v_store(s + 16 * last, v_first(to, v_load(s + 16 * last), nothing));
+        if (from) v_store(s + 16 * first, v_first(from, nothing, v_load(s + 16 * first)));
+        v16 most = nothing;
+        for (int b = first; b <= last; b++) most = v_max(v_load(s + 16 * b), most);
+        top[r] = v_top(most);
+    }
+    for (int r = 0; r < queries; r++) {
+        float *s = a->scores[r];
+        const v16 shift = v_set1(top[r]);
+        v16 total = v_zero();
+        for (int b = range[r].from / 16; b <= (range[r].to - 1) / 16; b++) {
+            const v16 p = v_exp_falling(v_sub(v_load(s + 16 * b), shift));
+            v_store(s + 16 * b, p);
+            total = v_add(total, p);
+        }
+        sum[r] = v_sum(total);
+    }
+}
+
+// out[r][size] for queries of positions `position[r]`, ascending. `next_head` is the KV head that this thread walks next, or this one.
+static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t next_head, const int32_t *table, int queries,
+                   const int32_t *position, const float *const *q, float *const *out, attention_scratch *a) {
     const int size = plan->head_size;
-    const size_t head = (size_t)size * 32, block = head * (size_t)plan->kv_heads;
-    const uint16_t *kv = plan->kv + ((size_t)layer * (size_t)plan->kv_blocks) * block + (size_t)kv_head * head;
-    float top[CK_QUERY_TILE], sum[CK_QUERY_TILE], split_top[CK_QUERY_TILE], split_sum[CK_QUERY_TILE];
-    const int32_t last = position[rows - 1];
+    const size_t head = plan->kv_head_bytes, block = head * (size_t)plan->kv_heads;
+    const uint8_t *layer_blocks = plan->kv + (size_t)layer * (size_t)plan->kv_blocks * block;
+    const uint8_t *kv = layer_blocks + (size_t)kv_head * head, *next = layer_blocks + (size_t)next_head * head;
+    float top[CK_QUERIES], sum[CK_QUERIES];
+    query_range range[CK_QUERIES];
+    const int32_t last = position[queries - 1], window = plan->window;
+    int32_t start = window && position[0] >= window ? (position[0] - window + 1) / CK_SPLIT * CK_SPLIT : 0;
+    const int32_t first_block = start / 16;
 
-    for (int32_t start = 0; start <= last; start += CK_SPLIT) {
-        int first = 0;  // rows before it ended in an earlier split
+    for (; start <= last; start += CK_SPLIT) {
+        int first = 0, end = queries;  // the queries that see a part of this split
         while (position[first] < start) first++;
-        const int active = rows - first;
-        const int length = last - start + 1 < CK_SPLIT ? last - start + 1 : CK_SPLIT;
-        const int blocks = (length + 15) / 16;
-        const uint16_t *keys[CK_SPLIT / 16 + 1], *values[CK_SPLIT / 16 + 1];
-        for (int b = 0; b < blocks; b++) {
-            keys[b] = kv + (size_t)table[start / 16 + b] * block;
-            values[b] = keys[b] + size * 16;
-        }
-        score_table[active - 1](keys, blocks, queries + first, size, scratch->scores);
-
-        for (int r = 0; r < active; r++) {
-            float *s = scratch->scores[r];
-            const int own = position[first + r] - start + 1 < length ? position[first + r] - start + 1 : length;
-            const int own_blocks = (own + 15) / 16;
-            const v16 nothing = v_set1(-__builtin_inff());
-            if (own % 16) v_store(s + 16 * (own_blocks - 1), v_first(own % 16, v_load(s + 16 * (own_blocks - 1)), nothing));
-            v16 most = nothing;
-            for (int b = 0; b < own_blocks; b++) most = v_max(v_load(s + 16 * b), most);
-            const float m = v_top(most);
-            const v16 shift = v_set1(m);
-            v16 total = v_zero();
-            for (int b = 0; b < own_blocks; b++) {
-                v16 p = v_exp(v_sub(v_load(s + 16 * b), shift));
-                v_store(s + 16 * b, p);
-                total = v_add(total, p);
+        split_blocks b = {.size = size, .type = plan->kv_type};
+        for (int r = first; r < queries; r++) {
+            const int32_t from = window && position[r] >= window ? position[r] - window + 1 - start : -start;
+            if (from >= CK_SPLIT) {
+                end = r;
+                break;
             }
-            split_top[r] = m;
-            split_sum[r] = v_sum(total);
+            const int32_t to = position[r] - start + 1;
+            range[r] = (query_range){.from = from > 0 ? from : 0, .to = to < CK_SPLIT ? to : CK_SPLIT, .fresh = from >= 0};
         }
-
-        // Rows weigh their common tokens together, then each its own: a later slot may hold anything, and 0 times infinity is no 0.
-        float *to[CK_QUERY_TILE];
-        for (int r = 0; r < active; r++) to[r] = start == 0 ? out[first + r] : part + r * size;
-        for (int r = 0, done = 0; r < active;) {
-            const int own = position[first + r] - start + 1 < length ? position[first + r] - start + 1 : length;
-            weigh_table[active - r - 1](values, done, own, (const float(*)[CK_SPLIT])scratch->scores[r], size, to + r);
-            done = own;
-            const int32_t p = position[first + r];
-            while (r < active && (position[first + r] == p || own == length)) r++;
+        if (first == end) continue;
+        b.first = range[first].from / 16;
+        b.end = (range[end - 1].to + 15) / 16;
+        for (int i = b.first; i < b.end; i++) {
+            b.keys[i] = kv + (size_t)table[start / 16 + i] * block;
+            b.values[i] = b.keys[i] + head / 2;
+            const int32_t after = start / 16 + i + CK_SPLIT / 16;
+            b.next[i] = after <= last / 16 ? kv + (size_t)table[after] * block : next + (size_t)table[first_block + i] * block;
         }
+        score_split(&b, end - first, q + first, a);
 
-        if (start == 0) {
-            for (int r = 0; r < rows; r++) {
+        float split_top[CK_QUERIES], split_sum[CK_QUERIES], *o[CK_QUERIES];
+        soften(end - first, range + first, a, split_top + first, split_sum + first);
+        for (int r = first; r < end; r++) o[r] = range[r].fresh ? out[r] : a->part + r * size;
+        weigh_split(&b, end - first, range + first, a, o + first);
+
+        for (int r = first; r < end; r++) {
+            if (range[r].fresh) {
                 top[r] = split_top[r];
                 sum[r] = split_sum[r];
+                continue;
             }
-            continue;
-        }
-        for (int r = 0; r < active; r++) {
-            const float m = split_top[r], before = top[first + r], both = m > before ? m : before;
-            float scale[16] = {before - both, m - both};
-            v_store(scale, v_exp(v_load(scale)));
+            const float both = split_top[r] > top[r] ? split_top[r] : top[r];
+            float scale[16] = {top[r] - both, split_top[r] - both};
+            v_store(scale, v_exp_falling(v_load(scale)));
             const v16 old = v_set1(scale[0]), new = v_set1(scale[1]);
-            float *o = out[first + r];
-            for (int d = 0; d < size; d += 16) v_store(o + d, v_fma(v_load(to[r] + d), new, v_mul(v_load(o + d), old)));
-            sum[first + r] = __builtin_fmaf(split_sum[r], scale[1], sum[first + r] * scale[0]);
-            top[first + r] = both;
+            for (int d = 0; d < size; d += 16) v_store(out[r] + d, v_fma(v_load(o[r] + d), new, v_mul(v_load(out[r] + d), old)));
+            sum[r] = __builtin_fmaf(split_sum[r], scale[1], sum[r] * scale[0]);
+            top[r] = both;
         }
     }
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < queries; r++) {
         const v16 total = v_set1(sum[r]);
         for (int d = 0; d < size; d += 16) v_store(out[r] + d, v_div(v_load(out[r] + d), total));
     }

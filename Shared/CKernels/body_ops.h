@@ -19,16 +19,20 @@ CK_INLINE void store_rotated(const ck_plan *plan, const ck_op *op, int32_t matri
         return;
     }
     const int32_t position = plan->positions[row];
-    const size_t head_elements = (size_t)size * 32;
     const size_t block = (size_t)op->layer * (size_t)plan->kv_blocks + (size_t)plan->tables[row][position / 16];
-    uint16_t *kv = plan->kv + (block * (size_t)plan->kv_heads + (size_t)head) * head_elements;
-    if (matrix == 1) {
-        uint16_t k[16];
-        v_store_f16(k, y);
-        for (int i = 0; i < 16; i++) kv[(d + i) * 16 + position % 16] = k[i];
+    uint16_t *kv = (uint16_t *)(plan->kv + (block * (size_t)plan->kv_heads + (size_t)head) * plan->kv_head_bytes);
+    uint16_t element[16];
+    if (plan->kv_type == CK_F16) {
+        v_store_f16(element, y);
     } else {
-        v_store_f16(kv + size * 16 + (position % 16) * size + d, y);
+        float exact[16];
+        v_store(exact, y);
+        for (int i = 0; i < 16; i++) element[i] = ck_float_to_bf16(exact[i]);
     }
+    if (matrix == 1)
+        for (int i = 0; i < 16; i++) kv[(d + i) * 16 + position % 16] = element[i];
+    else
+        memcpy(kv + size * 16 + (position % 16) * size + d, element, sizeof element);
 }
 
 // 16 outputs of one row of the query, key or value matrix. A norm over heads needs whole heads, so then they are stored as they are.
@@ -143,28 +147,31 @@ static void run_attention_unit(const ck_plan *plan, const ck_op *op, int32_t uni
     const int32_t size = plan->head_size, group = plan->heads / plan->kv_heads, heads = attention_heads(plan);
     const int32_t parts = plan->heads / heads, width = plan->heads * size;
     const ck_run *run = plan->runs + unit / parts;
-    const int32_t head = unit % parts * heads;
-    attention_scratch *a = (attention_scratch *)scratch;
-    float *part = (float *)(scratch + sizeof(attention_scratch));
-    for (int32_t i = 0; i < run->count * heads; i += CK_QUERY_TILE) {
-        const int32_t n = run->count * heads - i < CK_QUERY_TILE ? run->count * heads - i : CK_QUERY_TILE;
-        const float *queries[CK_QUERY_TILE];
-        float *out[CK_QUERY_TILE];
-        int32_t position[CK_QUERY_TILE];
-        for (int32_t j = 0; j < n; j++) {
-            const int32_t row = run->row + (i + j) / heads, h = head + (i + j) % heads;
-            const size_t at = (size_t)row * (size_t)width + (size_t)(h * size);
-            queries[j] = plan->queries + at;
-            out[j] = op->output.rows + at;
-            position[j] = plan->positions[row];
-        }
-        attend(plan, op->layer, head / group, run->table, n, position, queries, out, a, part);
-        if (op->output.groups && size % CK_BLOCK == 0)
+    const int32_t end = (unit % parts + 1) * heads;
+    for (int32_t head = end - heads; head < end;) {
+        const int32_t kv_head = head / group, shared = (kv_head + 1) * group < end ? (kv_head + 1) * group - head : end - head;
+        const int32_t next_head = head + shared < end ? kv_head + 1 : kv_head, queries = run->count * shared;
+        for (int32_t i = 0; i < queries; i += CK_QUERIES) {
+            const int32_t n = queries - i < CK_QUERIES ? queries - i : CK_QUERIES;
+            const float *q[CK_QUERIES];
+            float *out[CK_QUERIES];
+            int32_t position[CK_QUERIES];
             for (int32_t j = 0; j < n; j++) {
-                const int32_t row = run->row + (i + j) / heads, h = head + (i + j) % heads;
-                ck_group *g = op->output.groups + (size_t)(row / CK_GROUP) * (size_t)(width / CK_BLOCK) + h * size / CK_BLOCK;
-                for (int32_t d = 0; d < size; d += CK_BLOCK) quantize_block(out[j] + d, g++, row % CK_GROUP);
+                const int32_t row = run->row + (i + j) / shared, h = head + (i + j) % shared;
+                const size_t at = (size_t)row * (size_t)width + (size_t)(h * size);
+                q[j] = plan->queries + at;
+                out[j] = op->output.rows + at;
+                position[j] = plan->positions[row];
             }
+            attend(plan, op->layer, kv_head, next_head, run->table, n, position, q, out, (attention_scratch *)scratch);
+            if (op->output.groups && size % CK_BLOCK == 0)
+                for (int32_t j = 0; j < n; j++) {
+                    const int32_t row = run->row + (i + j) / shared, h = head + (i + j) % shared;
+                    ck_group *g = op->output.groups + (size_t)(row / CK_GROUP) * (size_t)(width / CK_BLOCK) + h * size / CK_BLOCK;
+                    for (int32_t d = 0; d < size; d += CK_BLOCK) quantize_block(out[j] + d, g++, row % CK_GROUP);
+                }
+        }
+        head += shared;
     }
 }
 

@@ -1,4 +1,4 @@
-// IEEE binary16 in plain C, to nearest even, with subnormals: what VCVTPS2PH and VCVTPH2PS compute.
+// IEEE binary16 and bfloat16 in plain C, to nearest even, with subnormals: what VCVTPS2PH and VCVTPH2PS compute.
 #ifndef CK_HALF_H
 #define CK_HALF_H
 
@@ -37,6 +37,14 @@ static inline uint16_t ck_float_to_half(float f) {
     }
     bits += 0xfffu + ((bits >> 13) & 1u);
     return sign | (uint16_t)((bits - 0x38000000u) >> 13);
+}
+
+// To nearest even; a number that is none stays one.
+static inline uint16_t ck_float_to_bf16(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16, quiet = bits >> 16 | 0x40u;
+    return (uint16_t)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
 }
 
 #endif

@@ -113,7 +113,7 @@ int32_t ck_op_units(const ck_plan *plan, const ck_op *op) {
 }
 
 size_t ck_scratch_bytes(int32_t head_size, int32_t embedding) {
-    const size_t attention = (CK_QUERY_TILE * CK_SPLIT + CK_QUERY_TILE * (size_t)head_size) * 4;
+    const size_t attention = (CK_QUERIES * CK_SPLIT + CK_QUERIES * (size_t)head_size) * 4;
     const size_t blas = (size_t)CK_TILE * CK_BLAS_PANELS * CK_LANES * 4;
     const size_t row = (size_t)embedding * 4;
     size_t most = attention > blas ? attention : blas;

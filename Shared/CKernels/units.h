@@ -21,10 +21,14 @@ static inline int32_t rows_of(const ck_plan *plan, const ck_op *op) {
     return op->kind == CK_OP_LOGITS || op->kind == CK_OP_OUT_NORM ? plan->outputs : plan->rows;
 }
 
-// Query heads of one unit of attention: all that share a KV head, or one where there are few units.
+// Query heads of one unit of attention: those of several KV heads where there are runs enough, all that share one KV head, or a single one
+// where that keeps more threads busy. Reading and converting a KV head costs about as much as two queries.
 static inline int32_t attention_heads(const ck_plan *plan) {
-    const int32_t group = plan->heads / plan->kv_heads;
-    return plan->run_count * plan->kv_heads >= 4 * plan->threads ? group : 1;
+    const int32_t group = plan->heads / plan->kv_heads, threads = plan->threads, runs = plan->run_count;
+    if (runs >= 8 * threads) return plan->heads;
+    const int32_t shared = (runs * plan->kv_heads + threads - 1) / threads * (group + 2);
+    const int32_t single = (runs * plan->heads + threads - 1) / threads * 3;
+    return shared <= single ? group : 1;
 }
 
 static inline int32_t matrix_units(const ck_plan *plan, const ck_op *op, int32_t matrix) {

@@ -112,3 +112,6 @@ CK_INLINE void dot_u8(const uint8_t *w, const ck_group *x, int first, int rows, 
     }
 }
 #define CK_ROWS_IN_FLIGHT 8
+#define CK_QUERIES_IN_FLIGHT 6
+#define CK_BLOCKS_IN_FLIGHT 1
+#define CK_COLUMNS_IN_FLIGHT 16

@@ -55,9 +55,11 @@ typedef struct {
     float epsilon, query_scale;
     ck_matrix token_embedding;
 
-    // KV: [layer][block][kv head]{ K: [head_size][16] F16, V: [16][head_size] F16 }
-    uint16_t *kv;
-    int32_t kv_blocks;
+    // KV: [layer][block][kv head]{ K: [head_size][16], V: [16][head_size] } of kv_type (CK_F16 or CK_BF16)
+    uint8_t *kv;
+    size_t kv_head_bytes;  // of one head in one block
+    int32_t kv_type, kv_blocks;
+    int32_t window;  // a row at position p sees the positions above p - window; 0: all up to its own
 
     float *x;        // [rows][embedding], the residual stream
     float *queries;  // [rows][heads * head_size]
@@ -76,7 +78,7 @@ typedef struct {
     const ck_run *runs;
 } ck_plan;
 
-enum { CK_SPLIT = 256, CK_RUN = 8, CK_QUERY_TILE = 6, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
+enum { CK_SPLIT = 256, CK_RUN = 8, CK_QUERIES = 24, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
 
 // Scratch bytes of one thread.
 size_t ck_scratch_bytes(int32_t head_size, int32_t embedding);
