@@ -126,3 +126,6 @@ CK_INLINE void dot_u8(const uint8_t *w, const ck_group *x, int first, int rows, 
 #undef CK_FOUR_COLUMNS
 }
 #define CK_ROWS_IN_FLIGHT 4
+#define CK_QUERIES_IN_FLIGHT 6
+#define CK_BLOCKS_IN_FLIGHT 1
+#define CK_COLUMNS_IN_FLIGHT 16

@@ -8,14 +8,15 @@
 typedef struct {
     int32_t embedding, heads, kv_heads, head_size, feed_forward, vocabulary, format;
     bool biases, norms_heads;
+    int32_t kv_type, window;
 } model_shape;
 
 static const model_shape shapes[PLAN_SHAPES] = {
-    {64, 4, 2, 32, 96, 80, CK_Q8_0, false, false},
-    {96, 6, 2, 16, 64, 40, CK_F32, false, false},
-    {64, 3, 1, 64, 160, 48, CK_Q4_1, false, false},
-    {64, 2, 2, 32, 64, 48, CK_Q8_0, true, false},
-    {64, 4, 1, 48, 96, 32, CK_Q4_1, false, true},
+    {64, 4, 2, 32, 96, 80, CK_Q8_0, false, false, CK_F16, 0},
+    {96, 6, 2, 16, 64, 40, CK_F32, false, false, CK_BF16, 0},
+    {64, 3, 1, 64, 160, 48, CK_Q4_1, false, false, CK_F16, 40},
+    {64, 2, 2, 32, 64, 48, CK_Q8_0, true, false, CK_BF16, 270},
+    {64, 4, 1, 48, 96, 32, CK_Q4_1, false, true, CK_F16, 0},
 };
 enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 320, BLOCKS = 64, TABLE = 20 };
 static const int32_t lengths[SEQUENCES] = {290, 17, 5};  // over the end of a split, of a block, within a block
@@ -130,17 +131,18 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     const int32_t *row_tables[MOST_ROWS];
     ck_run runs[MOST_ROWS];
     for (int32_t i = 0; i < SEQUENCES * TABLE; i++) tables[i % SEQUENCES][i / SEQUENCES] = i;
-    const size_t kv_elements = (size_t)LAYERS * BLOCKS * (size_t)s->kv_heads * (size_t)s->head_size * 32;
+    const size_t head_bytes = (size_t)s->head_size * 64, kv_bytes = (size_t)LAYERS * BLOCKS * (size_t)s->kv_heads * head_bytes;
     ck_plan plan = {
         .variant = variant, .ops = ops, .op_count = n, .embedding = s->embedding, .heads = s->heads, .kv_heads = s->kv_heads,
         .head_size = s->head_size, .vocabulary = s->vocabulary, .logits_stride = (s->vocabulary + 15) / 16 * 16,
-        .rope_pairs = s->head_size / 2, .rope_turns = turns, .rope_magnitude = s->biases ? 1.2f : 1, .epsilon = 1e-5f, .query_scale = 1 / sqrtf((float)s->head_size),
-        .token_embedding = output, .kv_blocks = BLOCKS, .tables = row_tables, .runs = runs, .tokens = tokens,
+        .rope_pairs = s->head_size / 2, .rope_turns = turns, .rope_magnitude = s->biases ? 1.2f : 1, .epsilon = 1e-5f,
+        .query_scale = 1 / sqrtf((float)s->head_size), .token_embedding = output, .kv_blocks = BLOCKS, .kv_type = s->kv_type,
+        .kv_head_bytes = head_bytes, .window = s->window, .tables = row_tables, .runs = runs, .tokens = tokens,
         .positions = positions, .output_rows = outputs, .outputs = SEQUENCES, .threads = threads,
         .scratch_stride = ck_scratch_bytes(s->head_size, s->embedding),
     };
     const size_t row_floats = (size_t)MOST_ROWS * sizeof(float);
-    plan.kv = take(&owner, kv_elements * sizeof(uint16_t));
+    plan.kv = take(&owner, kv_bytes);
     plan.x = take(&owner, row_floats * (size_t)s->embedding);
     plan.queries = take(&owner, row_floats * (size_t)(s->heads * s->head_size));
     if (s->norms_heads) plan.keys = take(&owner, row_floats * (size_t)(s->kv_heads * s->head_size));
@@ -153,7 +155,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     ck_team *team = ck_team_create(threads);
     if (!team) exit(2);
     const size_t logits = SEQUENCES * (size_t)plan.logits_stride * sizeof(float);
-    result *r = calloc(1, sizeof *r + 2 * logits + kv_elements * sizeof(uint16_t));
+    result *r = calloc(1, sizeof *r + 2 * logits + kv_bytes);
     if (!r) exit(2);
     for (int32_t step = 0; step < 2; step++) {
         plan.rows = plan.run_count = 0;
@@ -165,8 +167,8 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
         memcpy(r->bytes + r->count, plan.logits, logits);
         r->count += logits;
     }
-    memcpy(r->bytes + r->count, plan.kv, kv_elements * sizeof(uint16_t));
-    r->count += kv_elements * sizeof(uint16_t);
+    memcpy(r->bytes + r->count, plan.kv, kv_bytes);
+    r->count += kv_bytes;
     ck_team_destroy(team);
     while (owner.count) free(owner.blocks[--owner.count]);
     return r;

@@ -99,7 +99,7 @@ public final class LlamaModel: @unchecked Sendable {
         isRowInvariant = backend.isRowInvariant
         weightBytes = plan.byteCount
         numericsID = NumericsID.make(
-            modelDigest: digest, activations: options.activations,
+            modelDigest: digest, kvType: options.kvType, activations: options.activations,
             fullPrecisionBackend: backend.kind.map { backend.name ?? $0.rawValue })
     }
 

@@ -31,10 +31,12 @@ public struct ModelOptions: Sendable {
     public var maxRows: Int
     /// Physical KV blocks of 16 tokens.
     public var kvBlocks: Int
+    public var kvType: KVType
 
     public init(
         threads: Int = 2, kernels: KernelVariant? = nil, activations: ActivationMode = .quantized,
-        fullPrecisionBackend: FullPrecisionBackend = .automatic, maxRows: Int = 512, kvBlocks: Int = 1024
+        fullPrecisionBackend: FullPrecisionBackend = .automatic, maxRows: Int = 512, kvBlocks: Int = 1024,
+        kvType: KVType = .f16
     ) {
         self.threads = threads
         self.kernels = kernels
@@ -42,5 +44,6 @@ public struct ModelOptions: Sendable {
         self.fullPrecisionBackend = fullPrecisionBackend
         self.maxRows = maxRows
         self.kvBlocks = kvBlocks
+        self.kvType = kvType
     }
 }

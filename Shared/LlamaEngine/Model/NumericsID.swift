@@ -1,12 +1,15 @@
 /// Names everything that a turn's bits depend on: nodes with equal ids give equal tokens (docs/numerics.md).
 enum NumericsID {
     /// Raised whenever a kernel's arithmetic changes.
-    static let contractVersion = 1
+    static let contractVersion = 2
 
     /// 16 hexadecimal digits.
-    static func make(modelDigest: String, activations: ActivationMode, fullPrecisionBackend: String?) -> String {
+    static func make(
+        modelDigest: String, kvType: KVType, activations: ActivationMode, fullPrecisionBackend: String?
+    ) -> String {
         let parts = [
-            "contract=\(contractVersion)", "model=\(modelDigest)", "kv=f16", "activations=\(activations.rawValue)",
+            "contract=\(contractVersion)", "model=\(modelDigest)", "kv=\(kvType.rawValue)",
+            "activations=\(activations.rawValue)",
             "full-precision=\(fullPrecisionBackend ?? "none")",
         ]
         // FNV-1a, 64 bits: it tells configurations apart, it is no defence.

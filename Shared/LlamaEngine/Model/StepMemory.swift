@@ -2,8 +2,8 @@ import CKernels
 
 /// All memory that a step works in, allocated once: the KV blocks, the residual stream, activations and logits.
 final class StepMemory {
-    /// `[layers][blocks][kvHeads]` of K `[headSize][16]` and V `[16][headSize]`, F16.
-    let kv: UnsafeMutablePointer<UInt16>
+    /// `[layers][blocks][kvHeads]` of K `[headSize][16]` and V `[16][headSize]`.
+    let kv: UnsafeMutablePointer<UInt8>
     /// Bytes of one block in one layer.
     let kvBlockBytes: Int
     /// `[maxRows][logitsStride]`; pages are touched only for outputs that are asked for.
@@ -60,8 +60,8 @@ final class StepMemory {
                 groups: try pointer(ck_group.self, groups, columns / Int(CK_BLOCK)),
                 rows: try pointer(Float.self, o.maxRows, columns), columns: Int32(columns))
         }
-        kvBlockBytes = c.kvHeads * c.headSize * StepBatch.blockSize * 2 * MemoryLayout<UInt16>.size
-        kv = try pointer(UInt16.self, c.layers, o.kvBlocks, kvBlockBytes / 2)
+        kvBlockBytes = c.kvHeads * o.kvType.headBytes(c.headSize)
+        kv = try pointer(UInt8.self, c.layers, o.kvBlocks, kvBlockBytes)
         logitsStride = (c.vocabulary + 15) / 16 * 16
         logits = try pointer(Float.self, o.maxRows, logitsStride)
         nonFinite = try map(UInt8.self, o.maxRows)
@@ -107,6 +107,9 @@ final class StepMemory {
         plan.query_scale = 1 / Float(c.headSize).squareRoot()
         plan.token_embedding = model.tokenEmbedding
         plan.kv = kv
+        plan.kv_type = Int32(model.options.kvType.format.rawValue)
+        plan.kv_head_bytes = model.options.kvType.headBytes(c.headSize)
+        plan.window = Int32(c.slidingWindow ?? 0)
         plan.kv_blocks = Int32(model.options.kvBlocks)
         plan.x = residual
         plan.queries = queries

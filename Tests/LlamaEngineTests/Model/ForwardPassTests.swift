@@ -19,6 +19,14 @@ import Testing
         ("qwen3", TinyModel(types: [.q8_0, .f16], architecture: "qwen3", headNorms: true, headSize: 48, seed: 17)),
         ("blocks of 32", TinyModel(types: [.q8_0, .q5_0, .q5_1, .iq4_NL, .q4_0], seed: 18)),
         ("super-blocks", kTypes),
+        ("window of 37", TinyModel(types: [.q4_1], heads: 7, kvHeads: 1, headSize: 32, window: 37, seed: 18)),
+        (
+            "window of 300, bf16",
+            TinyModel(
+                types: [.q8_0], heads: 6, kvHeads: 2, headSize: 112, embedding: 64, window: 300, kvType: .bf16, seed: 19
+            )
+        ),
+        ("window of 5", TinyModel(types: [.f32], kvHeads: 4, headSize: 16, window: 5, seed: 20)),
     ]
 
     /// Rows of 256 and 512, as K types need them; the embedding is Q6_K and tied, as in most files.
@@ -116,8 +124,9 @@ import Testing
         let pass = try model.pass()
         let short = RowSequence(count: 21, vocabulary: 203, firstBlock: 0, seed: 3)
         let expected = try pass.bits(short, chunks: [21])
-        for slot in 0..<pass.kvBlockCount * pass.memory.kvBlockBytes {
-            pass.memory.kv[slot] = 0x7e00  // not a number
+        let bytes = pass.kvBytes
+        pass.memory.kv.withMemoryRebound(to: UInt16.self, capacity: bytes / 2) { kv in
+            for slot in 0..<bytes / 2 { kv[slot] = 0x7e00 }  // not a number
         }
         #expect(try pass.bits(short, chunks: [5, 16]) == expected)
     }

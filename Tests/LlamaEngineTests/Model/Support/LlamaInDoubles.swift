@@ -1,7 +1,7 @@
 import Foundation
 
 /// Llama's forward pass in plain doubles, written from the paper for the tests: no panels, no blocks, no vectors. Keys and values are
-/// rounded to F16, as the KV cache stores them.
+/// rounded as the KV cache stores them: `[heads * headSize]` of one token, F16 by default.
 struct LlamaInDoubles {
     let layers: Int, heads: Int, kvHeads: Int, headSize: Int, embedding: Int
     let weights: [String: [Double]]
@@ -12,11 +12,15 @@ struct LlamaInDoubles {
     let scaled: (Double) -> Double
     /// Of what is rotated (YaRN).
     let magnitude: Double
+    let window: Int?
+    let stored: ([Double]) -> [Double]
 
     init(
         _ model: TinyModel, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96,
-        rotated: Int? = nil, halves: Bool = false, magnitude: Double = 1, scaled: @escaping (Double) -> Double = { $0 }
+        rotated: Int? = nil, halves: Bool = false, magnitude: Double = 1, scaled: @escaping (Double) -> Double = { $0 },
+        window: Int? = nil, stored: @escaping ([Double]) -> [Double] = { $0.map { Double(Float16($0)) } }
     ) {
+        (self.window, self.stored) = (window, stored)
         (self.rotated, self.halves, self.scaled, self.magnitude) = (rotated ?? headSize, halves, scaled, magnitude)
         (self.layers, self.heads, self.kvHeads) = (layers, heads, kvHeads)
         (self.headSize, self.embedding) = (headSize, embedding)
@@ -69,19 +73,20 @@ struct LlamaInDoubles {
                 let q = rotate(
                     multiply(block + "attn_q.weight", a), block + "attn_q_norm.weight", position: position)
                 keys[layer].append(
-                    rotate(multiply(block + "attn_k.weight", a), block + "attn_k_norm.weight", position: position)
-                        .map { Double(Float16($0)) })
-                values[layer].append(multiply(block + "attn_v.weight", a).map { Double(Float16($0)) })
+                    stored(
+                        rotate(multiply(block + "attn_k.weight", a), block + "attn_k_norm.weight", position: position)))
+                values[layer].append(stored(multiply(block + "attn_v.weight", a)))
+                let first = window.map { max(0, position + 1 - $0) } ?? 0
                 var attended: [Double] = []
                 for head in 0..<heads {
                     let from = head / (heads / kvHeads) * headSize
-                    let scores = keys[layer].map { k in
+                    let scores = keys[layer][first...].map { k in
                         (0..<headSize).reduce(0) { $0 + q[head * headSize + $1] * k[from + $1] }
                             / Double(headSize).squareRoot()
                     }
                     let top = scores.max() ?? 0, p = scores.map { exp($0 - top) }, sum = p.reduce(0, +)
                     attended += (0..<headSize).map { d in
-                        zip(p, values[layer]).reduce(0) { $0 + $1.0 * $1.1[from + d] } / sum
+                        zip(p, values[layer][first...]).reduce(0) { $0 + $1.0 * $1.1[from + d] } / sum
                     }
                 }
                 x = zip(x, multiply(block + "attn_output.weight", attended)).map(+)

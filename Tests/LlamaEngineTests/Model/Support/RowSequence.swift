@@ -50,7 +50,8 @@ extension TinyModel {
         kvBlocks: Int = 128
     ) throws -> LlamaForwardPass {
         let options = ModelOptions(
-            threads: threads, kernels: kernels, fullPrecisionBackend: backend, maxRows: maxRows, kvBlocks: kvBlocks)
+            threads: threads, kernels: kernels, fullPrecisionBackend: backend, maxRows: maxRows, kvBlocks: kvBlocks,
+            kvType: kvType)
         return try LlamaModel(file: try file(), options: options).makeForwardPass()
     }
 }

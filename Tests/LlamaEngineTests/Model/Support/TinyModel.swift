@@ -16,16 +16,21 @@ struct TinyModel {
 
     var metadata: [(String, Value)]
     var tensors: [Matrix] = []
+    /// What its passes store keys and values as.
+    var kvType: KVType
 
     /// - Parameters:
     ///   - types: given to the matrices in turn, so that one model can mix them.
     ///   - biases: names of the biases in each block, and `output`.
+    ///   - window: the sliding window of its attention.
     ///   - rotated: leading elements of a head that are rotated, all by default.
     init(
         types: [TensorType], architecture: String = "llama", biases: [String] = [], headNorms: Bool = false,
         rotated: Int? = nil, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96,
-        feedForward: Int = 160, vocabulary: Int = 203, tied: Bool = true, ropeFactors: Bool = false, seed: UInt64 = 1
+        feedForward: Int = 160, vocabulary: Int = 203, tied: Bool = true, ropeFactors: Bool = false,
+        window: Int? = nil, kvType: KVType = .f16, seed: UInt64 = 1
     ) {
+        self.kvType = kvType
         metadata = [
             ("general.architecture", .text(architecture)), ("llama.block_count", .count(layers)),
             ("llama.embedding_length", .count(embedding)), ("llama.feed_forward_length", .count(feedForward)),
@@ -34,6 +39,7 @@ struct TinyModel {
             ("llama.context_length", .count(1024)), ("llama.rope.freq_base", .number(10_000)),
             ("llama.rope.dimension_count", .count(rotated ?? headSize)),
             ("llama.attention.layer_norm_rms_epsilon", .number(1e-5)),
+            ("llama.attention.sliding_window", .count(window ?? 0)),
         ].map { key, value in
             (key.hasPrefix("llama.") ? architecture + key.dropFirst(5) : key, value)
         }
