@@ -11,7 +11,7 @@ import Testing
     static let folders = Result { try ArchitectureFixture("transformers.json") }
     static let files = Result { try ArchitectureFixture("architectures-llamacpp.json") }
 
-    @Test("as folders give the logits of transformers", arguments: [0, 1, 2, 3, 4, 6, 7, 8, 9]) func folder(_ index: Int) throws {
+    @Test("as folders give the logits of transformers", arguments: 0..<10) func folder(_ index: Int) throws {
         let fixture = try Self.folders.get(), model = fixture.cases[index]
         let folder = try MadeFolder()
         let config = try ArchitectureFixture.configurations("transformers.json")[index]
