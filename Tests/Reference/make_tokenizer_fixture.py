@@ -7,6 +7,9 @@
     tokenizer-smollm2-special.jsonl   special tokens' names are special tokens
     llama-bpe.vocabulary              a GGUF file without tensors: a small vocabulary with the llama-bpe pre-tokenizer
     tokenizer-llama-bpe.jsonl         the same plain texts in that vocabulary
+    llama-spm.vocabulary              the pieces of pieces.tokenizer.json as a SentencePiece vocabulary
+    tokenizer-llama-spm.jsonl         the ids alone: of the same texts, then of special-texts.json with control tokens
+                                      parsed and the begin token added
 
 No model with the llama-bpe pre-tokenizer is at hand, so its vocabulary is made here: the 256 bytes, the results of the
 model's first merges, and some words that no merges lead to (llama-bpe takes a word that is in the vocabulary whole).
@@ -67,6 +70,42 @@ def make_llama_bpe_vocabulary(model: str, path: pathlib.Path):
     writer.close()
 
 
+def make_llama_spm_vocabulary(pieces: pathlib.Path, path: pathlib.Path):
+    """The score of a piece is its place: SentencePiece merges the pair of the best score first."""
+    contents = json.loads(pieces.read_text(encoding="utf-8"))
+    kinds = {token: gguf.TokenType.NORMAL for token in contents["model"]["vocab"]}
+    for token in kinds:
+        if len(token) == 6 and token.startswith("<0x"):
+            kinds[token] = gguf.TokenType.BYTE
+    for token in contents["added_tokens"]:
+        kinds[token["content"]] = gguf.TokenType.CONTROL if token["special"] else gguf.TokenType.USER_DEFINED
+    kinds["<unk>"] = gguf.TokenType.UNKNOWN
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("llama-spm vocabulary for tests")
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(list(kinds))
+    writer.add_token_scores([0.0 if kind != gguf.TokenType.NORMAL else float(-i) for i, kind in enumerate(kinds.values())])
+    writer.add_token_types(list(kinds.values()))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(False)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+
+
+def write_ids(path: pathlib.Path, tokenizer: LlamaCpp, plain: list[str], special: list[str]):
+    with open(path, "w", encoding="ascii", newline="\n") as file:
+        for text in plain:
+            file.write(json.dumps(tokenizer.tokenize(text), separators=(",", ":")) + "\n")
+        for text in special:
+            file.write(json.dumps(tokenizer.tokenize(text, special=True, add_special=True), separators=(",", ":")) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
@@ -81,6 +120,13 @@ def main():
     make_llama_bpe_vocabulary(arguments.model, vocabulary)
     tokenizer = LlamaCpp(str(vocabulary), vocabulary_only=True)
     write_lines(arguments.folder / "tokenizer-llama-bpe.jsonl", tokenizer, plain_lines(), special=False)
+
+    vocabulary = arguments.folder / "llama-spm.vocabulary"
+    make_llama_spm_vocabulary(arguments.folder / "pieces.tokenizer.json", vocabulary)
+    special = json.loads((arguments.folder / "special-texts.json").read_text())
+    write_ids(
+        arguments.folder / "tokenizer-llama-spm.jsonl", LlamaCpp(str(vocabulary), vocabulary_only=True), plain_lines(),
+        special)
 
 
 if __name__ == "__main__":

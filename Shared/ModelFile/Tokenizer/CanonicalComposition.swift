@@ -2,13 +2,14 @@ import Foundation
 
 /// Unicode's normalization form C for text of any length.
 ///
-/// Foundation sorts a run of combining marks by moving them one by one, so a run of 100,000 would take minutes. Long
-/// runs are therefore sorted here first, and only marks that can take part in a composition are handed over.
+/// Foundation sorts a run of combining marks by moving them one by one, so a run of 100,000 would take minutes, and from
+/// some 60 on its order is wrong. Long runs are therefore sorted here, and only marks that can take part in a composition
+/// are handed over.
 enum CanonicalComposition {
-    /// Marks of one combining class of which a base takes part of in any composition; real ones have at most two.
-    private static let marksPerClass = 4
+    /// How many marks of one combining class a base can take up; real ones take at most two.
+    private static let marksPerClass = 3
     /// Shorter runs go to Foundation as they are.
-    private static let runLimit = 64
+    private static let runLimit = 32
 
     /// The text in form C; nil when it has no scalar that normalization could change.
     static func compose(_ text: UnsafeRawBufferPointer) -> [UInt8]? {

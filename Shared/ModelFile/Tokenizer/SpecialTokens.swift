@@ -12,13 +12,13 @@ struct SpecialTokens {
         case token(Int32)
     }
 
-    private let trie: SpecialTokenTrie
+    private let trie: TokenTrie
     private let strips: [Int32: Strip]
 
     init(
-        _ tokens: [Int32], _ vocabulary: Vocabulary, strips: [Int32: Strip] = [:], field: String
+        _ names: [(token: Int32, bytes: ArraySlice<UInt8>)], strips: [Int32: Strip], field: String
     ) throws(ModelFileError) {
-        trie = try SpecialTokenTrie(tokens.map { ($0, vocabulary.bytes($0)) }, field: field)
+        trie = try TokenTrie(names, field: field)
         self.strips = strips
     }
 

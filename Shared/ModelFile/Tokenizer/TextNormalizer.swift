@@ -16,9 +16,11 @@ struct TextNormalizer {
     /// Canonical composition (NFC).
     var composes = false
 
+    var isIdentity: Bool { prefix == .never && !unescapesSpaces && !composes }
+
     /// The normalized text; nil when it is the text itself.
     func normalize(_ text: UnsafeRawBufferPointer, isStart: Bool) -> [UInt8]? {
-        guard !text.isEmpty, prefix != .never || unescapesSpaces || composes else { return nil }
+        guard !text.isEmpty, !isIdentity else { return nil }
         var output: [UInt8] = []
         output.reserveCapacity(text.count + 1)
         let beginsWithSpace = text[0] == 0x20 || unescapesSpaces && text.starts(with: Spaces.escaped)

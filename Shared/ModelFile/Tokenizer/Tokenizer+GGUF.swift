@@ -46,9 +46,9 @@ private struct GGUFTokenizerReader {
 
     private func pieces() throws(ModelFileError) -> TokenizerParts {
         let vocabulary = try vocabulary(.piece)
-        guard vocabulary.longest <= SpecialTokenTrie.lengthLimit else {
+        guard vocabulary.longest <= TokenTrie.lengthLimit else {
             throw refusal(
-                tokensKey, "a token of \(vocabulary.longest) bytes is longer than \(SpecialTokenTrie.lengthLimit)")
+                tokensKey, "a token of \(vocabulary.longest) bytes is longer than \(TokenTrie.lengthLimit)")
         }
         let scores = try file.floats("tokenizer.ggml.scores")
         guard scores.count == vocabulary.count else {

@@ -16,8 +16,9 @@ public final class Tokenizer: Sendable {
     public let dropsLeadingSpace: Bool
 
     let vocabulary: Vocabulary
-    private let model: TokenModel
+    let model: TokenModel
     private let normalizer: TextNormalizer
+    private let preparation: TextNormalizer
     /// Special tokens that are matched in the text as it is, and in the normalized text.
     private let special: SpecialTokens
     private let specialAfterNormalizing: SpecialTokens?
@@ -34,12 +35,19 @@ public final class Tokenizer: Sendable {
         dropsLeadingSpace = parts.dropsLeadingSpace
         model = parts.model
         normalizer = parts.normalizer
-        let late = vocabulary.specials.filter(parts.matchedAfterNormalizing.contains)
+        preparation = parts.preparation
+        let names = vocabulary.specials.map { (token: $0, bytes: vocabulary.bytes($0)) }
         special = try SpecialTokens(
-            vocabulary.specials.filter { !parts.matchedAfterNormalizing.contains($0) }, vocabulary,
-            strips: parts.strips, field: parts.field)
+            names.filter { !parts.matchedAfterNormalizing.contains($0.token) }, strips: parts.strips, field: parts.field
+        )
+        let late = names.filter { parts.matchedAfterNormalizing.contains($0.token) }.map { name in
+            (
+                name.token,
+                name.bytes.withUnsafeBytes { parts.normalizer.normalize($0, isStart: true) }?[...] ?? name.bytes
+            )
+        }
         specialAfterNormalizing =
-            late.isEmpty ? nil : try SpecialTokens(late, vocabulary, strips: parts.strips, field: parts.field)
+            late.isEmpty ? nil : try SpecialTokens(late, strips: parts.strips, field: parts.field)
         hasUserDefinedTokens = vocabulary.contains(.userDefined)
         self.vocabulary = vocabulary
     }
@@ -150,28 +158,42 @@ public final class Tokenizer: Sendable {
         into output: inout [Int32]
     ) {
         guard let normalized = normalizer.normalize(text, isStart: isStart) else {
-            encodeNormalized(text, parses: parses, &merger, into: &output)
+            encodeNormalized(text, isStart: isStart, parses: parses, &merger, into: &output)
             return
         }
-        normalized.withUnsafeBytes { encodeNormalized($0, parses: parses, &merger, into: &output) }
+        normalized.withUnsafeBytes { encodeNormalized($0, isStart: isStart, parses: parses, &merger, into: &output) }
     }
 
     private func encodeNormalized(
-        _ text: UnsafeRawBufferPointer, parses: Bool, _ merger: inout SymbolMerger, into output: inout [Int32]
+        _ text: UnsafeRawBufferPointer, isStart: Bool, parses: Bool, _ merger: inout SymbolMerger,
+        into output: inout [Int32]
     ) {
         guard let specialAfterNormalizing else {
-            model.encode(text, vocabulary, &merger, into: &output)
+            encodePrepared(text, isStart: isStart, &merger, into: &output)
             return
         }
+        var isStart = isStart
         specialAfterNormalizing.forEachSection(text) { token, _ in
             parses || vocabulary.kind(token) == .userDefined
         } _: { section in
             switch section {
             case .token(let token): output.append(token)
             case .text(let range):
-                model.encode(UnsafeRawBufferPointer(rebasing: text[range]), vocabulary, &merger, into: &output)
+                let piece = UnsafeRawBufferPointer(rebasing: text[range])
+                encodePrepared(piece, isStart: isStart, &merger, into: &output)
             }
+            isStart = false
         }
+    }
+
+    private func encodePrepared(
+        _ text: UnsafeRawBufferPointer, isStart: Bool, _ merger: inout SymbolMerger, into output: inout [Int32]
+    ) {
+        guard let prepared = preparation.normalize(text, isStart: isStart) else {
+            model.encode(text, vocabulary, &merger, into: &output)
+            return
+        }
+        prepared.withUnsafeBytes { model.encode($0, vocabulary, &merger, into: &output) }
     }
 }
 

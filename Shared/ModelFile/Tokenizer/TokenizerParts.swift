@@ -5,7 +5,10 @@ struct TokenizerParts {
     let vocabulary: Vocabulary
     let model: TokenModel
     var normalizer = TextNormalizer()
-    /// Special tokens that are looked for in the normalized text instead of the text as it is.
+    /// What happens after special tokens were looked for in the normalized text.
+    var preparation = TextNormalizer()
+    /// Special tokens that are looked for in the normalized text instead of the text as it is; their names are
+    /// normalized too.
     var matchedAfterNormalizing: Set<Int32> = []
     var strips: [Int32: SpecialTokens.Strip] = [:]
     var bos: Int32?
@@ -21,6 +24,7 @@ struct TokenizerParts {
 enum TokenModel {
     case byteLevel(ByteLevelModel)
     case pieces(PieceModel)
+    case unigram(UnigramModel)
 
     func encode(
         _ text: UnsafeRawBufferPointer, _ vocabulary: Vocabulary, _ merger: inout SymbolMerger,
@@ -29,6 +33,7 @@ enum TokenModel {
         switch self {
         case .byteLevel(let model): model.encode(text, vocabulary, &merger, into: &output)
         case .pieces(let model): model.encode(text, vocabulary, &merger, into: &output)
+        case .unigram(let model): model.encode(text, into: &output)
         }
     }
 }

@@ -1,9 +1,7 @@
-/// Finds tokens that are matched as a whole (control and user-defined ones), the longest at each place.
-struct SpecialTokenTrie {
-    /// Longer special tokens are refused, which bounds the work at each place in a text.
+/// Finds the tokens that begin at a place in a text.
+struct TokenTrie {
+    /// Longer tokens are refused, which bounds the work at each place in a text.
     static let lengthLimit = 512
-    /// Bytes of all special tokens together; the trie takes some 70 times as much at worst.
-    static let totalLimit = 1 << 20
 
     /// (node, byte) to the next node.
     private var edges: PairTable
@@ -11,20 +9,23 @@ struct SpecialTokenTrie {
     private var tokens: [Int32] = [-1]
     private var firstBytes = [Bool](repeating: false, count: 256)
 
-    /// - Parameter field: what an error names.
-    init(_ names: [(token: Int32, bytes: ArraySlice<UInt8>)], field: String) throws(ModelFileError) {
+    /// - Parameters:
+    ///   - limit: Bytes of all names together; the trie takes some 70 times as much at worst.
+    ///   - field: What an error names.
+    init(
+        _ names: [(token: Int32, bytes: ArraySlice<UInt8>)], limit: Int = 1 << 20, field: String
+    ) throws(ModelFileError) {
         let total = names.reduce(0) { $0 + $1.bytes.count }
-        guard total <= Self.totalLimit else {
+        guard total <= limit else {
             throw ModelFileError(
-                offset: nil, field: field,
-                reason: "the special tokens take \(total) bytes, more than \(Self.totalLimit)")
+                offset: nil, field: field, reason: "the special tokens take \(total) bytes, more than \(limit)")
         }
         edges = PairTable(capacity: total)
         for (token, name) in names where !name.isEmpty {
             guard name.count <= Self.lengthLimit else {
                 throw ModelFileError(
                     offset: nil, field: "\(field)[\(token)]",
-                    reason: "a special token of \(name.count) bytes is longer than \(Self.lengthLimit)")
+                    reason: "a token of \(name.count) bytes is longer than \(Self.lengthLimit)")
             }
             insert(name, token)
         }
@@ -44,6 +45,14 @@ struct SpecialTokenTrie {
             }
         }
         tokens[Int(node)] = token
+    }
+
+    /// Calls `body` with each token that begins at `start` and where it ends, the shortest first.
+    func forEachMatch(_ text: UnsafeRawBufferPointer, at start: Int, _ body: (Int32, Int) -> Void) {
+        _ = match(text, at: start) { token, end in
+            body(token, end)
+            return false
+        }
     }
 
     /// The longest token of those that `isWanted` at `start`, and where it ends.
