@@ -15,6 +15,8 @@ public final class ModelFolder: Sendable {
     private let shards: [SafeTensorsFile]
     /// The shard that holds a tensor, by the tensor's own name.
     private let places: [String: Int]
+    /// Name and digest of the other files that tokens depend on.
+    private let digests: [String]
     private let hash = Mutex<String?>(nil)
 
     public static func isFolder(_ path: String) -> Bool {
@@ -49,6 +51,8 @@ public final class ModelFolder: Sendable {
             throw ModelFileError(
                 offset: nil, field: "model.safetensors.index.json 'weight_map.\(lost)'", reason: "is in no file")
         }
+        self.digests = try ["config.json", "tokenizer.json"].filter { Self.has($0, in: path) }
+            .map { name throws(ModelFileError) in "\(name) \(XXH64.digest(of: try Self.map(name, in: path)))" }
         self.shards = shards
         self.places = places
         self.tensors = tensors
@@ -56,6 +60,16 @@ public final class ModelFolder: Sendable {
 
     /// A JSON file of the folder, nil where there is none.
     func json(_ name: String) throws(ModelFileError) -> JSONValue? { try Self.json(name, in: path) }
+
+    /// The bytes of a small file of the folder, nil where there is none.
+    func data(_ name: String) throws(ModelFileError) -> Data? {
+        guard Self.has(name, in: path) else { return nil }
+        let file = try Self.map(name, in: path)
+        guard file.bytes.count <= Self.jsonLimit else {
+            throw ModelFileError(offset: nil, field: name, reason: "has more than \(Self.jsonLimit) bytes")
+        }
+        return Data(file.bytes)
+    }
 
     /// A text file of the folder, nil where there is none.
     func text(_ name: String) throws(ModelFileError) -> String? {
@@ -107,11 +121,7 @@ extension ModelFolder: TensorSource {
     public var contentHash: String {
         hash.withLock { cached in
             if let cached { return cached }
-            var lines = shards.map { "\($0.name) \(XXH64.digest(of: $0.file))" }
-            for name in ["config.json", "tokenizer.json"] {
-                guard let file = try? MappedFile(path: path + "/" + name) else { continue }
-                lines.append("\(name) \(XXH64.digest(of: file))")
-            }
+            let lines = digests + shards.map { "\($0.name) \(XXH64.digest(of: $0.file))" }
             let digest = Array(lines.sorted().joined(separator: "\n").utf8).withUnsafeBytes { XXH64.digest(of: $0) }
             let digits = String(digest, radix: 16)
             let text = String(repeating: "0", count: 16 - digits.count) + digits

@@ -31,10 +31,10 @@ final class SafeTensorsFile: Sendable {
             guard (1...Self.nameLimit).contains(bytes.count), bytes.allSatisfy({ (0x21...0x7E).contains($0) }),
                 tensors.count < Self.tensorLimit
             else {
-                throw entry.refusal("a tensor's name is no printable ASCII, or there are too many tensors")
+                throw header.refusal("a tensor's name is no printable ASCII, or there are too many tensors")
             }
             let tensor = String(decoding: bytes, as: UTF8.self)
-            guard names.insert(tensor).inserted else { throw entry.refusal("tensor '\(tensor)' appears twice") }
+            guard names.insert(tensor).inserted else { throw ModelFileError(offset: nil, field: "\(name) tensor '\(tensor)'", reason: "appears twice") }
             tensors.append(try Self.tensor(tensor, entry, data: range.upperBound..<file.bytes.count, in: name))
         }
         self.tensors = tensors.sorted { ($0.offset, $0.byteCount) < ($1.offset, $1.byteCount) }
@@ -49,13 +49,17 @@ final class SafeTensorsFile: Sendable {
         func refusal(_ what: String, _ reason: String) -> ModelFileError {
             ModelFileError(offset: nil, field: "\(file) tensor '\(name)' \(what)", reason: reason)
         }
-        let typeName = try entry.required("dtype").string()
+        func member(_ key: String) throws(ModelFileError) -> JSONValue {
+            guard let value = entry[key] else { throw refusal(key, "is missing") }
+            return value
+        }
+        let typeName = try member("dtype").string()
         guard let type = Self.type(typeName) else {
             throw refusal("dtype", "'\(typeName.prefix(32))' is not supported")
         }
         // Row-major: the last is the fastest, which ggml's order has first.
         var dimensions: [Int] = []
-        try entry.required("shape").forEachElement { (size) throws(ModelFileError) in
+        try member("shape").forEachElement { (size) throws(ModelFileError) in
             guard dimensions.count < 4 else { throw refusal("shape", "has more than four dimensions") }
             dimensions.insert(try size.int(in: 1...(1 << 40)), at: 0)
         }
@@ -67,7 +71,7 @@ final class SafeTensorsFile: Sendable {
             bytes = product
         }
         var places: [Int] = []
-        try entry.required("data_offsets").forEachElement { (place) throws(ModelFileError) in
+        try member("data_offsets").forEachElement { (place) throws(ModelFileError) in
             guard places.count < 2 else { throw refusal("data_offsets", "are not two numbers") }
             places.append(try place.int(in: 0...data.count))
         }
