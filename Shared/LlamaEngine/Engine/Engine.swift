@@ -14,24 +14,28 @@ public final class Engine: InferenceEngine {
 
     /// - Parameters:
     ///   - makeForwardPass: called once, before the thread starts; its errors are thrown on.
+    ///   - makeDraftPass: called once too where ``SpeculationMode/draft`` is set: a smaller model's pass, of the same vocabulary.
     ///   - tokenizer: its end of turn ends turns, and stop texts are found in its text; without one both need `stopTokens`.
     ///   - onStep: called on the engine's thread once for each step with that step's events, which are in the order of
     ///     each request's indexes. It must not block.
     public convenience init<Pass: ForwardPass>(
-        makeForwardPass: @Sendable () throws -> Pass, tokenizer: Tokenizer?, configuration: EngineConfiguration,
-        onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        makeForwardPass: @Sendable () throws -> Pass, makeDraftPass: (@Sendable () throws -> any ForwardPass)? = nil,
+        tokenizer: Tokenizer?, configuration: EngineConfiguration, onStep: @escaping @Sendable ([TokenEvent]) -> Void
     ) throws {
         let rules = tokenizer.map { tokenizer in
             StopRules(
                 endTokens: tokenizer.stopTokens, detector: { TextAssembler(tokenizer: tokenizer, stop: $0) })
         }
         try self.init(
-            pass: makeForwardPass(), rules: rules ?? StopRules(), configuration: configuration, onStep: onStep)
+            pass: makeForwardPass(), draftPass: configuration.speculation.mode == .draft ? makeDraftPass?() : nil,
+            rules: rules ?? StopRules(), configuration: configuration, onStep: onStep)
     }
 
-    /// - Throws: ``EngineError/unavailable(_:)`` when the forward pass has no room for a token.
+    /// - Throws: ``EngineError/unavailable(_:)`` when the forward pass has no room for a token, or the draft model is missing or has
+    ///   another vocabulary.
     init<Pass: ForwardPass>(
-        pass: sending Pass, rules: StopRules, configuration: EngineConfiguration,
+        pass: sending Pass, draftPass: sending (any ForwardPass)? = nil, rules: StopRules,
+        configuration: EngineConfiguration,
         onStep: @escaping @Sendable ([TokenEvent]) -> Void
     ) throws(EngineError) {
         guard pass.vocabulary > 0, pass.kvBlockCount > 0, pass.contextLength > 0, pass.maxRows > 0 else {
@@ -45,12 +49,14 @@ public final class Engine: InferenceEngine {
         var statistics = EngineStatistics()
         statistics.totalBlocks = blockCount
         statistics.freeBlocks = blockCount
+        let speculation = try Speculation.make(
+            configuration.speculation, vocabulary: pass.vocabulary, draftPass: draftPass)
         let scheduling = configuration.scheduler.bounded(maxRows: pass.maxRows)
         mailbox = Mailbox(maxWaiting: scheduling.maxWaiting, statistics: statistics)
         let body = ThreadBody(
             EngineLoop(
-                pass: pass, mailbox: mailbox, rules: rules, configuration: scheduling, statistics: statistics,
-                onStep: onStep
+                pass: pass, mailbox: mailbox, rules: rules, configuration: scheduling, speculation: speculation,
+                statistics: statistics, onStep: onStep
             ).run)
         let thread = Thread { body.run() }
         thread.name = configuration.threadName

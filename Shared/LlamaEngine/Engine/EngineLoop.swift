@@ -10,6 +10,7 @@ final class EngineLoop<Pass: ForwardPass> {
     private let onStep: @Sendable ([TokenEvent]) -> Void
     private var scheduler: Scheduler
     private let sampler: Sampler
+    private let speculation: Speculation?
     private var batch: StepBatch
     private var turns: [UInt64: GenerationTurn] = [:]
     private var events: [TokenEvent] = []
@@ -17,12 +18,13 @@ final class EngineLoop<Pass: ForwardPass> {
 
     init(
         pass: Pass, mailbox: Mailbox, rules: StopRules, configuration: SchedulerConfiguration,
-        statistics: EngineStatistics, onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        speculation: Speculation?, statistics: EngineStatistics, onStep: @escaping @Sendable ([TokenEvent]) -> Void
     ) {
         self.pass = pass
         self.mailbox = mailbox
         self.rules = rules
         self.onStep = onStep
+        self.speculation = speculation
         self.statistics = statistics
         scheduler = Self.makeScheduler(pass, configuration)
         sampler = Sampler(vocabulary: pass.vocabulary)
@@ -74,6 +76,7 @@ final class EngineLoop<Pass: ForwardPass> {
     }
 
     private func step() {
+        proposeDrafts()
         let plan = scheduler.plan(now: MonotonicClock.seconds)
         guard !plan.isEmpty else { return recover() }
         for copy in plan.copies { pass.copyBlock(from: copy.from, to: copy.to) }
@@ -95,7 +98,16 @@ final class EngineLoop<Pass: ForwardPass> {
             sample(item, firstOutput: output, withoutLogits)
             output += item.outputs
         }
-        record(plan)
+        record(plan, seconds: MonotonicClock.seconds - start)
+    }
+
+    private func proposeDrafts() {
+        guard let speculation else { return }
+        let decodes = Array(scheduler.decoding)
+        speculation.propose(
+            for: decodes, maximumRows: scheduler.configuration.maxStepRows - decodes.count,
+            besidePrompts: decodes.count < scheduler.running.count
+        ) { (id, drafts) in scheduler.propose(drafts, for: id) }
     }
 
     /// Samples a sequence's next token; while it is the one that a draft guessed, the row computed for that draft gives one more.
@@ -115,6 +127,7 @@ final class EngineLoop<Pass: ForwardPass> {
             }
             let isVerified = offset < item.drafts.count && item.drafts[offset] == token
             scheduler.append(token, to: id, verifiesDraft: isVerified)
+            speculation?.sampled(token, for: id)
             if isVerified { statistics.draftTokensAccepted += 1 }
             if let event = turn.take(token) {
                 events.append(event)
@@ -134,13 +147,15 @@ final class EngineLoop<Pass: ForwardPass> {
 
     private func close(_ id: UInt64, _ finish: FinishReason) {
         scheduler.finish(id)
+        speculation?.forget(id)
         turns[id] = nil
         statistics.finished += 1
         if finish == .failed { statistics.failed += 1 }
         if finish == .diverged { statistics.diverged += 1 }
     }
 
-    private func record(_ plan: StepPlan) {
+    private func record(_ plan: StepPlan, seconds: Double) {
+        if plan.prefillRows == 0 { speculation?.record(rows: plan.rows, seconds: seconds) }
         statistics.steps += 1
         statistics.prefillRows += UInt64(plan.prefillRows)
         statistics.draftTokens += UInt64(plan.draftRows)

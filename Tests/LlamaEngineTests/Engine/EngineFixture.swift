@@ -9,14 +9,16 @@ struct EngineFixture {
     let probe = FakeForwardPass.Probe()
 
     init(
-        blocks: Int = 256, contextLength: Int = 512, rows: Int = 64, rules: StopRules = StopRules(),
+        blocks: Int = 256, contextLength: Int = 512, rows: Int = 64, memory: Int = .max, rules: StopRules = StopRules(),
         scheduler: SchedulerConfiguration = SchedulerConfiguration(),
+        speculation: SpeculationConfiguration = SpeculationConfiguration(), draftPass: sending FakeForwardPass? = nil,
         onRun: @escaping FakeForwardPass.OnRun = { (_, _) throws(EngineError) in }
     ) throws {
         engine = try Engine(
             pass: FakeForwardPass(
-                blocks: blocks, contextLength: contextLength, maxRows: rows, probe: probe, onRun: onRun),
-            rules: rules, configuration: EngineConfiguration(scheduler: scheduler),
+                blocks: blocks, contextLength: contextLength, maxRows: rows, memory: memory, probe: probe, onRun: onRun),
+            draftPass: draftPass, rules: rules,
+            configuration: EngineConfiguration(scheduler: scheduler, speculation: speculation),
             onStep: { [log] in log.append($0) })
     }
 

@@ -12,6 +12,8 @@ final class FakeForwardPass: ForwardPass {
     let contextLength: Int
     let maxRows: Int
     let numericsID = "fake"
+    /// Tokens that the logits depend on. With few of them the text soon repeats itself.
+    private let memory: Int
 
     private var slots: [(token: Int32, position: Int32)]
     private let buffers: UnsafeMutableBufferPointer<Float>
@@ -34,8 +36,10 @@ final class FakeForwardPass: ForwardPass {
     }
 
     init(
-        vocabulary: Int = 97, blocks: Int, contextLength: Int, maxRows: Int, probe: Probe, onRun: @escaping OnRun
+        vocabulary: Int = 97, blocks: Int, contextLength: Int, maxRows: Int, memory: Int = .max, probe: Probe,
+        onRun: @escaping OnRun
     ) {
+        self.memory = memory
         self.onRun = onRun
         self.vocabulary = vocabulary
         kvBlockCount = blocks
@@ -64,7 +68,7 @@ final class FakeForwardPass: ForwardPass {
                 history.append(entry.token)
             }
             let target = UnsafeMutableBufferPointer(rebasing: buffers[output * vocabulary..<(output + 1) * vocabulary])
-            Self.fill(target, after: history)
+            Self.fill(target, after: history.suffix(memory))
         }
     }
 
@@ -93,7 +97,7 @@ final class FakeForwardPass: ForwardPass {
     }
 
     /// Logits in -4 ..< 4 from a hash of the history.
-    static func fill(_ logits: UnsafeMutableBufferPointer<Float>, after history: [Int32]) {
+    static func fill(_ logits: UnsafeMutableBufferPointer<Float>, after history: some Sequence<Int32>) {
         var state: UInt64 = 0x9E37_79B9_7F4A_7C15
         for token in history {
             state = (state ^ UInt64(UInt32(bitPattern: token))) &* 0xBF58_476D_1CE4_E5B9
@@ -104,13 +108,15 @@ final class FakeForwardPass: ForwardPass {
     }
 
     /// The tokens that a request must give, from the definition alone: one history, no blocks, no batch.
-    static func expectedTokens(_ request: GenerationRequest, vocabulary: Int = 97, count: Int? = nil) -> [Int32] {
+    static func expectedTokens(
+        _ request: GenerationRequest, vocabulary: Int = 97, memory: Int = .max, count: Int? = nil
+    ) -> [Int32] {
         let sampler = Sampler(vocabulary: vocabulary)
         let row = UnsafeMutableBufferPointer<Float>.allocate(capacity: vocabulary)
         defer { row.deallocate() }
         var output: [Int32] = []
         while output.count < count ?? request.maxTokens {
-            fill(row, after: request.prompt + output)
+            fill(row, after: (request.prompt + output).suffix(memory))
             let token = sampler.sample(
                 row, parameters: request.sampling,
                 penalties: PenaltyCounts(prompt: request.prompt, output: output), outputIndex: output.count)

@@ -36,7 +36,7 @@ struct RealModelTests {
 
     private static func run(
         _ model: LlamaModel, _ tokenizer: Tokenizer, requests: [GenerationRequest]? = nil, threads: Int, rows: Int,
-        running: Int, blocks: Int = blocks
+        running: Int, blocks: Int = blocks, speculation: SpeculationConfiguration = .init(mode: .off)
     ) async throws -> Outcome {
         let log = EventLog()
         let recording = RecordingForwardPass.Recording()
@@ -47,7 +47,8 @@ struct RealModelTests {
                 let pass = try model.makeForwardPass()
                 pass.activeThreads = threads
                 return RecordingForwardPass(pass, blocks: blocks, rows: rows, recording: recording)
-            }, tokenizer: tokenizer, configuration: EngineConfiguration(scheduler: scheduler), onStep: log.append)
+            }, tokenizer: tokenizer,
+            configuration: EngineConfiguration(scheduler: scheduler, speculation: speculation), onStep: log.append)
         let requests = requests ?? Self.requests(tokenizer)
         for request in requests { try engine.submit(request) }
         await engine.shutdown(.drain)
@@ -119,6 +120,34 @@ struct RealModelTests {
             #expect(sameBits)
             #expect(shared.statistics.prefixTokensHit > 200)
             #expect(blocks != 10 || shared.statistics.preemptions > 0)
+        }
+    }
+
+    /// With drafts in every step: the same tokens, and the same bits of the logits at every place that the plain run came to.
+    @Test func draftsChangeNoBit() async throws {
+        let file = try GGUFFile(path: #require(RealModel.path))
+        let tokenizer = try Tokenizer(file: file)
+        let model = try LlamaModel(
+            file: file, options: ModelOptions(threads: 2, maxRows: 512, kvBlocks: Self.blocks))
+        let requests = Self.requests(tokenizer).prefix(9).map { request in
+            var request = request
+            request.maxTokens = max(request.maxTokens, 40)
+            request.cacheSalt = request.id % 2 == 0 ? "tenant" : nil
+            return request
+        }
+        let plain = try await Self.run(model, tokenizer, requests: requests, threads: 2, rows: 512, running: 9)
+        for (length, rows, running, blocks) in [(15, 512, 1, 512), (4, 512, 9, 512), (7, 64, 9, 24)] {
+            var speculation = SpeculationConfiguration(mode: .lookup)
+            speculation.policy = .always(length)
+            let drafted = try await Self.run(
+                model, tokenizer, requests: requests, threads: 2, rows: rows, running: running, blocks: blocks,
+                speculation: speculation)
+            #expect(drafted.tokens == plain.tokens)
+            #expect(plain.bits.count > 200)
+            #expect(plain.bits.allSatisfy { drafted.bits[$0.key] == $0.value })
+            #expect(drafted.statistics.draftTokensAccepted > 50)
+            #expect(drafted.statistics.draftTokensAccepted < drafted.statistics.draftTokens)
+            #expect((drafted.statistics.preemptions > 0) == (blocks < 512))
         }
     }
 
