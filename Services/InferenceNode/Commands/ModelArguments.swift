@@ -38,6 +38,12 @@ struct LoadedModel {
         tokenizer = try Tokenizer(file: file)
         model = try LlamaModel(file: file, options: options)
     }
+
+    /// - Throws: when a guess of the draft model would be another token here.
+    func requireVocabulary(ofDraft draft: LoadedModel) throws {
+        guard let difference = tokenizer.difference(from: draft.tokenizer) else { return }
+        throw EngineError.unavailable("the draft model's vocabulary does not fit: \(difference)")
+    }
 }
 
 extension ModelOptions {

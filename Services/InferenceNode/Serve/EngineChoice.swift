@@ -20,6 +20,16 @@ extension FullPrecisionBackend {
     }
 }
 
+extension SpeculationMode {
+    fileprivate init(_ setting: DraftSource) {
+        switch setting {
+        case .off: self = .off
+        case .lookup: self = .lookup
+        case .draft: self = .draft
+        }
+    }
+}
+
 /// An engine and what is to be announced of it.
 struct RunningEngine: Sendable {
     let engine: any InferenceEngine
@@ -48,9 +58,17 @@ struct RunningEngine: Sendable {
             configuration.scheduler.maxRunning = maximumSequences
             configuration.scheduler.maxWaiting = maximumSequences * 4
             configuration.scheduler.maxStepRows = max(try settings(Settings.engineStepTokens), maximumSequences)
+            configuration.speculation.mode = SpeculationMode(try settings(Settings.engineSpeculation))
+            var makeDraftPass: (@Sendable () throws -> any ForwardPass)?
+            if configuration.speculation.mode == .draft {
+                let draft = try LoadedModel(path: try settings(Settings.engineDraftModel), options: model.options)
+                try loaded.requireVocabulary(ofDraft: draft)
+                let draftModel = draft.model
+                makeDraftPass = { try draftModel.makeForwardPass() }
+            }
             engine = try Engine(
-                makeForwardPass: { try model.makeForwardPass() }, tokenizer: loaded.tokenizer,
-                configuration: configuration, onStep: onStep)
+                makeForwardPass: { try model.makeForwardPass() }, makeDraftPass: makeDraftPass,
+                tokenizer: loaded.tokenizer, configuration: configuration, onStep: onStep)
             numericsID = model.numericsID
             contextLength = model.configuration.contextLength
             logger.info(
@@ -58,6 +76,7 @@ struct RunningEngine: Sendable {
                 metadata: [
                     "kernels": "\(model.kernels.rawValue)", "numerics": "\(model.numericsID)",
                     "weights_mib": "\(model.weightBytes >> 20)", "context": "\(contextLength)",
+                    "speculation": "\(configuration.speculation.mode.rawValue)",
                     "blas": "\(model.backendName ?? "none")", "row_invariant": "\(model.isRowInvariant)",
                 ])
         case .simulated(let timeToFirstToken, let interTokenLatency):

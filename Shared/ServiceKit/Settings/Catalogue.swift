@@ -3,6 +3,7 @@ public enum LogFormat: String, Sendable, CaseIterable { case automatic, text, js
 public enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error, critical }
 
 public enum MatrixBackend: String, Sendable, CaseIterable { case automatic, openblas, panel }
+public enum DraftSource: String, Sendable, CaseIterable { case off, lookup, draft }
 
 extension Settings {
     // The model and the engine
@@ -24,6 +25,12 @@ extension Settings {
     public static let engineMatrices = Setting<MatrixBackend>.choice(
         "ENGINE_FULL_PRECISION", default: .automatic,
         help: "what multiplies F32, F16 and BF16 matrices; automatic takes OpenBLAS where it proves invariant")
+
+    public static let engineSpeculation = Setting<DraftSource>.choice(
+        "ENGINE_SPECULATION", default: .lookup,
+        help: "who guesses tokens ahead: nobody, the text itself, or a draft model; the tokens are the same")
+    public static let engineDraftModel = Setting<String>.text(
+        "ENGINE_DRAFT_MODEL", default: nil, help: "the GGUF file of the draft model, of the model's vocabulary")
 
     // Stores
     public static let redisHost = Setting<String>.text("REDIS_HOST", default: "127.0.0.1", help: "host of Redis")
@@ -100,7 +107,7 @@ extension Settings {
             "The model and the engine",
             [
                 modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineKernels,
-                engineMatrices,
+                engineMatrices, engineSpeculation, engineDraftModel,
             ]
         ),
         (
