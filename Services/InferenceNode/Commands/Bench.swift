@@ -33,6 +33,12 @@ struct Bench: ParsableCommand {
     @Flag(help: "Instead: KV slots allocated and not used over requests of mixed lengths; runs no model.")
     var waste = false
 
+    @Flag(help: "Instead: whole turns with and without speculation, for each --batch and of --generate tokens.")
+    var speculation = false
+
+    @Option(help: "With --speculation: the GGUF file of a draft model; without one the text itself is looked up.")
+    var draftModel: String?
+
     @Flag(help: "One JSON object a line.")
     var json = false
 
@@ -61,6 +67,10 @@ struct Bench: ParsableCommand {
             return try BenchMixed(loaded: model.load(maxRows: 512, kvBlocks: BenchMixed.blocks), json: json).run()
         }
         let batches = try batches()
+        if speculation {
+            return try BenchSpeculation(model, draftModel: draftModel, repeats: repeats, json: json)
+                .run(counts: batches, tokens: generate)
+        }
         let sequenceBlocks = (decodePrompt + generate) / StepBatch.blockSize + 1
         let blocks = max((batches.max() ?? 1) * sequenceBlocks, prefill / StepBatch.blockSize + 1)
         let start = ContinuousClock.now
