@@ -81,10 +81,65 @@ struct PromptPlannerTests {
 
     @Test func aPromptThatNeverFitsIsRefusedWithTheNumbers() throws {
         let planner = try planner(context: 64)
-        let error = #expect(throws: PromptPlanner.TooLong.self) {
+        let error = #expect(throws: PromptPlanner.Refusal.self) {
             try planner.plan(turn(String(repeating: "word ", count: 200)), history: [])
         }
-        #expect(error?.contextLength == 64 && (error?.promptTokens ?? 0) > 200)
+        guard case .tooLong(let tokens, 64)? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(tokens > 200)
+    }
+
+    @Test func messagesThatTheTemplateRefusesAreRefusedInItsWords() throws {
+        let file = try GGUFFile(path: modelPath)
+        let tokenizer = try Tokenizer(file: file)
+        let template = try ChatTemplate(
+            "{% if messages | length > 1 %}{{ raise_exception('One message only') }}{% endif %}x", field: "template",
+            tokenizer: tokenizer)
+        let planner = PromptPlanner(tokenizer: tokenizer, template: template, contextLength: 64)
+        #expect(try planner.plan(turn("a"), history: []).prompt.count == 1)
+        let error = #expect(throws: PromptPlanner.Refusal.self) {
+            try planner.plan(turn("a", system: "b"), history: [])
+        }
+        #expect(error?.description.contains("One message only") == true)
+    }
+
+    /// A template need not take a turn's tokens together: this one shows no history but the last of many turns.
+    @Test func whatFitsIsFoundAlsoWhereTheTextsTellNothing() throws {
+        let file = try GGUFFile(path: modelPath)
+        let tokenizer = try Tokenizer(file: file)
+        let history = (0..<100).map { entry("question \($0) of many words", "answer \($0)") }
+        for (text, turns) in [
+            ("{{ messages[-1].content }}", 100), ("{{ messages | map(attribute='content') | join }}", nil),
+            ("{% for m in messages %}{{ m.content * 9 }}{% endfor %}", nil),
+        ] as [(String, Int?)] {
+            let template = try ChatTemplate(text, field: "template", tokenizer: tokenizer)
+            let planner = PromptPlanner(tokenizer: tokenizer, template: template, contextLength: 256)
+            let plan = try planner.plan(turn("now"), history: history)
+            #expect(plan.prompt.count + plan.maxTokens <= 256)
+            #expect(plan.historyTurns == turns ?? plan.historyTurns)
+            guard plan.historyTurns < 100 else { continue }
+            let more = try planner.plan(turn("now"), history: Array(history.suffix(plan.historyTurns + 1)))
+            #expect(more.droppedTurns == 1 && plan.historyTurns > 1)
+        }
+    }
+
+    @Test func theLongestFitIsFoundInFewAttempts() {
+        for limit in [0, 1, 2, 7, 100, 1000] {
+            for answer in stride(from: 0, through: limit, by: max(limit / 9, 1)) {
+                for guess in [0, 1, answer - 1, answer, answer + 3, limit, limit + 9] {
+                    var search = LongestFit(limit: limit, guess: guess)
+                    var attempts = 0
+                    while let candidate = search.candidate, attempts < 99 {
+                        #expect((1...limit).contains(candidate))
+                        search.record(fits: candidate <= answer)
+                        attempts += 1
+                    }
+                    #expect(search.longest == answer && attempts <= (guess == answer ? 2 : 22))
+                }
+            }
+        }
     }
 
     @Test func aUsersTextIsNeverASpecialToken() throws {

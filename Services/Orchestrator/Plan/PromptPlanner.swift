@@ -1,4 +1,5 @@
 import ChatCore
+import Foundation
 import ModelFile
 import RedisStore
 
@@ -9,58 +10,88 @@ struct PromptPlanner: Sendable {
     /// Tokens that prompt and answer may have together.
     let contextLength: Int
 
-    struct TooLong: Error, CustomStringConvertible {
-        let promptTokens: Int
-        let contextLength: Int
+    /// Why a turn has no prompt, whatever else is tried.
+    enum Refusal: Error, Equatable, CustomStringConvertible {
+        case tooLong(promptTokens: Int, contextLength: Int)
+        /// The template does not take these messages, for example two of the user's in a row.
+        case template(ChatTemplate.Refusal)
 
         var description: String {
-            "the prompt has \(promptTokens) tokens without any history; the model's context has \(contextLength)"
+            switch self {
+            case .tooLong(let tokens, let contextLength):
+                "the prompt has \(tokens) tokens without any history; the model's context has \(contextLength)"
+            case .template(let refusal): refusal.description
+            }
         }
     }
 
     /// Leaves out the oldest turns until the rest fits; the system message, the client's context and the message stay.
     /// - Parameter history: the conversation's earlier turns, oldest first. Those without a response only bring their
     ///   system message.
-    func plan(_ turn: Turn, history: [ContextCache.Entry]) throws(TooLong) -> TurnPlan {
+    func plan(_ turn: Turn, history: [ContextCache.Entry]) throws(Refusal) -> TurnPlan {
         let system = turn.system ?? history.last { $0.system != nil }?.system
         let history = history.filter { !$0.response.isEmpty }
         let head = system.map { [ChatMessage(role: .system, content: $0)] } ?? []
         let tail =
             turn.context.map { ChatMessage(role: $0.role.inTemplate, content: $0.content) }
             + [ChatMessage(role: .user, content: turn.message)]
+        // One time for all attempts: a template may write it.
+        let date = Date()
+        func prompt(turns: Int) throws(Refusal) -> [Int32] {
+            let kept = history.suffix(turns).flatMap(\.messages)
+            do throws(ChatTemplate.Refusal) {
+                return try template.encode(head + kept + tail, date: date)
+            } catch {
+                throw .template(error)
+            }
+        }
 
-        let fixed = template.encode(head + tail).tokens.count
-        guard fixed < contextLength else { throw TooLong(promptTokens: fixed, contextLength: contextLength) }
+        var best = try prompt(turns: 0)
+        guard best.count < contextLength else {
+            throw .tooLong(promptTokens: best.count, contextLength: contextLength)
+        }
         // A client that asks for more tokens than it will get must not lose its history to them.
-        let reserve = min(turn.sampling.maxTokens, max(contextLength / 4, 1), contextLength - fixed)
-        var kept = newest(of: history, within: contextLength - fixed - reserve)
-        var prompt = template.encode(head + kept.joined() + tail)
-        // Messages are counted one by one above; should a template count them otherwise together, one goes at a time.
-        while prompt.tokens.count + reserve > contextLength, !kept.isEmpty {
-            kept = kept.dropFirst()
-            prompt = template.encode(head + kept.joined() + tail)
+        let reserve = min(turn.sampling.maxTokens, max(contextLength / 4, 1), contextLength - best.count)
+        let budget = contextLength - reserve
+        var search = LongestFit(limit: history.count, guess: newest(of: history, within: budget - best.count))
+        while let turns = search.candidate {
+            let tokens = try prompt(turns: turns)
+            if tokens.count <= budget { best = tokens }
+            search.record(fits: tokens.count <= budget)
         }
         return TurnPlan(
-            prompt: prompt.tokens, maxTokens: min(turn.sampling.maxTokens, contextLength - prompt.tokens.count),
-            historyTurns: kept.count, droppedTurns: history.count - kept.count)
+            prompt: best, maxTokens: min(turn.sampling.maxTokens, contextLength - best.count),
+            historyTurns: search.longest, droppedTurns: history.count - search.longest)
     }
 
-    /// As many of the newest turns as fit the budget, oldest first. Older ones are not even tokenized.
-    private func newest(of history: [ContextCache.Entry], within budget: Int) -> ArraySlice<[ChatMessage]> {
-        var rest = budget
-        var kept: [[ChatMessage]] = []
-        for entry in history.reversed() {
-            let turn = [
-                ChatMessage(role: .user, content: entry.message),
-                ChatMessage(role: .assistant, content: entry.response),
-            ]
-            // After a system message, as in the prompt: a template may put one of its own before a lone user message.
-            let counts = template.encode([ChatMessage(role: .system, content: "")] + turn).messageCounts
-            rest -= counts.dropFirst().reduce(0, +)
-            guard rest >= 0 else { break }
-            kept.append(turn)
+    /// About how many of the newest turns fit the budget. A template is a program: what a turn takes in the prompt is
+    /// known only when all is rendered. But a guess by the texts alone spares nearly all attempts, and older turns are
+    /// not even tokenized.
+    private func newest(of history: [ContextCache.Entry], within budget: Int) -> Int {
+        guard !history.isEmpty else { return 0 }
+        let message = ChatMessage(role: .user, content: "x")
+        let pair = [message, ChatMessage(role: .assistant, content: "x")]
+        let overhead: Int
+        if let two = try? template.encode(pair + [message]).count, let one = try? template.encode([message]).count {
+            overhead = max(two - one - 2, 0)
+        } else {
+            overhead = 0
         }
-        return kept.reversed()[...]
+        var rest = budget
+        var turns = 0
+        for entry in history.reversed() {
+            rest -= tokenizer.encode(entry.message, parseSpecial: false).count
+            rest -= tokenizer.encode(entry.response, parseSpecial: false).count + overhead
+            guard rest >= 0 else { break }
+            turns += 1
+        }
+        return turns
+    }
+}
+
+extension ContextCache.Entry {
+    fileprivate var messages: [ChatMessage] {
+        [ChatMessage(role: .user, content: message), ChatMessage(role: .assistant, content: response)]
     }
 }
 

@@ -14,7 +14,7 @@ extension TurnRunner {
             // Nothing to wait for: a conversation's first turn is its head and has no history.
             do {
                 return try await generate(services.planner.plan(turn, history: []))
-            } catch let error as PromptPlanner.TooLong {
+            } catch let error as PromptPlanner.Refusal {
                 return .failed(error.description)
             }
         }
@@ -25,7 +25,7 @@ extension TurnRunner {
         }
         switch prepared {
         case .interrupted(let ending): return ending
-        case .failed(let error as PromptPlanner.TooLong): return .failed(error.description)
+        case .failed(let error as PromptPlanner.Refusal): return .failed(error.description)
         case .failed(let error): throw error
         case .value(let prepared): return try await generate(prepared)
         }

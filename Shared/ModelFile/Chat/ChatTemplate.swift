@@ -1,68 +1,121 @@
-/// Makes a prompt of a conversation, in the form that the model was trained with.
+import Foundation
+
+/// Makes a prompt of a conversation by the model's own Jinja template (`tokenizer.chat_template` of a GGUF file,
+/// `chat_template` of a Hugging Face folder).
 ///
-/// The form is recognised from the text of the file's Jinja template (`tokenizer.chat_template`); the template itself is
-/// never run, since it is a program from an untrusted file. Messages become text tokens only: what a user writes can
-/// spell the name of a control token, but never be one.
+/// Only what the template writes itself can become control tokens. Of a message's text it is known wherever the template
+/// puts it (`Jinja.Text`): a user can spell the name of a control token, but never make one.
 public struct ChatTemplate: Sendable {
-    let form: ChatForm
+    private let template: Jinja.Template
     private let tokenizer: Tokenizer
+    /// By the names that templates know them by.
+    private let specialTokens: [String: Jinja.Text]
 
-    /// Recognises the template of `file` and looks up the control tokens that it needs. Throws when the form is none of
-    /// ChatML, Llama 2, Llama 3 and Zephyr, or when the vocabulary lacks one of its tokens.
+    /// Why there is no prompt for a conversation.
+    public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
+        /// In the template's words where it refuses messages itself (`raise_exception`).
+        public let reason: String
+
+        public var description: String { "the model's chat template: \(reason)" }
+    }
+
+    /// Reads the template of `file`, see `init(_:field:tokenizer:)`.
     public init(file: GGUFFile, tokenizer: Tokenizer) throws(ModelFileError) {
-        form = try ChatForm(template: file.string(ChatForm.key), tokenizer: tokenizer)
+        let key = "tokenizer.chat_template"
+        try self.init(file.string(key), field: "metadata '\(key)'", tokenizer: tokenizer)
+    }
+
+    /// Reads a template and renders a first message with it: one that uses what is not supported is refused here, with
+    /// construct and line, as is one that no message can pass its limits.
+    /// - Parameter field: Where the template stands, for errors.
+    public init(_ text: String, field: String, tokenizer: Tokenizer) throws(ModelFileError) {
+        func refusal(_ error: Jinja.TemplateError) -> ModelFileError {
+            ModelFileError(offset: nil, field: field, reason: error.description)
+        }
+        do throws(Jinja.TemplateError) {
+            template = try Jinja.Template(text)
+        } catch {
+            throw refusal(error)
+        }
+        var names: [String: Jinja.Text] = [:]
+        for (name, token) in [("bos_token", tokenizer.bos), ("eos_token", tokenizer.eos)] {
+            guard let token else { continue }
+            names[name] = Jinja.Text(trusting: tokenizer.bytes(of: token, includingSpecial: true))
+        }
+        specialTokens = names
         self.tokenizer = tokenizer
+        do throws(Jinja.TemplateError) {
+            _ = try prompt([ChatMessage(role: .user, content: "x")], addGenerationPrompt: true, date: Date())
+        } catch  where error.kind == .raised {
+            // It may want other messages than these.
+        } catch {
+            throw refusal(error)
+        }
     }
 
-    /// A piece of a prompt: a control token, or text in which no control token is recognised.
-    public enum Segment: Sendable, Equatable {
-        case special(Int32)
-        case text(String)
-    }
-
-    /// A conversation as token ids, with the share of each message, so that history can be cut by whole messages.
-    public struct Prompt: Sendable, Equatable {
-        public fileprivate(set) var tokens: [Int32] = []
-        /// How many of `tokens` each message takes, in the order of the messages. Leaving a message out makes the prompt
-        /// shorter by this number, except where the form treats the first message differently (the system message that
-        /// a template puts before a conversation without one, or Llama 2's system message inside the first user's).
-        public fileprivate(set) var messageCounts: [Int] = []
-        /// Tokens of no message: the begin of the text, the template's own system message, the opening of the answer.
-        public var overhead: Int { tokens.count - messageCounts.reduce(0, +) }
-    }
-
-    /// The prompt for `messages`, one list of segments after the other: what comes before the first message, each
-    /// message, and the opening of the assistant's answer.
-    public func render(_ messages: [ChatMessage], addGenerationPrompt: Bool = true) -> [Segment] {
-        sections(messages, addGenerationPrompt: addGenerationPrompt).flatMap { $0 }
+    /// The prompt for `messages` as text, in parts: the template's own words, in which the names of control tokens are
+    /// those tokens, and the words of messages, in which they are text.
+    public func render(
+        _ messages: [ChatMessage], addGenerationPrompt: Bool = true, date: Date = Date()
+    ) throws(Refusal) -> [Tokenizer.Part] {
+        do throws(Jinja.TemplateError) {
+            return try prompt(messages, addGenerationPrompt: addGenerationPrompt, date: date).parts
+        } catch {
+            throw Refusal(reason: error.kind == .raised ? error.reason : error.description)
+        }
     }
 
     /// The token ids of the prompt for `messages`.
-    public func encode(_ messages: [ChatMessage], addGenerationPrompt: Bool = true) -> Prompt {
-        var prompt = Prompt()
-        let sections = sections(messages, addGenerationPrompt: addGenerationPrompt)
-        for (index, section) in sections.enumerated() {
-            let start = prompt.tokens.count
-            for segment in section {
-                switch segment {
-                case .special(let token): prompt.tokens.append(token)
-                case .text(let text): prompt.tokens += tokenizer.encode(text, parseSpecial: false)
-                }
-            }
-            if index > 0, index <= messages.count { prompt.messageCounts.append(prompt.tokens.count - start) }
-        }
-        return prompt
+    /// - Parameter date: What the template is told of the time; the calendar of UTC.
+    public func encode(
+        _ messages: [ChatMessage], addGenerationPrompt: Bool = true, date: Date = Date()
+    ) throws(Refusal) -> [Int32] {
+        let tokens = tokenizer.encode(
+            try render(messages, addGenerationPrompt: addGenerationPrompt, date: date))
+        // A model that wants a begin token gets one, also where its template does not say so; never two.
+        guard tokenizer.addBOS, let bos = tokenizer.bos, tokens.first != bos else { return tokens }
+        return [bos] + tokens
     }
 
-    /// Before the messages, each message, after the messages: always `messages.count + 2` sections.
-    private func sections(_ messages: [ChatMessage], addGenerationPrompt: Bool) -> [[Segment]] {
-        var sections = [form.opening(messages)]
-        for index in messages.indices { sections.append(form.section(messages, index)) }
-        sections.append(addGenerationPrompt ? form.generationPrompt : [])
-        // A model that wants a begin token gets one, also where its template does not say so; never two.
-        if tokenizer.addBOS, let bos = tokenizer.bos, sections.joined().first != .special(bos) {
-            sections[0].insert(.special(bos), at: 0)
+    private func prompt(
+        _ messages: [ChatMessage], addGenerationPrompt: Bool, date: Date
+    ) throws(Jinja.TemplateError) -> Jinja.Text {
+        var context = specialTokens.mapValues { Jinja.Value.text($0) }
+        context["messages"] = .list(Jinja.List(messages.map(\.value), depth: 2))
+        context["add_generation_prompt"] = .bool(addGenerationPrompt)
+        // As Hugging Face hands them over where there are none.
+        context["tools"] = .null
+        context["documents"] = .null
+        let bytes = messages.reduce(0) { $0 + $1.content.utf8.count }
+        return try template.render(
+            context, inputBytes: bytes, now: Jinja.CivilTime(unixTime: Int(date.timeIntervalSince1970)))
+    }
+}
+
+extension ChatMessage {
+    fileprivate var value: Jinja.Value {
+        .dictionary(
+            Jinja.Dictionary(flat: [
+                // One of three words of ours, of which templates make the names of tokens.
+                ("role", .string(role.rawValue)), ("content", .text(Jinja.Text(untrusted: content))),
+            ]))
+    }
+}
+
+extension Jinja.Text {
+    fileprivate var parts: [Tokenizer.Part] {
+        var parts: [Tokenizer.Part] = []
+        var position = 0
+        func add(_ range: Range<Int>, _ isTrusted: Bool) {
+            guard !range.isEmpty else { return }
+            parts.append(Tokenizer.Part(String(decoding: bytes[range], as: UTF8.self), parseSpecial: isTrusted))
         }
-        return sections
+        for range in trusted {
+            add(position..<range.lowerBound, false)
+            add(range, true)
+            position = range.upperBound
+        }
+        add(position..<count, false)
+        return parts
     }
 }
