@@ -151,6 +151,38 @@ struct ChatTemplateTests {
     }
 
     @Test(
+        "a folder's template is found where transformers saves it",
+        arguments: [
+            (["tokenizer_config.json": #"{"chat_template": "{{ messages[0].content }}1"}"#], "x1"),
+            (
+                [
+                    "tokenizer_config.json":
+                        #"{"chat_template": [{"name": "rag", "template": "2"}, {"name": "default", "template": "3"}]}"#
+                ], "3"
+            ),
+            (["tokenizer_config.json": #"{"chat_template": "4"}"#, "chat_template.jinja": "5"], "5"),
+            (["tokenizer_config.json": #"{"chat_template": [{"name": "rag", "template": "6"}]}"#], nil),
+            (["tokenizer_config.json": "{}"], nil), ([:], nil),
+        ] as [([String: String], String?)])
+    func folders(files: [String: String], expected: String?) throws {
+        let place = FileManager.default.temporaryDirectory.appending(path: "chat-template-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: place) }
+        try Data(bytes(UInt64(2)) + Array("{}".utf8)).write(to: place.appending(path: "model.safetensors"))
+        for (name, text) in files.merging(["config.json": "{}"], uniquingKeysWith: { a, _ in a }) {
+            try Data(text.utf8).write(to: place.appending(path: name))
+        }
+        let source = try ModelSource(path: place.path)
+        let tokenizer = try SmallVocabulary.tokenizer()
+        guard let expected else {
+            #expect(throws: ModelFileError.self) { try ChatTemplate(source: source, tokenizer: tokenizer) }
+            return
+        }
+        let template = try ChatTemplate(source: source, tokenizer: tokenizer)
+        #expect(try template.render([ChatMessage(role: .user, content: "x")]).text == expected)
+    }
+
+    @Test(
         "the default model's template gives what Jinja makes of it",
         .enabled(if: DefaultModel.isPresent, Comment(rawValue: DefaultModel.missing)))
     func defaultModel() throws {

@@ -1,12 +1,14 @@
 """Renders chat templates with jinja2, as Hugging Face's transformers sets it up, over a set of conversations.
 
     python render_templates.py FOLDER OUTPUT.jsonl      every *.jinja of a folder (for RealTemplateTests; not committed)
+    python render_templates.py FILE.py OUTPUT.jsonl     the templates among the strings of a Python file (the same)
     python render_templates.py --constructs OUTPUT.jsonl    our own templates (the committed fixture of JinjaFixtureTests)
 
 A line of the output is one rendering: {"name", "template", "context", "now", "expected"}, where "expected" is null when
 jinja2 refuses; without "context" and "now" they are those of the line before. Values of the context are tagged, so that no reader of JSON loses their types or the order of keys:
 null, true, {"i": 1}, {"f": 0.5}, {"s": "text"}, {"l": [...]}, {"d": [[key, value], ...]}.
 """
+import ast
 import datetime
 import json
 import sys
@@ -124,6 +126,25 @@ def conversations():
                      "eos_token": "</s>", **case}
 
 
+def templates(place):
+    """Name and text of each template."""
+    if place.is_dir():
+        for path in sorted(place.glob("*.jinja")):
+            yield path.stem, path.read_text(encoding="utf-8")
+        return
+    found = {}
+    # Read, not run: the file imports what is not installed here.
+    for node in ast.walk(ast.parse(place.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                value = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+            if isinstance(value, str) and "{%" in value and "messages" in value:
+                found[node.targets[0].id.removesuffix("_template")] = value
+    yield from sorted(found.items())
+
+
 def render(env, text, context):
     try:
         return env.from_string(text).render(**context)
@@ -138,8 +159,8 @@ def main():
         from template_constructs import CONSTRUCTS, CONTEXT
         cases = ((name, text, dict(CONTEXT)) for name, text in CONSTRUCTS)
     else:
-        cases = ((f"{path.stem}/{name}", path.read_text(encoding="utf-8"), context)
-                 for path in sorted(Path(sys.argv[1]).glob("*.jinja")) for name, context in conversations())
+        cases = ((f"{model}/{name}", text, context)
+                 for model, text in templates(Path(sys.argv[1])) for name, context in conversations())
     previous = None
     with open(sys.argv[2], "w", encoding="utf-8") as output:
         for name, text, context in cases:

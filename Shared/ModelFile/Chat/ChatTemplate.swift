@@ -25,6 +25,38 @@ public struct ChatTemplate: Sendable {
         try self.init(file.string(key), field: "metadata '\(key)'", tokenizer: tokenizer)
     }
 
+    /// Reads the template of a folder: chat_template.jinja, else `chat_template` of tokenizer_config.json, of several the
+    /// one named "default".
+    public init(folder: ModelFolder, tokenizer: Tokenizer) throws(ModelFileError) {
+        let name = "chat_template.jinja"
+        if let text = try folder.text(name) {
+            try self.init(text, field: name, tokenizer: tokenizer)
+            return
+        }
+        let configuration = "tokenizer_config.json"
+        guard let value = try folder.json(configuration)?["chat_template"] else {
+            throw ModelFileError(offset: nil, field: "\(configuration) 'chat_template'", reason: "is missing")
+        }
+        var text = value
+        if value.kind == .array {
+            var found: JSONValue?
+            for named in try value.elements() where try named.required("name").string() == "default" {
+                found = try named.required("template")
+            }
+            guard let found else { throw value.refusal("has no template named 'default'") }
+            text = found
+        }
+        try self.init(text.string(), field: "\(configuration) '\(text.place)'", tokenizer: tokenizer)
+    }
+
+    /// Reads the template of a model, whatever form it has.
+    public init(source: ModelSource, tokenizer: Tokenizer) throws(ModelFileError) {
+        switch source {
+        case .gguf(let file): try self.init(file: file, tokenizer: tokenizer)
+        case .folder(let folder): try self.init(folder: folder, tokenizer: tokenizer)
+        }
+    }
+
     /// Reads a template and renders a first message with it: one that uses what is not supported is refused here, with
     /// construct and line, as is one that no message can pass its limits.
     /// - Parameter field: Where the template stands, for errors.
