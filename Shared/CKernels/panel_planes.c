@@ -1,6 +1,5 @@
 // Repacking and gathering of the formats whose quants lie in planes (quant_planes.h). The file's layouts are those of ggml-common.h and
 // ggml-quants.c: what a block stands for is taken over exactly, scales and quants as they are.
-#include <math.h>
 #include <string.h>
 
 #include "half.h"
@@ -190,46 +189,72 @@ void planes_repack(const uint8_t *source, const ck_matrix *m, int32_t panel, uin
     }
 }
 
-static int32_t quant_at(const uint8_t *block, int32_t format, int lane, int k) {
-    const int planes = planes_of(format), j = k / 4, at = 4 * lane + k % 4;
-    int32_t q;
-    if (planes == CK_PLANES_2 || planes == CK_PLANES_2_1) q = block[64 * (j / 4) + at] >> (2 * (j % 4)) & 3;
-    else q = block[64 * (j % 4) + at] >> (j < 4 ? 0 : 4) & 15;
-    if (planes == CK_PLANES_CODE) return ck_iq4_values[q];
-    if (planes == CK_PLANES_2_1) q |= (block[128 + at] >> j & 1) << 2;
-    if (planes == CK_PLANES_4_1) q |= (block[256 + at] >> j & 1) << 4;
-    if (planes == CK_PLANES_4_2) q |= (block[256 + 64 * (j / 4) + at] >> (2 * (j % 4)) & 3) << 4;
-    return q - quant_offset(format);
+// The reverse of put_planes: 32 quants of one lane, as whole numbers in units of their scale.
+static void read_planes(const uint8_t *from, int32_t format, float *q) {
+    const int planes = planes_of(format), offset = quant_offset(format);
+    uint8_t bytes[32];
+    for (int j = 0; j < 8; j++) {
+        uint32_t v, more;
+#define CK_TAKE(TO, AT, SHIFT, MASK)           \
+        do {                                    \
+            memcpy(&(TO), from + (AT), 4);      \
+            (TO) = (TO) >> (SHIFT) & (MASK);    \
+        } while (0)
+        if (planes == CK_PLANES_2 || planes == CK_PLANES_2_1) CK_TAKE(v, 64 * (j / 4), 2 * (j % 4), 0x03030303u);
+        else CK_TAKE(v, 64 * (j % 4), j < 4 ? 0 : 4, 0x0f0f0f0fu);
+        if (planes == CK_PLANES_2_1) {
+            CK_TAKE(more, 128, j, 0x01010101u);
+            v |= more << 2;
+        } else if (planes == CK_PLANES_4_1) {
+            CK_TAKE(more, 256, j, 0x01010101u);
+            v |= more << 4;
+        } else if (planes == CK_PLANES_4_2) {
+            CK_TAKE(more, 256 + 64 * (j / 4), 2 * (j % 4), 0x03030303u);
+            v |= more << 4;
+        }
+#undef CK_TAKE
+        memcpy(bytes + 4 * j, &v, 4);
+    }
+    if (planes == CK_PLANES_CODE)
+        for (int k = 0; k < 32; k++) q[k] = (float)ck_iq4_values[bytes[k]];
+    else
+        for (int k = 0; k < 32; k++) q[k] = (float)((int32_t)bytes[k] - offset);
+}
+
+// As if fused, in two steps: where there is a base, w has 17 bits at most and q five, so that their product is exact.
+static void scale_up(const float *q, int count, float w, float base, float *out) {
+    for (int k = 0; k < count; k++) out[k] = w * q[k] + base;
 }
 
 void planes_gather(const ck_matrix *m, int32_t row, float *out) {
     const int32_t format = m->format, lane = row % CK_LANES;
     const size_t quants = (size_t)plane_bytes(planes_of(format));
     const uint8_t *p = m->data + (size_t)(row / CK_LANES) * m->panel_stride;
+    float q[32];
     if (!is_super(format)) {
         const int32_t blocks = m->columns / 32;
         const uint16_t *scale = (const uint16_t *)(p + (size_t)blocks * quants) + lane;
-        for (int32_t b = 0; b < blocks; b++, p += quants) {
-            const float d = ck_half_to_float(*scale), base = has_minimum(format) ? ck_half_to_float(scale[16]) : 0;
+        for (int32_t b = 0; b < blocks; b++, p += quants, out += 32) {
+            read_planes(p + 4 * lane, format, q);
+            // -0 leaves the product as it is, zeros with their sign too.
+            scale_up(q, 32, ck_half_to_float(*scale), has_minimum(format) ? ck_half_to_float(scale[16]) : -0.0f, out);
             scale += has_minimum(format) ? 32 : 16;
-            for (int k = 0; k < 32; k++, out++) {
-                const float q = (float)quant_at(p, format, lane, k);
-                *out = has_minimum(format) ? fmaf(d, q, base) : d * q;
-            }
         }
         return;
     }
+    const int32_t share = scale_columns(format);
     for (int32_t s = 0; s < m->columns / 256; s++) {
         const uint8_t *scale = p + 64 + lane;
         const float d = ck_half_to_float(((const uint16_t *)p)[lane]), dmin = ck_half_to_float(((const uint16_t *)p)[16 + lane]);
         p += super_header(format);
-        for (int32_t b = 0; b < 8; b++, p += quants)
-            for (int k = 0; k < 32; k++, out++) {
-                const uint8_t integer = scale[16 * ((32 * b + k) / scale_columns(format))];
-                const float q = (float)quant_at(p, format, lane, k);
-                if (format == CK_Q2_K) *out = fmaf(d * (float)(integer & 15), q, -(dmin * (float)(integer >> 4)));
-                else if (has_minimum(format)) *out = fmaf(d * (float)integer, q, -(dmin * (float)scale[128 + 16 * b]));
-                else *out = d * (float)(int8_t)integer * q;
+        for (int32_t b = 0; b < 8; b++, p += quants) {
+            read_planes(p + 4 * lane, format, q);
+            for (int k = 0; k < 32; k += share, out += share) {
+                const uint8_t integer = scale[16 * ((32 * b + k) / share)];
+                if (format == CK_Q2_K) scale_up(q + k, share, d * (float)(integer & 15), -(dmin * (float)(integer >> 4)), out);
+                else if (has_minimum(format)) scale_up(q + k, share, d * (float)integer, -(dmin * (float)scale[128 + 16 * b]), out);
+                else scale_up(q + k, share, d * (float)(int8_t)integer, -0.0f, out);
             }
+        }
     }
 }
