@@ -38,8 +38,9 @@ struct SurvivalTests {
         #expect(survived.end?.usage == undisturbed.end?.usage && survived.isDone)
         let outcome = try await settled(id, cluster)
         #expect(outcome.response == undisturbed.text)
-        // It did go on at the second one rather than being done before the first one's end.
-        #expect(outcome.attempts == 2, "\(cluster.orchestrator.log)\n\(second.log)")
+        // It did go on at the second one rather than being done before the first one's end. On a machine so busy that a node
+        // misses its token deadline there may be a third attempt.
+        #expect(outcome.attempts >= 2, "\(cluster.orchestrator.log)\n\(second.log)")
         if death.service == "orchestrator" { #expect(second.log.contains("a turn goes on")) }
         _ = await second.ended(by: SIGKILL)
         await cluster.stop()
