@@ -47,8 +47,8 @@ struct BenchSpeculation {
 
     /// - Parameter counts: turns that run together.
     func run(counts: [Int], tokens: Int) throws {
-        let prompts = Self.tasks.map { task in
-            template.encode([ChatMessage(role: .user, content: task.question)]).tokens
+        let prompts = try Self.tasks.map { task in
+            try template.encode([ChatMessage(role: .user, content: task.question)])
         }
         let plain = try SpeculationCourse(loaded, draft: nil, mode: .off)
         let guessing = try SpeculationCourse(loaded, draft: draft, mode: draft == nil ? .lookup : .draft)
