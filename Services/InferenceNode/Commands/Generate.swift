@@ -30,8 +30,7 @@ struct Generate: AsyncParsableCommand {
 
     func run() async throws {
         let prompt = String(decoding: try FileHandle.readInput(), as: UTF8.self)
-        let probe = try GGUFFile(path: model.path)
-        let tokenizer = try Tokenizer(file: probe)
+        let tokenizer = try Tokenizer(source: try ModelSource(path: model.path))
         var ids = tokenizer.encode(prompt, parseSpecial: false, addSpecial: true)
         // An empty prompt still needs a token to begin from.
         if ids.isEmpty, let first = tokenizer.bos ?? tokenizer.eos { ids = [first] }

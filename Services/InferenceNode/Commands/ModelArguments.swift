@@ -5,7 +5,7 @@ import ModelFile
 
 /// Which model, and how it is run; shared by the commands that work without brokers.
 struct ModelArguments: ParsableArguments {
-    @Option(name: .customLong("model"), help: "The GGUF file of the model.")
+    @Option(name: .customLong("model"), help: "The GGUF file of the model, or its Hugging Face folder.")
     var path: String
 
     @Option(help: "Threads of the engine; 0 takes every core.")
@@ -28,15 +28,15 @@ struct ModelArguments: ParsableArguments {
     }
 }
 
-/// A model in memory, with the tokenizer of the same file.
+/// A model in memory, with its tokenizer.
 struct LoadedModel {
     let model: LlamaModel
     let tokenizer: Tokenizer
 
     init(path: String, options: ModelOptions) throws {
-        let file = try GGUFFile(path: path)
-        tokenizer = try Tokenizer(file: file)
-        model = try LlamaModel(file: file, options: options)
+        let source = try ModelSource(path: path)
+        tokenizer = try Tokenizer(source: source)
+        model = try LlamaModel(source: source, options: options)
     }
 
     /// - Throws: when a guess of the draft model would be another token here.

@@ -7,7 +7,7 @@ struct Tokenize: ParsableCommand {
         abstract: "Prints the token ids of standard input as a JSON array.",
         discussion: "The name of a special token inside the text is plain text.")
 
-    @Option(name: .customLong("model"), help: "The GGUF file of the model, or a tokenizer.json.")
+    @Option(name: .customLong("model"), help: "The GGUF file of the model, its Hugging Face folder, or a tokenizer.json.")
     var path: String
 
     @Flag(help: "Read a JSON string from each line instead of one text from all of the input; print a line for each.")
@@ -20,7 +20,7 @@ struct Tokenize: ParsableCommand {
         let tokenizer =
             path.hasSuffix(".json")
             ? try Tokenizer(tokenizerJSON: Data(contentsOf: URL(filePath: path)))
-            : try Tokenizer(file: try GGUFFile(path: path))
+            : try Tokenizer(source: try ModelSource(path: path))
         let input = try FileHandle.readInput()
         let texts =
             lines

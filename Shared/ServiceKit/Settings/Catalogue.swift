@@ -8,7 +8,7 @@ public enum DraftSource: String, Sendable, CaseIterable { case off, lookup, draf
 extension Settings {
     // The model and the engine
     public static let modelPath = Setting<String>.text(
-        "MODEL_PATH", default: nil, help: "the GGUF file of the model")
+        "MODEL_PATH", default: nil, help: "the GGUF file of the model, or its Hugging Face folder")
     public static let modelName = Setting<String>.text(
         "MODEL_NAME", default: "SmolLM2-135M-Instruct", help: "the model's name in the API")
     public static let maxConcurrent = Setting<Int>.integer(
