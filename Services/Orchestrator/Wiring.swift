@@ -75,13 +75,12 @@ private struct Heart: Service {
 }
 
 extension PromptPlanner {
-    /// Reads tokenizer, template and context length from a model file; its weights are not touched.
+    /// Reads tokenizer, template and context length of a model; its weights are not touched.
     init(modelAt path: String) throws {
-        let file = try GGUFFile(path: path)
-        let tokenizer = try Tokenizer(file: file)
-        let architecture = try file.string("general.architecture")
+        let source = try ModelSource(path: path)
+        let tokenizer = try Tokenizer(source: source)
         self.init(
-            tokenizer: tokenizer, template: try ChatTemplate(file: file, tokenizer: tokenizer),
-            contextLength: Int(clamping: try file.uint("\(architecture).context_length")))
+            tokenizer: tokenizer, template: try ChatTemplate(source: source, tokenizer: tokenizer),
+            contextLength: try source.contextLength)
     }
 }

@@ -16,7 +16,7 @@ struct BenchSpeculation {
     init(_ arguments: ModelArguments, draftModel: String?, repeats: Int, json: Bool) throws {
         let loaded = try arguments.load(maxRows: 256, kvBlocks: 2048)
         self.loaded = loaded
-        template = try ChatTemplate(file: try GGUFFile(path: arguments.path), tokenizer: loaded.tokenizer)
+        template = try ChatTemplate(source: try ModelSource(path: arguments.path), tokenizer: loaded.tokenizer)
         draft = try draftModel.map { path in
             let draft = try LoadedModel(path: path, options: loaded.model.options)
             try loaded.requireVocabulary(ofDraft: draft)

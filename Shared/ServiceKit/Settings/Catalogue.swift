@@ -30,7 +30,7 @@ extension Settings {
         "ENGINE_SPECULATION", default: .lookup,
         help: "who guesses tokens ahead: nobody, the text itself, or a draft model; the tokens are the same")
     public static let engineDraftModel = Setting<String>.text(
-        "ENGINE_DRAFT_MODEL", default: nil, help: "the GGUF file of the draft model, of the model's vocabulary")
+        "ENGINE_DRAFT_MODEL", default: nil, help: "the draft model: a GGUF file or a folder, of the model's vocabulary")
 
     // Stores
     public static let redisHost = Setting<String>.text("REDIS_HOST", default: "127.0.0.1", help: "host of Redis")
