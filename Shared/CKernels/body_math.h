@@ -88,7 +88,9 @@ CK_INLINE void quantize_block(const float *x, ck_group *g, int r) {
         inverse = 127.0f / largest;
     }
     v16 scale = v_set1(inverse);
-    const int32_t low = v_store_i8(g->q[r], v_mul(a, scale)), high = v_store_i8(g->q[r] + 16, v_mul(b, scale)), sum = low + high;
+    int32_t low, high;
+    v_store_i8(g->q[r], v_mul(a, scale), v_mul(b, scale), &low, &high);
+    const int32_t sum = low + high;
     g->d[r] = d;
     g->s[r] = d * (float)sum;
     g->n8[r] = -8 * sum;

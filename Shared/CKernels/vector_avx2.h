@@ -72,7 +72,7 @@ CK_INLINE __m256 bf8(const uint16_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }
 CK_INLINE v16 v_load_bf16(const uint16_t *p) { return CK_V(bf8(p), bf8(p + 8)); }
-CK_INLINE int32_t v_store_i8(int8_t *p, v16 x) {
+CK_INLINE int32_t store_16(int8_t *p, v16 x) {
     __m256i a = _mm256_cvtps_epi32(x.a), b = _mm256_cvtps_epi32(x.b);
     __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);  // 16 x int16 in order
     _mm_storeu_si128((__m128i *)p, _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
@@ -81,6 +81,10 @@ CK_INLINE int32_t v_store_i8(int8_t *p, v16 x) {
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4E));
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xB1));
     return _mm_cvtsi128_si32(t);
+}
+CK_INLINE void v_store_i8(int8_t *p, v16 x, v16 y, int32_t *low, int32_t *high) {
+    *low = store_16(p, x);
+    *high = store_16(p + 16, y);
 }
 CK_INLINE v16 v_from_int(w16 x) { return CK_V(_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)); }
 CK_INLINE w16 w_add1(w16 x, int32_t y) {

@@ -52,10 +52,15 @@ CK_INLINE void v_store_f16(uint16_t *p, v16 a) {
 CK_INLINE v16 v_load_bf16(const uint16_t *p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
 }
-CK_INLINE int32_t v_store_i8(int8_t *p, v16 a) {
-    __m512i q = _mm512_cvtps_epi32(a);
-    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(q));
-    return _mm512_reduce_add_epi32(q);
+CK_INLINE void v_store_i8(int8_t *p, v16 a, v16 b, int32_t *low, int32_t *high) {
+    const __m256i q = _mm256_set_m128i(_mm512_cvtepi32_epi8(_mm512_cvtps_epi32(b)), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+    _mm256_storeu_si256((__m256i *)p, q);
+    // Sums of 8 bytes each, which are made unsigned by adding 128.
+    const __m256i s = _mm256_sad_epu8(_mm256_xor_si256(q, _mm256_set1_epi8((char)0x80)), _mm256_setzero_si256());
+    const __m128i x = _mm256_castsi256_si128(s), y = _mm256_extracti128_si256(s, 1);
+    const __m128i t = _mm_add_epi64(_mm_unpacklo_epi64(x, y), _mm_unpackhi_epi64(x, y));
+    *low = _mm_cvtsi128_si32(t) - 16 * 128;
+    *high = _mm_extract_epi32(t, 2) - 16 * 128;
 }
 CK_INLINE v16 v_from_int(w16 a) { return _mm512_cvtepi32_ps(a); }
 CK_INLINE w16 w_add1(w16 a, int32_t x) { return _mm512_add_epi32(a, _mm512_set1_epi32(x)); }

@@ -69,12 +69,16 @@ CK_INLINE v16 v_load_bf16(const uint16_t *p) {
     CK_QUADS r.q[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16));
     return r;
 }
-CK_INLINE int32_t v_store_i8(int8_t *p, v16 a) {
+CK_INLINE int32_t store_16(int8_t *p, v16 a) {
     int32x4_t q[4];
     CK_QUADS q[i] = vcvtnq_s32_f32(a.q[i]);
     const int16x8_t low = vcombine_s16(vmovn_s32(q[0]), vmovn_s32(q[1])), high = vcombine_s16(vmovn_s32(q[2]), vmovn_s32(q[3]));
     vst1q_s8(p, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
     return vaddvq_s32(vaddq_s32(vaddq_s32(q[0], q[1]), vaddq_s32(q[2], q[3])));
+}
+CK_INLINE void v_store_i8(int8_t *p, v16 a, v16 b, int32_t *low, int32_t *high) {
+    *low = store_16(p, a);
+    *high = store_16(p + 16, b);
 }
 CK_INLINE v16 v_from_int(w16 a) { v16 r; CK_QUADS r.q[i] = vcvtq_f32_s32(a.q[i]); return r; }
 CK_INLINE w16 w_add1(w16 a, int32_t x) { CK_QUADS a.q[i] = vaddq_s32(a.q[i], vdupq_n_s32(x)); return a; }

@@ -74,15 +74,13 @@ CK_INLINE v16 v_load_bf16(const uint16_t *p) {
     }
     return r;
 }
-// To the nearest even integer; |x| < 2^22. Gives the sum of all and stores the low bytes.
-CK_INLINE int32_t v_store_i8(int8_t *p, v16 a) {
-    int32_t sum = 0;
+// 32 numbers to the nearest even integer, at most 127 in magnitude; gives the sums of the first and the last 16.
+CK_INLINE void v_store_i8(int8_t *p, v16 a, v16 b, int32_t *low, int32_t *high) {
+    *low = *high = 0;
     CK_EACH {
-        int32_t q = (int32_t)((a.v[i] + 12582912.0f) - 12582912.0f);
-        p[i] = (int8_t)q;
-        sum += q;
+        *low += p[i] = (int8_t)((a.v[i] + 12582912.0f) - 12582912.0f);
+        *high += p[16 + i] = (int8_t)((b.v[i] + 12582912.0f) - 12582912.0f);
     }
-    return sum;
 }
 CK_INLINE v16 v_from_int(w16 a) { v16 r; CK_EACH r.v[i] = (float)a.v[i]; return r; }
 CK_INLINE w16 w_add1(w16 a, int32_t x) { CK_EACH a.v[i] += x; return a; }

@@ -14,9 +14,23 @@ struct ModelArguments: ParsableArguments {
     @Option(help: "Kernels: auto, or one of \(KernelVariant.allCases.map(\.rawValue).joined(separator: ", ")).")
     var kernels = "auto"
 
+    @Option(
+        help:
+            "What multiplies F32, F16 and BF16 matrices: \(FullPrecisionBackend.allCases.map(\.rawValue).joined(separator: ", "))."
+    )
+    var fullPrecision = FullPrecisionBackend.automatic.rawValue
+
     func validate() throws {
         guard (0...64).contains(threads) else { throw ValidationError("--threads must be between 0 and 64") }
         _ = try KernelVariant(setting: kernels)
+        _ = try backend()
+    }
+
+    private func backend() throws -> FullPrecisionBackend {
+        guard let backend = FullPrecisionBackend(rawValue: fullPrecision) else {
+            throw ValidationError("--full-precision cannot be \(fullPrecision)")
+        }
+        return backend
     }
 
     func load(maxRows: Int = 512, kvBlocks: Int) throws -> LoadedModel {
@@ -24,7 +38,7 @@ struct ModelArguments: ParsableArguments {
             path: path,
             options: ModelOptions(
                 threads: threads == 0 ? ModelOptions.coreCount : threads, kernels: try KernelVariant(setting: kernels),
-                maxRows: maxRows, kvBlocks: kvBlocks))
+                fullPrecisionBackend: try backend(), maxRows: maxRows, kvBlocks: kvBlocks))
     }
 }
 

@@ -12,7 +12,7 @@ public enum ActivationMode: String, Sendable {
 }
 
 /// What multiplies full-precision matrices.
-public enum FullPrecisionBackend: String, Sendable {
+public enum FullPrecisionBackend: String, Sendable, CaseIterable {
     /// OpenBLAS where its self-test shows that a row's bits do not depend on the rows beside it, else the panel kernel.
     case automatic
     case openBLAS
