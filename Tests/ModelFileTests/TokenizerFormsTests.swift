@@ -206,5 +206,8 @@ struct SplitPatternTests {
         let long = composed("a" + String(repeating: "\u{302}\u{323}", count: 99))
         let expected = "\u{1EAD}" + String(repeating: "\u{323}", count: 98) + String(repeating: "\u{302}", count: 98)
         #expect(long.utf8.elementsEqual(expected.utf8))
+        // The vowel composes with the consonant before it, whatever follows.
+        let hangul = composed("\u{1100}\u{1161}" + String(repeating: "\u{301}", count: 99))
+        #expect(hangul.utf8.elementsEqual(("\u{AC00}" + String(repeating: "\u{301}", count: 99)).utf8))
     }
 }

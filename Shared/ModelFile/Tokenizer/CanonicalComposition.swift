@@ -18,7 +18,7 @@ enum CanonicalComposition {
         let scalars = Array(String(decoding: text, as: UTF8.self).unicodeScalars)
         var output: [UInt8] = []
         output.reserveCapacity(text.count)
-        // Pieces end before a long run's base and after the run: what composes stands together in one piece.
+        // A piece ends with a long run: what composes stands together in one piece.
         var piece = String.UnicodeScalarView()
         var index = 0
         while index < scalars.count {
@@ -26,9 +26,8 @@ enum CanonicalComposition {
             while end < scalars.count, combiningClass(scalars[end]) != 0 { end += 1 }
             let marks = scalars[(index + 1)..<end]
             if marks.count > runLimit {
-                output.append(contentsOf: String(piece).precomposedStringWithCanonicalMapping.utf8)
+                output.append(contentsOf: String(composeLongRun(piece, scalars[index], marks)).utf8)
                 piece = String.UnicodeScalarView()
-                output.append(contentsOf: String(composeLongRun(scalars[index], marks)).utf8)
             } else {
                 piece.append(contentsOf: scalars[index..<end])
             }
@@ -38,13 +37,14 @@ enum CanonicalComposition {
         return output
     }
 
+    /// A piece that ends with `base` and a long run of marks.
     private static func composeLongRun(
-        _ base: Unicode.Scalar, _ marks: ArraySlice<Unicode.Scalar>
+        _ before: String.UnicodeScalarView, _ base: Unicode.Scalar, _ marks: ArraySlice<Unicode.Scalar>
     ) -> String.UnicodeScalarView {
-        // A first scalar that is a mark itself composes with nothing.
+        // A text may begin with a mark, which is in the run itself.
         let isMark = combiningClass(base) != 0
         let sorted = sort(isMark ? [base] + marks : Array(marks))
-        var head = String.UnicodeScalarView()
+        var head = before
         if !isMark { head.append(base) }
         var rest: [Unicode.Scalar] = []
         var taken = 0
@@ -55,8 +55,9 @@ enum CanonicalComposition {
         let composed = Array(String(head).precomposedStringWithCanonicalMapping.unicodeScalars)
         // Some marks have a canonical mapping to other marks.
         let mapped = rest.flatMap { String($0).precomposedStringWithCanonicalMapping.unicodeScalars }
-        let bases = composed.prefix { combiningClass($0) == 0 }
-        return String.UnicodeScalarView(Array(bases) + sort(composed.dropFirst(bases.count) + mapped))
+        let lastBase = composed.lastIndex { combiningClass($0) == 0 } ?? -1
+        return String.UnicodeScalarView(
+            composed.prefix(lastBase + 1) + sort(composed.dropFirst(lastBase + 1) + mapped))
     }
 
     private static func combiningClass(_ scalar: Unicode.Scalar) -> UInt8 {
