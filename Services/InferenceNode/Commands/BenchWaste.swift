@@ -130,4 +130,7 @@ private final class SilentForwardPass: ForwardPass {
     func run(_ batch: borrowing StepBatch) throws(EngineError) {}
     func logits(_ output: Int) -> UnsafeMutableBufferPointer<Float> { row }
     func copyBlock(from: Int32, to: Int32) {}
+    let blockBytes = 0
+    func saveBlock(_ block: Int32, to bytes: UnsafeMutableRawPointer) {}
+    func restoreBlock(_ block: Int32, from bytes: UnsafeRawPointer) {}
 }

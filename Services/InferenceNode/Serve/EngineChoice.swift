@@ -66,6 +66,7 @@ struct RunningEngine: Sendable {
                 let draftModel = draft.model
                 makeDraftPass = { try draftModel.makeForwardPass() }
             }
+            configuration.swapBytes = try settings(Settings.engineSwap) << 20
             engine = try Engine(
                 makeForwardPass: { try model.makeForwardPass() }, makeDraftPass: makeDraftPass,
                 tokenizer: loaded.tokenizer, configuration: configuration, onStep: onStep)

@@ -53,9 +53,17 @@ public final class Engine: InferenceEngine {
             configuration.speculation, vocabulary: pass.vocabulary, draftPass: draftPass)
         let scheduling = configuration.scheduler.bounded(maxRows: pass.maxRows)
         mailbox = Mailbox(maxWaiting: scheduling.maxWaiting, statistics: statistics)
+        let space = SwapSpace(byteCount: configuration.swapBytes, blockBytes: pass.blockBytes)
+        let file: SwapFile? =
+            space.slotCount == 0
+            ? nil
+            : try SwapFile(
+                slots: space.slotCount, slotBytes: space.blockBytes,
+                directory: configuration.swapDirectory ?? NSTemporaryDirectory())
         let body = ThreadBody(
             EngineLoop(
-                pass: pass, mailbox: mailbox, rules: rules, configuration: scheduling, speculation: speculation,
+                pass: pass, swap: file.map { (space, $0) }, mailbox: mailbox, rules: rules, configuration: scheduling,
+                speculation: speculation,
                 statistics: statistics, onStep: onStep
             ).run)
         let thread = Thread { body.run() }

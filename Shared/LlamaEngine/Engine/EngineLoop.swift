@@ -5,6 +5,7 @@ import Foundation
 /// Take mail, plan, run, sample, commit, hand out the tokens; park when there is nothing to do.
 final class EngineLoop<Pass: ForwardPass> {
     private let pass: Pass
+    private let swapFile: SwapFile?
     private let mailbox: Mailbox
     private let rules: StopRules
     private let onStep: @Sendable ([TokenEvent]) -> Void
@@ -17,16 +18,19 @@ final class EngineLoop<Pass: ForwardPass> {
     private var statistics: EngineStatistics
 
     init(
-        pass: Pass, mailbox: Mailbox, rules: StopRules, configuration: SchedulerConfiguration,
-        speculation: Speculation?, statistics: EngineStatistics, onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        pass: Pass, swap: (space: SwapSpace, file: SwapFile)?, mailbox: Mailbox, rules: StopRules,
+        configuration: SchedulerConfiguration, speculation: Speculation?, statistics: EngineStatistics,
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void
     ) {
         self.pass = pass
+        swapFile = swap?.file
         self.mailbox = mailbox
         self.rules = rules
         self.onStep = onStep
         self.speculation = speculation
         self.statistics = statistics
         scheduler = Self.makeScheduler(pass, configuration)
+        if let swap { scheduler.swap = swap.space }
         sampler = Sampler(vocabulary: pass.vocabulary)
         batch = StepBatch(
             maxRows: scheduler.configuration.maxStepRows, maxSequences: scheduler.configuration.maxRunning,
@@ -79,7 +83,7 @@ final class EngineLoop<Pass: ForwardPass> {
         proposeDrafts()
         let plan = scheduler.plan(now: MonotonicClock.seconds)
         guard !plan.isEmpty else { return recover() }
-        for copy in plan.copies { pass.copyBlock(from: copy.from, to: copy.to) }
+        move(plan.moves)
         plan.fill(&batch)
         let start = MonotonicClock.seconds
         var withoutLogits: [Int] = []
@@ -108,6 +112,27 @@ final class EngineLoop<Pass: ForwardPass> {
             for: decodes, maximumRows: scheduler.configuration.maxStepRows - decodes.count,
             besidePrompts: decodes.count < scheduler.running.count
         ) { (id, drafts) in scheduler.propose(drafts, for: id) }
+    }
+
+    /// Copies blocks, and measures what the second tier takes.
+    private func move(_ moves: [BlockMove]) {
+        var took = (out: 0.0, in: 0.0), blocks = (out: 0, in: 0)
+        for move in moves {
+            let start = MonotonicClock.seconds
+            switch move {
+            case .copy(let copy): pass.copyBlock(from: copy.from, to: copy.to)
+            case .swapOut(let block, let slot):
+                swapFile.map { pass.saveBlock(block, to: $0.slot(slot)) }
+                took.out += MonotonicClock.seconds - start
+                blocks.out += 1
+            case .swapIn(let slot, let block):
+                swapFile.map { pass.restoreBlock(block, from: $0.slot(slot)) }
+                took.in += MonotonicClock.seconds - start
+                blocks.in += 1
+            }
+        }
+        scheduler.swap.record(out: blocks.out, seconds: took.out)
+        scheduler.swap.record(in: blocks.in, seconds: took.in)
     }
 
     /// Samples a sequence's next token; while it is the one that a draft guessed, the row computed for that draft gives one more.
@@ -175,6 +200,7 @@ final class EngineLoop<Pass: ForwardPass> {
         statistics.prefixTokensHit = scheduler.prefixTokens.hit
         statistics.blocksEvicted = scheduler.pool.evictions
         statistics.preemptions = UInt64(scheduler.preemptions)
+        statistics.swapOuts = UInt64(scheduler.swapOuts)
         mailbox.publish(
             statistics, queued: scheduler.queuedCount,
             ended: events.lazy.filter { $0.finish != nil }.map(\.request))

@@ -18,6 +18,8 @@ public struct EngineStatistics: Sendable, Equatable, Codable {
     /// Rows of prompts computed, recomputation after preemptions included.
     public var prefillRows: UInt64 = 0
     public var preemptions: UInt64 = 0
+    /// Preempted sequences whose blocks went to the second tier; the others are computed again.
+    public var swapOuts: UInt64 = 0
     /// Tokens of admitted requests that have a cache salt, and how many of them the prefix cache had.
     public var prefixTokensQueried: UInt64 = 0
     public var prefixTokensHit: UInt64 = 0

@@ -27,4 +27,11 @@ public protocol ForwardPass: AnyObject {
 
     /// Copies a physical KV block, all layers of it (copy-on-write).
     func copyBlock(from: Int32, to: Int32)
+
+    /// Bytes of a physical KV block, all layers of it.
+    var blockBytes: Int { get }
+    /// Copies a block's ``blockBytes`` bytes out.
+    func saveBlock(_ block: Int32, to bytes: UnsafeMutableRawPointer)
+    /// Copies a block's bytes back in; it may be another block than they came from.
+    func restoreBlock(_ block: Int32, from bytes: UnsafeRawPointer)
 }

@@ -91,6 +91,28 @@ public final class LlamaForwardPass: ForwardPass {
         }
     }
 
+    public var blockBytes: Int { memory.kvBlockBytes * model.configuration.layers }
+
+    public func saveBlock(_ block: Int32, to bytes: UnsafeMutableRawPointer) {
+        for (layer, address) in addresses(of: block).enumerated() {
+            (bytes + layer * memory.kvBlockBytes).copyMemory(from: address, byteCount: memory.kvBlockBytes)
+        }
+    }
+
+    public func restoreBlock(_ block: Int32, from bytes: UnsafeRawPointer) {
+        for (layer, address) in addresses(of: block).enumerated() {
+            address.copyMemory(from: bytes + layer * memory.kvBlockBytes, byteCount: memory.kvBlockBytes)
+        }
+    }
+
+    /// Where a block lies in each layer.
+    private func addresses(of block: Int32) -> some Sequence<UnsafeMutableRawPointer> {
+        let layers = (0..<kvBlockCount).contains(Int(block)) ? model.configuration.layers : 0
+        return (0..<layers).lazy.map { [memory, kvBlockCount] layer in
+            UnsafeMutableRawPointer(memory.kv) + (layer * kvBlockCount + Int(block)) * memory.kvBlockBytes
+        }
+    }
+
     /// Each row's block table, and the runs of rows that attention takes together.
     private func prepareSequences(_ batch: borrowing StepBatch, _ tables: UnsafeBufferPointer<Int32>) -> Int32 {
         var runs = 0, row = 0

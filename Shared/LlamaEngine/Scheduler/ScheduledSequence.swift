@@ -25,6 +25,8 @@ final class ScheduledSequence {
     var canList = true
     /// Tokens guessed to follow `tokens`, to be verified by the next step.
     var drafts: [Int32] = []
+    /// Slots of the second tier that hold its blocks, by position, while it waits after a preemption; and the tokens in them.
+    var swapped: (slots: [Int32], computed: Int) = ([], 0)
     var isRunning = false
     /// Was running before: it has its place, the queue's bound is not about it.
     var wasPreempted = false

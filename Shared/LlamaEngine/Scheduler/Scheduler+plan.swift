@@ -43,6 +43,7 @@ extension Scheduler {
                 prefixTokens.queried += UInt64(candidate.tokens.count)
             }
             attach(cached, to: candidate)
+            swapIn(candidate, &plan)
             promised += missing
         }
     }
@@ -170,7 +171,7 @@ extension Scheduler {
             let keeping = max(0, sequence.computed - index * BlockPool.blockSize)
             switch pool.makeWritable(&sequence.table, at: index, keeping: keeping) {
             case .inPlace: continue
-            case .copied(let copy): plan.copies.append(copy)
+            case .copied(let copy): plan.moves.append(.copy(copy))
             case .outOfBlocks: return false
             }
         }

@@ -15,12 +15,16 @@ final class Scheduler {
     let contextLength: Int
     var pool: BlockPool
     var budget: StepBudget
+    /// Where preempted sequences leave their blocks when that is cheaper than computing them again.
+    var swap = SwapSpace()
 
     /// All sequences by id: each is in `waiting` or in `running`.
     private(set) var sequences: [UInt64: ScheduledSequence] = [:]
     var waiting: [ScheduledSequence] = []
     var running: [ScheduledSequence] = []
     private(set) var preemptions = 0
+    /// Preempted sequences whose blocks went to the second tier.
+    var swapOuts = 0
     /// Tokens of sequences that were admitted for the first time, and those of them whose blocks were in the cache.
     var prefixTokens: (queried: UInt64, hit: UInt64) = (0, 0)
     private var submitted: UInt64 = 0
@@ -130,16 +134,18 @@ final class Scheduler {
             waiting.removeAll { $0 === sequence }
         }
         releaseBlocks(of: sequence)
+        forgetSwapped(sequence)
         if case .request = sequence.scope { pool.forget(sequence.scope) }
         return true
     }
 
-    /// Takes a running sequence's blocks; it waits to be computed again, prompt and output so far.
+    /// Takes a running sequence's blocks; it waits until they are brought back or computed again, prompt and output so far.
     func preempt(_ sequence: ScheduledSequence, _ plan: inout StepPlan) {
         running.removeAll { $0 === sequence }
         sequence.isRunning = false
         sequence.wasPreempted = true
         sequence.drafts = []
+        swapOut(sequence, &plan)
         releaseBlocks(of: sequence)
         waiting.append(sequence)
         plan.preempted.append(sequence.id)
@@ -155,6 +161,7 @@ final class Scheduler {
     /// Checks the block pool's books against the tables of all sequences, and their contents against the tokens.
     func verify() throws(IntegrityFault) {
         try pool.verify(owners: sequences.values.lazy.map(\.table))
+        try swap.verify(owners: sequences.values.lazy.map(\.swapped.slots))
         for sequence in sequences.values {
             for index in 0..<sequence.listedBlocks
             where pool.cache.tokens(of: sequence.table[index]) != sequence.blockTokens(index) {

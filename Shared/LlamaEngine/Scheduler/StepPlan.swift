@@ -24,8 +24,8 @@ struct StepPlan {
         var end: Int { start + count - drafts.count }
     }
 
-    /// Block contents to copy before the step writes.
-    var copies: [BlockCopy] = []
+    /// Block contents to move before the step writes.
+    var moves: [BlockMove] = []
     /// Decodes first.
     var work: [Work] = []
     /// Drafts included.

@@ -19,6 +19,9 @@ extension Settings {
         "ENGINE_KV_BLOCKS", default: 4096, in: 16...4_000_000, help: "blocks of 16 tokens in the KV cache")
     public static let engineStepTokens = Setting<Int>.integer(
         "ENGINE_STEP_TOKENS", default: 256, in: 16...4096, help: "tokens that one step computes at most")
+    public static let engineSwap = Setting<Int>.integer(
+        "ENGINE_SWAP_MIB", default: 0, in: 0...1_048_576,
+        help: "MiB of a temporary file for the KV blocks of preempted sequences; 0 computes them again")
     public static let engineKernels = Setting<String>.text(
         "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512, avxvnni, avx2, neon or scalar")
 
@@ -106,8 +109,8 @@ extension Settings {
         (
             "The model and the engine",
             [
-                modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineKernels,
-                engineMatrices, engineSpeculation, engineDraftModel,
+                modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineSwap,
+                engineKernels, engineMatrices, engineSpeculation, engineDraftModel,
             ]
         ),
         (

@@ -12,13 +12,15 @@ struct EngineFixture {
         blocks: Int = 256, contextLength: Int = 512, rows: Int = 64, memory: Int = .max, rules: StopRules = StopRules(),
         scheduler: SchedulerConfiguration = SchedulerConfiguration(),
         speculation: SpeculationConfiguration = SpeculationConfiguration(), draftPass: sending FakeForwardPass? = nil,
+        swapBytes: Int = 0,
         onRun: @escaping FakeForwardPass.OnRun = { (_, _) throws(EngineError) in }
     ) throws {
+        var configuration = EngineConfiguration(scheduler: scheduler, speculation: speculation)
+        configuration.swapBytes = swapBytes
         engine = try Engine(
             pass: FakeForwardPass(
                 blocks: blocks, contextLength: contextLength, maxRows: rows, memory: memory, probe: probe, onRun: onRun),
-            draftPass: draftPass, rules: rules,
-            configuration: EngineConfiguration(scheduler: scheduler, speculation: speculation),
+            draftPass: draftPass, rules: rules, configuration: configuration,
             onStep: { [log] in log.append($0) })
     }
 

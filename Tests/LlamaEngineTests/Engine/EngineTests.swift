@@ -26,8 +26,10 @@ import Testing
         #expect(statistics.finished == 40)
     }
 
-    @Test func preemptedTurnsGoOnWithTheSameTokens() async throws {
-        let fixture = try EngineFixture(blocks: 20)
+    /// Computed again, or brought back from the second tier.
+    @Test(arguments: [0, 1 << 20])
+    func preemptedTurnsGoOnWithTheSameTokens(swapBytes: Int) async throws {
+        let fixture = try EngineFixture(blocks: 20, swapBytes: swapBytes)
         let requests = EngineFixture.mixed(8, seed: 12, longest: 16).map { request in
             var longer = request
             longer.maxTokens = 100
@@ -39,6 +41,7 @@ import Testing
         }
         await fixture.engine.shutdown()
         #expect(fixture.engine.statistics.preemptions > 0)
+        #expect(swapBytes > 0 || fixture.engine.statistics.swapOuts == 0)
         #expect(fixture.probe.violations.isEmpty)
     }
 

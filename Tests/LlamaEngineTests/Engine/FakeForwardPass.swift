@@ -82,6 +82,25 @@ final class FakeForwardPass: ForwardPass {
         }
     }
 
+    let blockBytes = StepBatch.blockSize * MemoryLayout<(Int32, Int32)>.stride
+
+    func saveBlock(_ block: Int32, to bytes: UnsafeMutableRawPointer) {
+        for offset in 0..<StepBatch.blockSize {
+            let entry = slots[Int(block) * StepBatch.blockSize + offset]
+            bytes.storeBytes(of: entry.token, toByteOffset: offset * 8, as: Int32.self)
+            bytes.storeBytes(of: entry.position, toByteOffset: offset * 8 + 4, as: Int32.self)
+        }
+    }
+
+    func restoreBlock(_ block: Int32, from bytes: UnsafeRawPointer) {
+        for offset in 0..<StepBatch.blockSize {
+            slots[Int(block) * StepBatch.blockSize + offset] = (
+                bytes.load(fromByteOffset: offset * 8, as: Int32.self),
+                bytes.load(fromByteOffset: offset * 8 + 4, as: Int32.self)
+            )
+        }
+    }
+
     private func slot(_ batch: borrowing StepBatch, _ row: Int, _ position: Int32) -> Int {
         let sequence = Int(batch.sequences[row])
         let start = Int(batch.blockTableStart[sequence])

@@ -36,19 +36,21 @@ struct RealModelTests {
 
     private static func run(
         _ model: LlamaModel, _ tokenizer: Tokenizer, requests: [GenerationRequest]? = nil, threads: Int, rows: Int,
-        running: Int, blocks: Int = blocks, speculation: SpeculationConfiguration = .init(mode: .off)
+        running: Int, blocks: Int = blocks, speculation: SpeculationConfiguration = .init(mode: .off),
+        swapBytes: Int = 0
     ) async throws -> Outcome {
         let log = EventLog()
         let recording = RecordingForwardPass.Recording()
         var scheduler = SchedulerConfiguration()
         scheduler.maxRunning = running
+        var configuration = EngineConfiguration(scheduler: scheduler, speculation: speculation)
+        configuration.swapBytes = swapBytes
         let engine = try Engine(
             makeForwardPass: {
                 let pass = try model.makeForwardPass()
                 pass.activeThreads = threads
                 return RecordingForwardPass(pass, blocks: blocks, rows: rows, recording: recording)
-            }, tokenizer: tokenizer,
-            configuration: EngineConfiguration(scheduler: scheduler, speculation: speculation), onStep: log.append)
+            }, tokenizer: tokenizer, configuration: configuration, onStep: log.append)
         let requests = requests ?? Self.requests(tokenizer)
         for request in requests { try engine.submit(request) }
         await engine.shutdown(.drain)
@@ -112,9 +114,14 @@ struct RealModelTests {
         }
         let alone = try await Self.run(model, tokenizer, requests: apart, threads: 2, rows: 512, running: 1)
         #expect(alone.statistics.prefixTokensHit == 0)
-        for (rows, running, blocks) in [(512, 1, Self.blocks), (512, 12, Self.blocks), (20, 12, 60), (64, 12, 10)] {
+        for (rows, running, blocks, swap) in [
+            (512, 1, Self.blocks, 0), (512, 12, Self.blocks, 0), (20, 12, 60, 0), (64, 12, 10, 0),
+            (64, 12, 10, 64 << 20),
+        ] {
             let shared = try await Self.run(
-                model, tokenizer, requests: requests, threads: 2, rows: rows, running: running, blocks: blocks)
+                model, tokenizer, requests: requests, threads: 2, rows: rows, running: running, blocks: blocks,
+                swapBytes: swap)
+            #expect((shared.statistics.swapOuts > 0) == (swap > 0))
             #expect(shared.tokens == alone.tokens)
             let sameBits = shared.bits == alone.bits
             #expect(sameBits)

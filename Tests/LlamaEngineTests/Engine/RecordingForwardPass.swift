@@ -58,6 +58,25 @@ final class RecordingForwardPass: ForwardPass {
         }
     }
 
+    /// The tokens of the slots go along, after the real bytes.
+    var blockBytes: Int { pass.blockBytes + StepBatch.blockSize * MemoryLayout<Int32>.size }
+
+    func saveBlock(_ block: Int32, to bytes: UnsafeMutableRawPointer) {
+        pass.saveBlock(block, to: bytes)
+        for offset in 0..<StepBatch.blockSize {
+            let token = slots[Int(block) * StepBatch.blockSize + offset]
+            bytes.storeBytes(of: token, toByteOffset: pass.blockBytes + offset * 4, as: Int32.self)
+        }
+    }
+
+    func restoreBlock(_ block: Int32, from bytes: UnsafeRawPointer) {
+        pass.restoreBlock(block, from: bytes)
+        for offset in 0..<StepBatch.blockSize {
+            slots[Int(block) * StepBatch.blockSize + offset] = bytes.load(
+                fromByteOffset: pass.blockBytes + offset * 4, as: Int32.self)
+        }
+    }
+
     private func slot(_ batch: borrowing StepBatch, _ row: Int, _ position: Int32) -> Int {
         let entry = Int(batch.blockTableStart[Int(batch.sequences[row])]) + Int(position) / StepBatch.blockSize
         return Int(batch.blockTables[entry]) * StepBatch.blockSize + Int(position) % StepBatch.blockSize

@@ -100,6 +100,36 @@ import Testing
         }
     }
 
+    /// With room in the second tier nothing of a preempted sequence is computed again, whatever the cache lost meanwhile.
+    @Test(arguments: [0, 100])
+    func aPreemptedSequenceComesBackFromTheSecondTier(slots: Int) throws {
+        var driver = SchedulerDriver(blocks: 24, rows: 64)
+        driver.scheduler.swap = SwapSpace(byteCount: slots * 1000, blockBytes: 1000)
+        try Self.submit(&driver, 1, Self.tokens(200), output: 30, .batch)
+        driver.step { $0.produced[1] == 10 }
+        try Self.submit(&driver, 2, Self.tokens(340, from: 300), output: 5, .stream, at: 1)
+        driver.runToEnd()
+        #expect(driver.preempted == [1])
+        #expect(driver.scheduler.swapOuts == (slots > 0 ? 1 : 0))
+        #expect((driver.prefillRows == 540) == (slots > 0))
+        #expect(driver.scheduler.swap.freeSlots.count == slots)
+        #expect(driver.violations.isEmpty)
+    }
+
+    @Test func aCancelledSequenceGivesItsSlotsBack() throws {
+        var driver = SchedulerDriver(blocks: 24, rows: 64)
+        driver.scheduler.swap = SwapSpace(byteCount: 100_000, blockBytes: 1000)
+        try Self.submit(&driver, 1, Self.tokens(200), output: 30, .batch)
+        driver.step { $0.produced[1] == 10 }
+        try Self.submit(&driver, 2, Self.tokens(340, from: 300), output: 5, .stream, at: 1)
+        driver.step()
+        #expect(driver.scheduler.swap.freeSlots.count == 100 - 14)
+        driver.cancel(1)
+        #expect(driver.scheduler.swap.freeSlots.count == 100)
+        driver.runToEnd()
+        #expect(driver.violations.isEmpty)
+    }
+
     @Test func blocksOfARequestWithoutSaltAreEmptiedAtItsEnd() throws {
         var driver = SchedulerDriver(blocks: 24)
         try Self.submit(&driver, 1, Self.tokens(200), output: 5, salt: nil)

@@ -18,13 +18,16 @@ import Testing
         var now = 0.0
         var batch = StepBatch()
         var draftsAccepted = 0
+        private var swapped: [[UInt8]]
 
-        init(blocks: Int, rows: Int, configuration: SchedulerConfiguration, hashMask: UInt64) {
+        init(blocks: Int, rows: Int, configuration: SchedulerConfiguration, hashMask: UInt64, swapSlots: Int) {
             scheduler = Scheduler(configuration: configuration, blockCount: blocks, contextLength: 256, maxRows: rows)
             scheduler.pool = BlockPool(blockCount: blocks, hashMask: hashMask)
             pass = FakeForwardPass(
                 blocks: blocks, contextLength: 256, maxRows: rows, probe: probe,
                 onRun: { (_, _) throws(EngineError) in })
+            swapped = Array(repeating: Array(repeating: 0, count: pass.blockBytes), count: swapSlots)
+            scheduler.swap = SwapSpace(byteCount: swapSlots * pass.blockBytes, blockBytes: pass.blockBytes)
         }
 
         func submit(_ request: GenerationRequest) throws(EngineError) {
@@ -53,7 +56,7 @@ import Testing
             let plan = scheduler.plan(now: now)
             #expect(!plan.isEmpty)
             #expect(plan.rows <= scheduler.configuration.maxStepRows)
-            for copy in plan.copies { pass.copyBlock(from: copy.from, to: copy.to) }
+            for move in plan.moves { carryOut(move) }
             plan.fill(&batch)
             try pass.run(batch)
             let seconds = 0.004 + 0.0005 * Double(plan.rows)
@@ -66,6 +69,20 @@ import Testing
                 output += item.outputs
             }
             try scheduler.verify()
+        }
+
+        private func carryOut(_ move: BlockMove) {
+            switch move {
+            case .copy(let copy): pass.copyBlock(from: copy.from, to: copy.to)
+            case .swapOut(let block, let slot):
+                swapped[Int(slot)].withUnsafeMutableBytes { bytes in
+                    if let base = bytes.baseAddress { pass.saveBlock(block, to: base) }
+                }
+            case .swapIn(let slot, let block):
+                swapped[Int(slot)].withUnsafeBytes { bytes in
+                    if let base = bytes.baseAddress { pass.restoreBlock(block, from: base) }
+                }
+            }
         }
 
         private func take(_ item: StepPlan.Work, _ first: Int) {
@@ -110,7 +127,7 @@ import Testing
         let blocks = Int.random(in: 7...24, using: &random)
         let simulation = Simulation(
             blocks: blocks, rows: Int.random(in: 10...64, using: &random), configuration: configuration,
-            hashMask: seed % 4 == 3 ? 7 : .max)
+            hashMask: seed % 4 == 3 ? 7 : .max, swapSlots: seed % 2 == 0 ? 0 : Int.random(in: 1...40, using: &random))
         let beginnings = (0..<3).map { _ in (0..<70).map { _ in Int32.random(in: 0..<97, using: &random) } }
         var accepted: Set<UInt64> = []
         var cancelled: Set<UInt64> = []
@@ -134,6 +151,7 @@ import Testing
         #expect(simulation.scheduler.isIdle)
         #expect(simulation.probe.violations.isEmpty)
         #expect(simulation.scheduler.pool.freeCount == blocks)
+        #expect(simulation.scheduler.swap.freeSlots.count == simulation.scheduler.swap.slotCount)
         #expect(Set(simulation.ends.keys) == accepted)
         #expect(simulation.ends.values.allSatisfy { $0 == 1 })
         for id in accepted.subtracting(cancelled) { #expect(simulation.outputs[id] == simulation.expected[id]) }
