@@ -5,7 +5,7 @@ import Testing
 @testable import LlamaEngine
 
 /// The engine on a real model: company, threads, chunks and preemptions change neither tokens nor a bit of the logits.
-@Suite(.enabled(if: RealModel.path != nil, "no model: set MODEL_PATH or put one into .local/models"))
+@Suite(.enabled(if: DefaultModel.isPresent, Comment(rawValue: DefaultModel.missing)))
 struct RealModelTests {
     private static let blocks = 512
 
@@ -65,7 +65,7 @@ struct RealModelTests {
     }
 
     @Test func companyThreadsChunksAndPreemptionsChangeNoBit() async throws {
-        let file = try GGUFFile(path: #require(RealModel.path))
+        let file = try GGUFFile(path: #require(DefaultModel.path))
         let tokenizer = try Tokenizer(file: file)
         let model = try LlamaModel(
             file: file, options: ModelOptions(threads: 2, maxRows: 512, kvBlocks: Self.blocks))
@@ -86,7 +86,7 @@ struct RealModelTests {
 
     /// Beginnings that are shared, cut in the middle of a block, and taken over while they are computed.
     @Test func blocksOfOthersChangeNoBit() async throws {
-        let file = try GGUFFile(path: #require(RealModel.path))
+        let file = try GGUFFile(path: #require(DefaultModel.path))
         let tokenizer = try Tokenizer(file: file)
         let model = try LlamaModel(
             file: file, options: ModelOptions(threads: 2, maxRows: 512, kvBlocks: Self.blocks))
@@ -132,7 +132,7 @@ struct RealModelTests {
 
     /// With drafts in every step: the same tokens, and the same bits of the logits at every place that the plain run came to.
     @Test func draftsChangeNoBit() async throws {
-        let file = try GGUFFile(path: #require(RealModel.path))
+        let file = try GGUFFile(path: #require(DefaultModel.path))
         let tokenizer = try Tokenizer(file: file)
         let model = try LlamaModel(
             file: file, options: ModelOptions(threads: 2, maxRows: 512, kvBlocks: Self.blocks))
@@ -159,7 +159,7 @@ struct RealModelTests {
     }
 
     @Test func aResumedTurnGoesOnWithTheSameTokens() async throws {
-        let file = try GGUFFile(path: #require(RealModel.path))
+        let file = try GGUFFile(path: #require(DefaultModel.path))
         let tokenizer = try Tokenizer(file: file)
         let model = try LlamaModel(file: file, options: ModelOptions(threads: 2, maxRows: 64, kvBlocks: 64))
         let log = EventLog()
@@ -185,7 +185,7 @@ struct RealModelTests {
 
     /// A stop text in the middle of the answer, found in text that is assembled from tokens of parts of characters too.
     @Test func aStopTextEndsTheTurn() async throws {
-        let file = try GGUFFile(path: #require(RealModel.path))
+        let file = try GGUFFile(path: #require(DefaultModel.path))
         let tokenizer = try Tokenizer(file: file)
         let model = try LlamaModel(file: file, options: ModelOptions(threads: 2, maxRows: 64, kvBlocks: 64))
         let log = EventLog()

@@ -89,19 +89,3 @@ final class RecordingForwardPass: ForwardPass {
         return UInt64(bitPattern: Int64(hasher.finalize()))
     }
 }
-
-/// Where a model may lie: `MODEL_PATH`, or the smallest file of `.local/models` at the top of the package.
-enum RealModel {
-    static let path: String? = {
-        if let path = ProcessInfo.processInfo.environment["MODEL_PATH"], !path.isEmpty { return path }
-        let top = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().deletingLastPathComponent()
-        let folder = top.appending(path: ".local/models")
-        let files =
-            (try? FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: [.fileSizeKey])) ?? []
-        let sizes = files.filter { $0.pathExtension == "gguf" }.map { file in
-            (file.path(), (try? file.resourceValues(forKeys: [.fileSizeKey]).fileSize) ?? .max)
-        }
-        return sizes.min { $0.1 < $1.1 }?.0
-    }()
-}

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The model that `make` fetches: `MODEL_PATH`, else the first .gguf under `.local/models` of the package.
+/// The model that `make` fetches: `MODEL_PATH`, else the file under `.local/models` of the package. Other models may lie there too.
 enum DefaultModel {
     static let missing = "needs the default model: set MODEL_PATH, or let `make test` fetch it into .local/models"
 
@@ -10,9 +10,8 @@ enum DefaultModel {
 
     static let path: String? = {
         if let path = ProcessInfo.processInfo.environment["MODEL_PATH"], !path.isEmpty { return path }
-        let folder = root.appending(path: ".local/models")
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-        return names.filter { $0.hasSuffix(".gguf") }.sorted().first.map { folder.appending(path: $0).path }
+        let file = root.appending(path: ".local/models/SmolLM2-135M-Instruct.Q4_1.gguf").path
+        return FileManager.default.fileExists(atPath: file) ? file : nil
     }()
 
     static var isPresent: Bool { path.map { FileManager.default.fileExists(atPath: $0) } ?? false }
