@@ -1,6 +1,7 @@
 // All kernels, written once over 16 virtual lanes; each variant includes this after its vectors.
 #include "body_math.h"
 #include "body_tile.h"
+#include "body_kv8.h"
 #include "body_attention.h"
 #include "body_ops.h"
 

@@ -5,7 +5,7 @@
 
 typedef struct {
     float scores[CK_QUERIES][CK_SPLIT];
-    float part[];  // [CK_QUERIES][size]: what a split adds
+    float part[];  // [CK_QUERIES][size]: what a split adds; then queries of 8 bits: [CK_QUERIES / 8][size / 32] groups
 } attention_scratch;
 
 // Which tokens of a split a query sees, [from, to), relative to the split's first position; empty where from >= to.
@@ -15,7 +15,8 @@ typedef struct {
 } query_range;
 
 CK_INLINE v16 load_kv(const uint8_t *p, int index, const int type) {
-    return type == CK_F16 ? v_load_f16((const uint16_t *)p + index) : v_load_bf16((const uint16_t *)p + index);
+    return type == CK_KV_F16 ? v_load_f16((const uint16_t *)p + index)
+           : type == CK_KV_BF16 ? v_load_bf16((const uint16_t *)p + index) : v_from_int(w_load_i8(p + index));
 }
 
 // s[r][16 b + lane] = query r . key, the head's elements ascending. `ahead` is what the next pass reads, laid out alike.
@@ -48,11 +49,12 @@ CK_INLINE void weigh_tile(const uint8_t *const *values, const uint8_t *const *ah
     for (int t = from; t < to;) {
         const int end = (t / 16 + 1) * 16 < to ? (t / 16 + 1) * 16 : to;
         const uint8_t *block = values[t / 16], *next = ahead[t / 16];
+        if (type == CK_KV_Q8) v_prefetch(next + 16 * padded_size(size));
         for (; t < end; t++) {
             const int at = t % 16 * size + column;
             v16 x[4];
-            v_prefetch(next + 2 * at);
-            if (width == 4) v_prefetch(next + 2 * at + 64);
+            v_prefetch(next + (type == CK_KV_Q8 ? at : 2 * at));
+            if (type != CK_KV_Q8 && width == 4) v_prefetch(next + 2 * at + 64);
             _Pragma("clang loop unroll(full)") for (int c = 0; c < width; c++) x[c] = load_kv(block, at + 16 * c, type);
             _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
                 v16 a = v_set1(p[r][t]);
@@ -69,52 +71,69 @@ typedef void (*score_function)(const uint8_t *const *keys, const uint8_t *const 
 typedef void (*weigh_function)(const uint8_t *const *values, const uint8_t *const *ahead, int from, int to, const bool *fresh,
                                const float *const *p, int size, float *const *o);
 
-#define CK_ATTENTION(NAME, TYPE, ROWS)                                                                                              \
-    static void score_##NAME##_##ROWS(const uint8_t *const *keys, const uint8_t *const *ahead, int count, const float *const *q,   \
-                                      int size, float *const *s) {                                                                 \
-        float *to[ROWS];                                                                                                           \
-        for (int r = 0; r < ROWS; r++) to[r] = s[r];                                                                               \
-        for (; count >= CK_BLOCKS_IN_FLIGHT; count -= CK_BLOCKS_IN_FLIGHT) {                                                       \
-            score_tile(keys, ahead, TYPE, CK_BLOCKS_IN_FLIGHT, ROWS, q, size, to);                                                 \
-            keys += CK_BLOCKS_IN_FLIGHT, ahead += CK_BLOCKS_IN_FLIGHT;                                                             \
-            for (int r = 0; r < ROWS; r++) to[r] += 16 * CK_BLOCKS_IN_FLIGHT;                                                      \
-        }                                                                                                                          \
-        for (; count > 0; count--, keys++, ahead++) {                                                                              \
-            score_tile(keys, ahead, TYPE, 1, ROWS, q, size, to);                                                                   \
-            for (int r = 0; r < ROWS; r++) to[r] += 16;                                                                            \
-        }                                                                                                                          \
-    }                                                                                                                              \
-    static void weigh_##NAME##_##ROWS(const uint8_t *const *values, const uint8_t *const *ahead, int from, int to,                 \
-                                      const bool *fresh, const float *const *p, int size, float *const *o) {                       \
-        int c = 0;                                                                                                                 \
-        if (CK_COLUMNS_IN_FLIGHT == 64) {                                                                                          \
-            for (; c + 64 <= size; c += 64) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 4, p, size, c, o);              \
-            for (; c + 32 <= size; c += 32) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 2, p, size, c, o);              \
-        }                                                                                                                          \
-        for (; c < size; c += 16) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 1, p, size, c, o);                        \
+#define CK_SCORE(NAME, TYPE, ROWS)                                                                                            \
+    static void score_##NAME##_##ROWS(const uint8_t *const *keys, const uint8_t *const *ahead, int count, const float *const *q, \
+                                      int size, float *const *s) {                                                            \
+        float *to[ROWS];                                                                                                      \
+        for (int r = 0; r < ROWS; r++) to[r] = s[r];                                                                          \
+        for (; count >= CK_BLOCKS_IN_FLIGHT; count -= CK_BLOCKS_IN_FLIGHT) {                                                  \
+            score_tile(keys, ahead, TYPE, CK_BLOCKS_IN_FLIGHT, ROWS, q, size, to);                                            \
+            keys += CK_BLOCKS_IN_FLIGHT, ahead += CK_BLOCKS_IN_FLIGHT;                                                        \
+            for (int r = 0; r < ROWS; r++) to[r] += 16 * CK_BLOCKS_IN_FLIGHT;                                                 \
+        }                                                                                                                     \
+        for (; count > 0; count--, keys++, ahead++) {                                                                         \
+            score_tile(keys, ahead, TYPE, 1, ROWS, q, size, to);                                                              \
+            for (int r = 0; r < ROWS; r++) to[r] += 16;                                                                       \
+        }                                                                                                                     \
     }
-#define CK_ATTENTION_TYPE(NAME, TYPE)                                                                            \
-    CK_ATTENTION(NAME, TYPE, 1) CK_ATTENTION(NAME, TYPE, 2) CK_ATTENTION(NAME, TYPE, 3)                          \
-    CK_ATTENTION(NAME, TYPE, 4) CK_ATTENTION(NAME, TYPE, 5) CK_ATTENTION(NAME, TYPE, 6)                          \
-    static const score_function score_##NAME[] = {score_##NAME##_1, score_##NAME##_2, score_##NAME##_3,          \
-                                                  score_##NAME##_4, score_##NAME##_5, score_##NAME##_6};         \
-    static const weigh_function weigh_##NAME[] = {weigh_##NAME##_1, weigh_##NAME##_2, weigh_##NAME##_3,          \
-                                                  weigh_##NAME##_4, weigh_##NAME##_5, weigh_##NAME##_6};
-CK_ATTENTION_TYPE(f16, CK_F16)
-CK_ATTENTION_TYPE(bf16, CK_BF16)
+#define CK_WEIGH(NAME, TYPE, ROWS)                                                                                            \
+    static void weigh_##NAME##_##ROWS(const uint8_t *const *values, const uint8_t *const *ahead, int from, int to,            \
+                                      const bool *fresh, const float *const *p, int size, float *const *o) {                  \
+        int c = 0;                                                                                                            \
+        if (CK_COLUMNS_IN_FLIGHT == 64) {                                                                                     \
+            for (; c + 64 <= size; c += 64) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 4, p, size, c, o);         \
+            for (; c + 32 <= size; c += 32) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 2, p, size, c, o);         \
+        }                                                                                                                     \
+        for (; c < size; c += 16) weigh_tile(values, ahead, TYPE, from, to, fresh, ROWS, 1, p, size, c, o);                   \
+    }
+#define CK_EACH_TILE(KIND, NAME, TYPE) \
+    KIND(NAME, TYPE, 1) KIND(NAME, TYPE, 2) KIND(NAME, TYPE, 3) KIND(NAME, TYPE, 4) KIND(NAME, TYPE, 5) KIND(NAME, TYPE, 6)
+CK_EACH_TILE(CK_SCORE, f16, CK_KV_F16)
+CK_EACH_TILE(CK_SCORE, bf16, CK_KV_BF16)
+CK_EACH_TILE(CK_WEIGH, f16, CK_KV_F16)
+CK_EACH_TILE(CK_WEIGH, bf16, CK_KV_BF16)
+CK_EACH_TILE(CK_WEIGH, q8, CK_KV_Q8)
+#define CK_TILES(NAME) {NAME##_1, NAME##_2, NAME##_3, NAME##_4, NAME##_5, NAME##_6}
+static const score_function score_table[][CK_QUERIES_IN_FLIGHT] = {[CK_KV_F16] = CK_TILES(score_f16), [CK_KV_BF16] = CK_TILES(score_bf16)};
+static const weigh_function weigh_table[][CK_QUERIES_IN_FLIGHT] = {
+    [CK_KV_F16] = CK_TILES(weigh_f16), [CK_KV_BF16] = CK_TILES(weigh_bf16), [CK_KV_Q8] = CK_TILES(weigh_q8)};
 
 // The blocks of one split.
 typedef struct {
     const uint8_t *keys[CK_SPLIT / 16], *values[CK_SPLIT / 16], *next[CK_SPLIT / 16];
     int first, end;  // blocks that some query sees
     int size, type;
+    const ck_group *queries;  // 8-bit K only
+    int first_query;          // of them that sees the split
 } split_blocks;
 
 CK_INLINE int tile_of(int queries) { return queries < CK_QUERIES_IN_FLIGHT ? queries : CK_QUERIES_IN_FLIGHT; }
 
 // Scores of all queries against the blocks [first, end) of the split.
 static void score_split(const split_blocks *b, int queries, const float *const *q, attention_scratch *a) {
-    const score_function *score = b->type == CK_F16 ? score_f16 : score_bf16;
+    if (b->type == CK_KV_Q8) {
+        for (int r = 0, n; r < queries; r += n) {
+            float *s[CK_ROWS_IN_FLIGHT];
+            const int at = b->first_query + r, left = CK_GROUP - at % CK_GROUP;
+            n = queries - r < CK_ROWS_IN_FLIGHT ? queries - r : CK_ROWS_IN_FLIGHT;
+            if (n > left) n = left;
+            for (int i = 0; i < n; i++) s[i] = a->scores[r + i] + 16 * b->first;
+            score8(b->keys + b->first, b->values + b->first, b->end - b->first, b->queries + at / CK_GROUP * (padded_size(b->size) / CK_BLOCK),
+                   at % CK_GROUP, n, b->size, s);
+        }
+        return;
+    }
+    const score_function *score = score_table[b->type];
     for (int r = 0; r < queries; r += CK_QUERIES_IN_FLIGHT) {
         float *s[CK_QUERIES_IN_FLIGHT];
         const int n = tile_of(queries - r);
@@ -126,7 +145,7 @@ static void score_split(const split_blocks *b, int queries, const float *const *
 // Adds the values that the queries see: first the tokens that all of them see, then for each position its own. A token that a query does
 // not see is never multiplied: its slot may hold anything, and 0 times infinity is no 0.
 static void weigh_split(const split_blocks *b, int queries, const query_range *range, const attention_scratch *a, float *const *o) {
-    const weigh_function *weigh = b->type == CK_F16 ? weigh_f16 : weigh_bf16;
+    const weigh_function *weigh = weigh_table[b->type];
     const float *p[CK_QUERIES];
     bool fresh[CK_QUERIES];
     const int from = range[queries - 1].from, to = range[0].to;
@@ -187,6 +206,15 @@ static void soften(int queries, const query_range *range, attention_scratch *a, 
     }
 }
 
+// Weights times the scales of the values that they will meet.
+static void scale_weights(const split_blocks *b, int queries, const query_range *range, attention_scratch *a) {
+    for (int r = 0; r < queries; r++)
+        for (int block = range[r].from / 16; block <= (range[r].to - 1) / 16; block++) {
+            float *p = a->scores[r] + 16 * block;
+            v_store(p, v_mul(v_load(p), v_load((const float *)(b->values[block] + 16 * b->size))));
+        }
+}
+
 // out[r][size] for queries of positions `position[r]`, ascending. `next_head` is the KV head that this thread walks next, or this one.
 static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t next_head, const int32_t *table, int queries,
                    const int32_t *position, const float *const *q, float *const *out, attention_scratch *a) {
@@ -199,11 +227,13 @@ static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t 
     const int32_t last = position[queries - 1], window = plan->window;
     int32_t start = window && position[0] >= window ? (position[0] - window + 1) / CK_SPLIT * CK_SPLIT : 0;
     const int32_t first_block = start / 16;
+    ck_group *quantized = (ck_group *)(a->part + CK_QUERIES * size);
+    if (plan->kv_type == CK_KV_Q8) quantize_queries(q, queries, size, quantized);
 
     for (; start <= last; start += CK_SPLIT) {
         int first = 0, end = queries;  // the queries that see a part of this split
         while (position[first] < start) first++;
-        split_blocks b = {.size = size, .type = plan->kv_type};
+        split_blocks b = {.size = size, .type = plan->kv_type, .queries = quantized, .first_query = first};
         for (int r = first; r < queries; r++) {
             const int32_t from = window && position[r] >= window ? position[r] - window + 1 - start : -start;
             if (from >= CK_SPLIT) {
@@ -218,7 +248,7 @@ static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t 
         b.end = (range[end - 1].to + 15) / 16;
         for (int i = b.first; i < b.end; i++) {
             b.keys[i] = kv + (size_t)table[start / 16 + i] * block;
-            b.values[i] = b.keys[i] + head / 2;
+            b.values[i] = b.keys[i] + plan->kv_value_offset;
             const int32_t after = start / 16 + i + CK_SPLIT / 16;
             b.next[i] = after <= last / 16 ? kv + (size_t)table[after] * block : next + (size_t)table[first_block + i] * block;
         }
@@ -226,6 +256,7 @@ static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t 
 
         float split_top[CK_QUERIES], split_sum[CK_QUERIES], *o[CK_QUERIES];
         soften(end - first, range + first, a, split_top + first, split_sum + first);
+        if (b.type == CK_KV_Q8) scale_weights(&b, end - first, range + first, a);
         for (int r = first; r < end; r++) o[r] = range[r].fresh ? out[r] : a->part + r * size;
         weigh_split(&b, end - first, range + first, a, o + first);
 

@@ -18,11 +18,16 @@ CK_INLINE void store_rotated(const ck_plan *plan, const ck_op *op, int32_t matri
         v_store(plan->queries + (size_t)row * (size_t)(plan->heads * size) + column, v_mul(y, v_set1(plan->query_scale)));
         return;
     }
+    if (plan->kv_type == CK_KV_Q8) {  // a scale needs the whole head
+        const size_t width = (size_t)(plan->kv_heads * size);
+        v_store(plan->staged + ((size_t)row * 2 + (size_t)(matrix - 1)) * width + column, y);
+        return;
+    }
     const int32_t position = plan->positions[row];
     const size_t block = (size_t)op->layer * (size_t)plan->kv_blocks + (size_t)plan->tables[row][position / 16];
     uint16_t *kv = (uint16_t *)(plan->kv + (block * (size_t)plan->kv_heads + (size_t)head) * plan->kv_head_bytes);
     uint16_t element[16];
-    if (plan->kv_type == CK_F16) {
+    if (plan->kv_type == CK_KV_F16) {
         v_store_f16(element, y);
     } else {
         float exact[16];
@@ -190,6 +195,8 @@ static void run_rows_unit(const ck_plan *plan, const ck_op *op, int32_t unit, ui
             quantize(op->output.rows + (size_t)row * (size_t)op->output.columns, op->output.columns, row, &op->output);
         } else if (op->kind == CK_OP_QK_NORM) {
             norm_heads(plan, op, row, (float *)scratch);
+        } else if (op->kind == CK_OP_STORE_KV) {
+            store_kv8(plan, op, row);
         } else {
             const int32_t from = op->kind == CK_OP_OUT_NORM ? plan->output_rows[row] : row;
             float *y = (float *)scratch;

@@ -112,8 +112,19 @@ int32_t ck_op_units(const ck_plan *plan, const ck_op *op) {
     }
 }
 
+size_t ck_kv_value_offset(int32_t kv_type, int32_t head_size) {
+    const size_t size = (size_t)head_size, padded = (size + CK_BLOCK - 1) / CK_BLOCK * CK_BLOCK;
+    return kv_type == CK_KV_Q8 ? 16 * (padded + sizeof(float)) : 16 * size * sizeof(uint16_t);
+}
+
+size_t ck_kv_head_bytes(int32_t kv_type, int32_t head_size) {
+    const size_t size = (size_t)head_size, values = kv_type == CK_KV_Q8 ? 16 * (size + sizeof(float)) : 16 * size * sizeof(uint16_t);
+    return ck_kv_value_offset(kv_type, head_size) + values;
+}
+
 size_t ck_scratch_bytes(int32_t head_size, int32_t embedding) {
-    const size_t attention = (CK_QUERIES * CK_SPLIT + CK_QUERIES * (size_t)head_size) * 4;
+    const size_t query_groups = CK_QUERIES / CK_GROUP * (((size_t)head_size + CK_BLOCK - 1) / CK_BLOCK) * sizeof(ck_group);
+    const size_t attention = (CK_QUERIES * CK_SPLIT + CK_QUERIES * (size_t)head_size) * 4 + query_groups;
     const size_t blas = (size_t)CK_TILE * CK_BLAS_PANELS * CK_LANES * 4;
     const size_t row = (size_t)embedding * 4;
     size_t most = attention > blas ? attention : blas;

@@ -12,11 +12,13 @@ typedef struct {
 } model_shape;
 
 static const model_shape shapes[PLAN_SHAPES] = {
-    {64, 4, 2, 32, 96, 80, CK_Q8_0, false, false, CK_F16, 0},
-    {96, 6, 2, 16, 64, 40, CK_F32, false, false, CK_BF16, 0},
-    {64, 3, 1, 64, 160, 48, CK_Q4_1, false, false, CK_F16, 40},
-    {64, 2, 2, 32, 64, 48, CK_Q8_0, true, false, CK_BF16, 270},
-    {64, 4, 1, 48, 96, 32, CK_Q4_1, false, true, CK_F16, 0},
+    {64, 4, 2, 32, 96, 80, CK_Q8_0, false, false, CK_KV_F16, 0},
+    {96, 6, 2, 16, 64, 40, CK_F32, false, false, CK_KV_BF16, 0},
+    {64, 3, 1, 64, 160, 48, CK_Q4_1, false, false, CK_KV_F16, 40},
+    {64, 2, 2, 32, 64, 48, CK_Q8_0, true, false, CK_KV_BF16, 270},
+    {64, 4, 1, 48, 96, 32, CK_Q4_1, false, true, CK_KV_F16, 0},
+    {64, 9, 3, 64, 96, 32, CK_Q4_1, false, false, CK_KV_Q8, 0},
+    {64, 8, 1, 48, 96, 32, CK_Q8_0, false, true, CK_KV_Q8, 40},
 };
 enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 320, BLOCKS = 64, TABLE = 20 };
 static const int32_t lengths[SEQUENCES] = {290, 17, 5};  // over the end of a split, of a block, within a block
@@ -85,6 +87,7 @@ static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int
     if (s->norms_heads)
         ops[n++] = (ck_op){.kind = CK_OP_QK_NORM, .layer = layer, .weight = random_weights(owner, s->head_size, random),
                            .key_weight = random_weights(owner, s->head_size, random)};
+    if (s->kv_type == CK_KV_Q8) ops[n++] = (ck_op){.kind = CK_OP_STORE_KV, .layer = layer};
     ops[n++] = (ck_op){.kind = CK_OP_ATTENTION, .layer = layer, .output = attended};
     if (s->head_size % CK_BLOCK) ops[n++] = (ck_op){.kind = CK_OP_QUANTIZE, .output = attended};
     ops[n++] = (ck_op){.kind = CK_OP_PROJECT, .matrix_count = 1, .input = attended,
@@ -115,7 +118,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     const model_shape *s = &shapes[shape];
     random_state random = {(uint64_t)shape + 100};
     memory owner = {0};
-    ck_op ops[LAYERS * 9 + 3];
+    ck_op ops[LAYERS * 10 + 3];
     const ck_activation normed = activation(&owner, s->embedding), hidden = activation(&owner, s->feed_forward);
     const ck_activation attended = activation(&owner, s->heads * s->head_size);
     int n = 0;
@@ -131,13 +134,14 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     const int32_t *row_tables[MOST_ROWS];
     ck_run runs[MOST_ROWS];
     for (int32_t i = 0; i < SEQUENCES * TABLE; i++) tables[i % SEQUENCES][i / SEQUENCES] = i;
-    const size_t head_bytes = (size_t)s->head_size * 64, kv_bytes = (size_t)LAYERS * BLOCKS * (size_t)s->kv_heads * head_bytes;
+    const size_t head_bytes = ck_kv_head_bytes(s->kv_type, s->head_size), kv_bytes = (size_t)LAYERS * BLOCKS * (size_t)s->kv_heads * head_bytes;
     ck_plan plan = {
         .variant = variant, .ops = ops, .op_count = n, .embedding = s->embedding, .heads = s->heads, .kv_heads = s->kv_heads,
         .head_size = s->head_size, .vocabulary = s->vocabulary, .logits_stride = (s->vocabulary + 15) / 16 * 16,
         .rope_pairs = s->head_size / 2, .rope_turns = turns, .rope_magnitude = s->biases ? 1.2f : 1, .epsilon = 1e-5f,
         .query_scale = 1 / sqrtf((float)s->head_size), .token_embedding = output, .kv_blocks = BLOCKS, .kv_type = s->kv_type,
-        .kv_head_bytes = head_bytes, .window = s->window, .tables = row_tables, .runs = runs, .tokens = tokens,
+        .kv_head_bytes = head_bytes, .kv_value_offset = ck_kv_value_offset(s->kv_type, s->head_size), .window = s->window,
+        .tables = row_tables, .runs = runs, .tokens = tokens,
         .positions = positions, .output_rows = outputs, .outputs = SEQUENCES, .threads = threads,
         .scratch_stride = ck_scratch_bytes(s->head_size, s->embedding),
     };
@@ -145,6 +149,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     plan.kv = take(&owner, kv_bytes);
     plan.x = take(&owner, row_floats * (size_t)s->embedding);
     plan.queries = take(&owner, row_floats * (size_t)(s->heads * s->head_size));
+    if (s->kv_type == CK_KV_Q8) plan.staged = take(&owner, 2 * row_floats * (size_t)(s->kv_heads * s->head_size));
     if (s->norms_heads) plan.keys = take(&owner, row_floats * (size_t)(s->kv_heads * s->head_size));
     plan.rope_cos = take(&owner, row_floats * (size_t)s->head_size);
     plan.rope_sin = take(&owner, row_floats * (size_t)s->head_size);

@@ -4,7 +4,7 @@
 
 #include "CKernels.h"
 
-enum { PLAN_SHAPES = 5 };
+enum { PLAN_SHAPES = 7 };
 
 // Everything that a step leaves behind: the logits of both steps and the KV blocks.
 typedef struct {

@@ -20,6 +20,9 @@ struct ModelArguments: ParsableArguments {
     )
     var fullPrecision = FullPrecisionBackend.automatic.rawValue
 
+    @Option(help: "Keys and values are stored as \(KVType.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var kv = KVType.f16
+
     func validate() throws {
         guard (0...64).contains(threads) else { throw ValidationError("--threads must be between 0 and 64") }
         _ = try KernelVariant(setting: kernels)
@@ -38,7 +41,7 @@ struct ModelArguments: ParsableArguments {
             path: path,
             options: ModelOptions(
                 threads: threads == 0 ? ModelOptions.coreCount : threads, kernels: try KernelVariant(setting: kernels),
-                fullPrecisionBackend: try backend(), maxRows: maxRows, kvBlocks: kvBlocks))
+                fullPrecisionBackend: try backend(), maxRows: maxRows, kvBlocks: kvBlocks, kvType: kv))
     }
 }
 
@@ -64,6 +67,8 @@ extension ModelOptions {
     /// The cores that this process may run on, within what the engine takes.
     static var coreCount: Int { min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 64) }
 }
+
+extension KVType: ExpressibleByArgument {}
 
 extension KernelVariant {
     /// - Returns: nil for `auto`.

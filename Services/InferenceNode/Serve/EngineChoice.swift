@@ -10,6 +10,16 @@ enum EngineChoice: Sendable {
     case simulated(timeToFirstToken: Double, interTokenLatency: Double)
 }
 
+extension KVType {
+    fileprivate init(_ setting: KVCacheType) {
+        switch setting {
+        case .f16: self = .f16
+        case .bf16: self = .bf16
+        case .q8: self = .q8
+        }
+    }
+}
+
 extension FullPrecisionBackend {
     fileprivate init(_ setting: MatrixBackend) {
         switch setting {
@@ -52,7 +62,8 @@ struct RunningEngine: Sendable {
                     kernels: try KernelVariant(setting: try settings(Settings.engineKernels)),
                     fullPrecisionBackend: FullPrecisionBackend(try settings(Settings.engineMatrices)),
                     maxRows: max(try settings(Settings.engineStepTokens), maximumSequences),
-                    kvBlocks: try settings(Settings.engineKVBlocks)))
+                    kvBlocks: try settings(Settings.engineKVBlocks),
+                    kvType: KVType(try settings(Settings.engineKVType))))
             let model = loaded.model
             var configuration = EngineConfiguration()
             configuration.scheduler.maxRunning = maximumSequences

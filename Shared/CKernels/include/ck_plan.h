@@ -13,6 +13,7 @@ typedef enum {
     CK_OP_NORM,       // RMSNorm of x into output
     CK_OP_QKV,        // three matrices; rotates queries and keys, stores keys and values into the KV blocks
     CK_OP_QK_NORM,    // where heads are normed: RMSNorm of each head of the raw queries and keys, then what CK_OP_QKV leaves out
+    CK_OP_STORE_KV,   // where the KV cache is of 8 bits: keys and values from `staged` into the KV blocks
     CK_OP_ATTENTION,  // queries over the KV blocks into output
     CK_OP_QUANTIZE,   // output.rows into output.groups, where a head is no whole number of quantised blocks
     CK_OP_PROJECT,    // x += matrix * input
@@ -31,6 +32,8 @@ typedef struct {
     ck_matrix matrix[3];
     ck_activation input, output;
 } ck_op;
+
+typedef enum { CK_KV_F16, CK_KV_BF16, CK_KV_Q8 } ck_kv_type;
 
 // A run of consecutive rows of one sequence, the unit of attention.
 typedef struct {
@@ -55,15 +58,16 @@ typedef struct {
     float epsilon, query_scale;
     ck_matrix token_embedding;
 
-    // KV: [layer][block][kv head]{ K: [head_size][16], V: [16][head_size] } of kv_type (CK_F16 or CK_BF16)
+    // KV: [layer][block][kv head]{ K: [head_size][16], V: [16][head_size] }; of 8 bits as body_kv8.h says
     uint8_t *kv;
-    size_t kv_head_bytes;  // of one head in one block
+    size_t kv_head_bytes, kv_value_offset;  // of one head in one block; where in it V begins
     int32_t kv_type, kv_blocks;
     int32_t window;  // a row at position p sees the positions above p - window; 0: all up to its own
 
     float *x;        // [rows][embedding], the residual stream
     float *queries;  // [rows][heads * head_size]
     float *keys;     // [rows][kv_heads * head_size], where the plan has CK_OP_QK_NORM: raw keys; else NULL
+    float *staged;   // [rows][2][kv_heads * head_size], finished keys and values, where the plan has CK_OP_STORE_KV; else NULL
     float *rope_cos; // [rows][head_size], each cosine twice
     float *rope_sin; // [rows][head_size], -sin, +sin
     float *logits;   // [outputs][logits_stride]
@@ -79,6 +83,10 @@ typedef struct {
 } ck_plan;
 
 enum { CK_SPLIT = 256, CK_RUN = 8, CK_QUERIES = 24, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
+
+// Bytes of one head in one block, and where in it V begins.
+size_t ck_kv_head_bytes(int32_t kv_type, int32_t head_size);
+size_t ck_kv_value_offset(int32_t kv_type, int32_t head_size);
 
 // Scratch bytes of one thread.
 size_t ck_scratch_bytes(int32_t head_size, int32_t embedding);

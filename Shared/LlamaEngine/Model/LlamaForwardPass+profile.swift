@@ -3,7 +3,7 @@ import CKernels
 /// Where the time of a step goes.
 extension LlamaForwardPass {
     public enum OperationKind: String, Sendable, CaseIterable {
-        case embed, norm, qkv, headNorm, attention, quantize, project, swiglu, outputNorm, logits
+        case embed, norm, qkv, headNorm, storeKV, attention, quantize, project, swiglu, outputNorm, logits
 
         fileprivate var kernels: ck_op_kind {
             switch self {
@@ -11,6 +11,7 @@ extension LlamaForwardPass {
             case .norm: CK_OP_NORM
             case .qkv: CK_OP_QKV
             case .headNorm: CK_OP_QK_NORM
+            case .storeKV: CK_OP_STORE_KV
             case .attention: CK_OP_ATTENTION
             case .quantize: CK_OP_QUANTIZE
             case .project: CK_OP_PROJECT

@@ -16,6 +16,8 @@ enum OperationList {
                 list.append(operation(CK_OP_QK_NORM, layer: index, weight: norm, keyWeight: layer.keyNorm))
             }
 
+            if model.options.kvType == .q8 { list.append(operation(CK_OP_STORE_KV, layer: index)) }
+
             // Attention needs the F32 rows as its own workspace, whatever its consumer wants.
             var attended = forms(memory.attended, for: [layer.attentionOutput])
             attended.rows = memory.attended.rows

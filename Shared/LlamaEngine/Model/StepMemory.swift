@@ -19,6 +19,8 @@ final class StepMemory {
     let queries: UnsafeMutablePointer<Float>
     /// `[maxRows][kvHeads * headSize]` before their norm; nil where heads have none.
     let keys: UnsafeMutablePointer<Float>?
+    /// `[maxRows][2][kvHeads * headSize]` finished keys and values before they are quantised; nil where they are not.
+    let staged: UnsafeMutablePointer<Float>?
     /// `[maxRows][headSize]` each.
     let ropeCos, ropeSin: UnsafeMutablePointer<Float>
     /// Activations of `[maxRows]` rows in both forms; an operation takes the ones that its matrices need.
@@ -72,6 +74,7 @@ final class StepMemory {
         keys =
             model.layers.contains { $0.keyNorm != nil }
             ? try pointer(Float.self, o.maxRows, c.kvHeads * c.headSize) : nil
+        staged = o.kvType == .q8 ? try pointer(Float.self, o.maxRows, 2, c.kvHeads * c.headSize) : nil
         ropeCos = try pointer(Float.self, o.maxRows, c.headSize)
         ropeSin = try pointer(Float.self, o.maxRows, c.headSize)
         normed = try activation(c.embedding)
@@ -107,13 +110,15 @@ final class StepMemory {
         plan.query_scale = 1 / Float(c.headSize).squareRoot()
         plan.token_embedding = model.tokenEmbedding
         plan.kv = kv
-        plan.kv_type = Int32(model.options.kvType.format.rawValue)
+        plan.kv_type = model.options.kvType.kernels
+        plan.kv_value_offset = ck_kv_value_offset(plan.kv_type, plan.head_size)
         plan.kv_head_bytes = model.options.kvType.headBytes(c.headSize)
         plan.window = Int32(c.slidingWindow ?? 0)
         plan.kv_blocks = Int32(model.options.kvBlocks)
         plan.x = residual
         plan.queries = queries
         plan.keys = keys
+        plan.staged = staged
         plan.rope_cos = ropeCos
         plan.rope_sin = ropeSin
         plan.logits = logits

@@ -2,6 +2,7 @@
 public enum LogFormat: String, Sendable, CaseIterable { case automatic, text, json }
 public enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error, critical }
 
+public enum KVCacheType: String, Sendable, CaseIterable { case f16, bf16, q8 }
 public enum MatrixBackend: String, Sendable, CaseIterable { case automatic, openblas, panel }
 public enum DraftSource: String, Sendable, CaseIterable { case off, lookup, draft }
 
@@ -17,6 +18,8 @@ extension Settings {
         "ENGINE_THREADS", default: 0, in: 0...64, help: "threads of the engine; 0 takes every core")
     public static let engineKVBlocks = Setting<Int>.integer(
         "ENGINE_KV_BLOCKS", default: 4096, in: 16...4_000_000, help: "blocks of 16 tokens in the KV cache")
+    public static let engineKVType = Setting<KVCacheType>.choice(
+        "ENGINE_KV_TYPE", default: .f16, help: "what keys and values are stored as; q8 takes half of the memory")
     public static let engineStepTokens = Setting<Int>.integer(
         "ENGINE_STEP_TOKENS", default: 256, in: 16...4096, help: "tokens that one step computes at most")
     public static let engineSwap = Setting<Int>.integer(
@@ -109,7 +112,8 @@ extension Settings {
         (
             "The model and the engine",
             [
-                modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineStepTokens, engineSwap,
+                modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineKVType, engineStepTokens,
+                engineSwap,
                 engineKernels, engineMatrices, engineSpeculation, engineDraftModel,
             ]
         ),

@@ -22,6 +22,13 @@ import Testing
         switch type {
         case .f16: { $0.map { Double(Float16($0)) } }
         case .bf16: { $0.map(bfloat) }
+        case .q8:
+            { heads in
+                stride(from: 0, to: heads.count, by: headSize).flatMap { start in
+                    let head = heads[start..<start + headSize], scale = (head.map(abs).max() ?? 0) / 127
+                    return head.map { ($0 / scale).rounded(.toNearestOrEven) * scale }
+                }
+            }
         }
     }
 
@@ -30,6 +37,7 @@ import Testing
         switch type {
         case .f16: 2e-3
         case .bf16: 8e-3
+        case .q8: 5e-2  // queries are rounded to 8 bits too, which the doubles do not do
         }
     }
 

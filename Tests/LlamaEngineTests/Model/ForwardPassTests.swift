@@ -26,6 +26,13 @@ import Testing
                 types: [.q8_0], heads: 6, kvHeads: 2, headSize: 112, embedding: 64, window: 300, kvType: .bf16, seed: 19
             )
         ),
+        ("q8", TinyModel(types: [.q4_1], heads: 9, kvHeads: 3, headSize: 64, kvType: .q8, seed: 21)),
+        (
+            "window of 37, heads of 48, q8",
+            TinyModel(
+                types: [.f32], architecture: "qwen3", headNorms: true, heads: 8, kvHeads: 1, headSize: 48, window: 37,
+                kvType: .q8, seed: 22)
+        ),
         ("window of 5", TinyModel(types: [.f32], kvHeads: 4, headSize: 16, window: 5, seed: 20)),
     ]
 
