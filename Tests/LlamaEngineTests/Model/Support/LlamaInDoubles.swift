@@ -14,13 +14,16 @@ struct LlamaInDoubles {
     let magnitude: Double
     let window: Int?
     let stored: ([Double]) -> [Double]
+    /// What becomes of a token's queries before they meet keys.
+    let asked: ([Double]) -> [Double]
 
     init(
         _ model: TinyModel, layers: Int = 2, heads: Int = 4, kvHeads: Int = 2, headSize: Int = 32, embedding: Int = 96,
         rotated: Int? = nil, halves: Bool = false, magnitude: Double = 1, scaled: @escaping (Double) -> Double = { $0 },
-        window: Int? = nil, stored: @escaping ([Double]) -> [Double] = { $0.map { Double(Float16($0)) } }
+        window: Int? = nil, stored: @escaping ([Double]) -> [Double] = { $0.map { Double(Float16($0)) } },
+        asked: @escaping ([Double]) -> [Double] = { $0 }
     ) {
-        (self.window, self.stored) = (window, stored)
+        (self.window, self.stored, self.asked) = (window, stored, asked)
         (self.rotated, self.halves, self.scaled, self.magnitude) = (rotated ?? headSize, halves, scaled, magnitude)
         (self.layers, self.heads, self.kvHeads) = (layers, heads, kvHeads)
         (self.headSize, self.embedding) = (headSize, embedding)
@@ -70,8 +73,8 @@ struct LlamaInDoubles {
             for layer in 0..<layers {
                 let block = "blk.\(layer)."
                 let a = norm(block + "attn_norm.weight", x)
-                let q = rotate(
-                    multiply(block + "attn_q.weight", a), block + "attn_q_norm.weight", position: position)
+                let q = asked(
+                    rotate(multiply(block + "attn_q.weight", a), block + "attn_q_norm.weight", position: position))
                 keys[layer].append(
                     stored(
                         rotate(multiply(block + "attn_k.weight", a), block + "attn_k_norm.weight", position: position)))
