@@ -165,22 +165,6 @@ static void weigh_split(const split_blocks *b, int queries, const query_range *r
     }
 }
 
-// e^x for x <= 0 as 2^(x log2 e), a polynomial of degree 5 on [-1/2, 1/2] with a relative error below 2e-7 (minimax, the constant held at 1).
-// Below -87 as at -87: beside a sum of at least 1 that is nothing.
-CK_INLINE v16 v_exp_falling(v16 x) {
-    const v16 log2e = v_set1(0x1.715476p+0f), magic = v_set1(12582912.0f);
-    v16 c = v_max(v_set1(-87.0f), x);  // NaN stays
-    v16 t = v_fma(c, log2e, magic);
-    v16 f = v_fma(c, log2e, v_sub(magic, t));
-    v16 p = v_set1(0x1.5bba14p-10f);
-    p = v_fma(p, f, v_set1(0x1.3cea88p-7f));
-    p = v_fma(p, f, v_set1(0x1.c6b752p-5f));
-    p = v_fma(p, f, v_set1(0x1.ebf9bcp-3f));
-    p = v_fma(p, f, v_set1(0x1.62e42ap-1f));
-    p = v_fma(p, f, v_set1(1.0f));
-    return v_mul(p, v_power(t));
-}
-
 // Turns scores into exp(score - maximum) over the tokens that each query sees.
 static void soften(int queries, const query_range *range, attention_scratch *a, float *top, float *sum) {
     const v16 nothing = v_set1(-__builtin_inff());
@@ -198,7 +182,7 @@ static void soften(int queries, const query_range *range, attention_scratch *a, 
         const v16 shift = v_set1(top[r]);
         v16 total = v_zero();
         for (int b = range[r].from / 16; b <= (range[r].to - 1) / 16; b++) {
-            const v16 p = v_exp_falling(v_sub(v_load(s + 16 * b), shift));
+            const v16 p = v_exp(v_sub(v_load(s + 16 * b), shift));
             v_store(s + 16 * b, p);
             total = v_add(total, p);
         }
@@ -268,7 +252,7 @@ static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t 
             }
             const float both = split_top[r] > top[r] ? split_top[r] : top[r];
             float scale[16] = {top[r] - both, split_top[r] - both};
-            v_store(scale, v_exp_falling(v_load(scale)));
+            v_store(scale, v_exp(v_load(scale)));
             const v16 old = v_set1(scale[0]), new = v_set1(scale[1]);
             for (int d = 0; d < size; d += 16) v_store(out[r] + d, v_fma(v_load(o[r] + d), new, v_mul(v_load(out[r] + d), old)));
             sum[r] = __builtin_fmaf(split_sum[r], scale[1], sum[r] * scale[0]);

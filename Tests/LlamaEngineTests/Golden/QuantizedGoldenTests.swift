@@ -47,6 +47,6 @@ struct QuantizedGoldenTests {
         #expect(median <= 0.16)
         #expect(largest <= 0.45)
         #expect(agreement >= 0.95)
-        #expect(largestGap <= 0.8)
+        #expect(largestGap <= 0.6)
     }
 }
