@@ -5,6 +5,7 @@
 enum { CK_AHEAD = 12288 };
 
 #include "body_tile_planes.h"
+#include "panel_awq.h"
 
 CK_INLINE void tile_quantized(const uint8_t *panel, int format, int blocks, const ck_group *x, int first, const int rows, v16 *f) {
     const int quant_bytes = format == CK_Q8_0 ? 512 : 256;
@@ -31,6 +32,27 @@ CK_INLINE void tile_quantized(const uint8_t *panel, int format, int blocks, cons
     }
 }
 
+// Formats with a zero point for each lane: AWQ. The zero times the sum of the row's quants, of which the groups hold -8 times, goes away
+// exactly, among the integers.
+CK_INLINE void tile_awq(const uint8_t *panel, int columns, const ck_group *x, int first, const int rows, v16 *f) {
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) f[r] = v_zero();
+    for (int g = 0; g < columns / CK_AWQ_COLUMNS; g++, panel += CK_AWQ_GROUP_BYTES) {
+        v_prefetch(panel + CK_AHEAD);
+        const v16 d = v_load_f16((const uint16_t *)panel);
+        const w16 zero = w_load_u8(panel + 32);
+        const uint8_t *w = panel + CK_AWQ_HEADER;
+        for (int b = 0; b < CK_AWQ_COLUMNS / CK_BLOCK; b++, w += 256, x++) {
+            _Pragma("clang loop unroll(full)") for (int line = 0; line < 256; line += 64) v_prefetch(w + CK_AHEAD + line);
+            w16 sum[CK_GROUP];
+            dot_u4(w, x, first, rows, sum);
+            _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
+                sum[r] = w_add_product(sum[r], zero, x->n8[first + r] >> 3);
+                f[r] = v_fma(v_mul(d, v_set1(x->d[first + r])), v_from_int(sum[r]), f[r]);
+            }
+        }
+    }
+}
+
 CK_INLINE void tile_full(const uint8_t *panel, int format, int columns, const float *x, size_t stride, const int rows, v16 *f) {
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) f[r] = v_zero();
     const int bytes = format == CK_F32 ? 64 : 32;
@@ -48,6 +70,9 @@ CK_INLINE void tile_full(const uint8_t *panel, int format, int columns, const fl
         v16 f[ROWS];                                                                                                \
         if (FORMAT <= CK_BF16)                                                                                      \
             tile_full(panel, FORMAT, m->columns, x->rows + (size_t)row * (size_t)m->columns, (size_t)m->columns, ROWS, f); \
+        else if (FORMAT == CK_AWQ)                                                                                  \
+            tile_awq(panel, m->columns, x->groups + (size_t)(row / CK_GROUP) * (size_t)(m->columns / CK_BLOCK),     \
+                     row % CK_GROUP, ROWS, f);                                                                      \
         else if (is_super(FORMAT))                                                                                  \
             tile_super(panel, FORMAT, m->columns / 256,                                                             \
                        x->groups + (size_t)(row / CK_GROUP) * (size_t)(m->columns / CK_BLOCK), row % CK_GROUP, ROWS, f); \
@@ -87,6 +112,7 @@ CK_TILE_FUNCTIONS(tile_q4_k, CK_Q4_K)
 CK_TILE_FUNCTIONS(tile_q5_k, CK_Q5_K)
 CK_TILE_FUNCTIONS(tile_q6_k, CK_Q6_K)
 CK_TILE_FUNCTIONS(tile_iq4_xs, CK_IQ4_XS)
+CK_TILE_FUNCTIONS(tile_awq, CK_AWQ)
 
 typedef void (*tile_function)(const uint8_t *, const ck_matrix *, const ck_activation *, int, float *);
 
@@ -96,6 +122,7 @@ static const tile_function tile_table[CK_FORMAT_COUNT][CK_ROWS_IN_FLIGHT] = {
     [CK_Q5_0] = CK_TILE_ROW(tile_q5_0),     [CK_Q5_1] = CK_TILE_ROW(tile_q5_1),     [CK_IQ4_NL] = CK_TILE_ROW(tile_iq4_nl),
     [CK_Q2_K] = CK_TILE_ROW(tile_q2_k),     [CK_Q3_K] = CK_TILE_ROW(tile_q3_k),     [CK_Q4_K] = CK_TILE_ROW(tile_q4_k),
     [CK_Q5_K] = CK_TILE_ROW(tile_q5_k),     [CK_Q6_K] = CK_TILE_ROW(tile_q6_k),     [CK_IQ4_XS] = CK_TILE_ROW(tile_iq4_xs),
+    [CK_AWQ] = CK_TILE_ROW(tile_awq),
 };
 
 // y[r][16] for `rows` rows that lie in one group.

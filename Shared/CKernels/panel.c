@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "half.h"
+#include "panel_awq.h"
 #include "panel_planes.h"
 
 static size_t block_bytes(int32_t format) {  // GGUF's blocks of 32
@@ -16,6 +17,7 @@ size_t ck_panel_bytes(int32_t format, int32_t columns) {
     size_t bytes;
     if (has_planes(format)) return (planes_panel_bytes(format, columns) + 63) & ~(size_t)63;
     switch (format) {
+    case CK_AWQ: return awq_panel_bytes(columns);
     case CK_F32: case CK_F32_ROWS: bytes = n * 64; break;
     case CK_F16: case CK_BF16: bytes = n * 32; break;
     case CK_Q4_0: bytes = blocks * (256 + 32); break;
@@ -108,6 +110,10 @@ void ck_repack(const uint8_t *source, int32_t source_format, const ck_matrix *m,
 void ck_gather(const ck_matrix *m, int32_t row, float *out) {
     if (has_planes(m->format)) {
         planes_gather(m, row, out);
+        return;
+    }
+    if (m->format == CK_AWQ) {
+        awq_gather(m, row, out);
         return;
     }
     if (m->format == CK_F32_ROWS) {

@@ -14,6 +14,15 @@ CK_INLINE w16 w_low4(w16 x) {
     return (w16){_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
 }
 CK_INLINE w16 w_high4(w16 x) { return (w16){_mm256_srli_epi32(x.a, 4), _mm256_srli_epi32(x.b, 4)}; }
+// Pairs of 16 bits: b has zeros in the upper ones.
+CK_INLINE w16 w_add_product(w16 a, w16 b, int32_t x) {
+    const __m256i s = _mm256_set1_epi32(x);
+#if defined(CK_USE_AVX_VNNI)
+    return (w16){_mm256_dpwssd_avx_epi32(a.a, b.a, s), _mm256_dpwssd_avx_epi32(a.b, b.b, s)};
+#else
+    return (w16){_mm256_add_epi32(a.a, _mm256_madd_epi16(b.a, s)), _mm256_add_epi32(a.b, _mm256_madd_epi16(b.b, s))};
+#endif
+}
 
 // As in vector_planes_avx512.h.
 CK_INLINE __m256i plane_shift(__m256i v, const int n) {

@@ -5,6 +5,8 @@ CK_INLINE w16 w_load_u8(const uint8_t *p) { return _mm512_cvtepu8_epi32(_mm_load
 CK_INLINE w16 w_load_i8(const uint8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 CK_INLINE w16 w_low4(w16 a) { return _mm512_and_si512(a, _mm512_set1_epi32(15)); }
 CK_INLINE w16 w_high4(w16 a) { return _mm512_srli_epi32(a, 4); }
+// Pairs of 16 bits: b has zeros in the upper ones.
+CK_INLINE w16 w_add_product(w16 a, w16 b, int32_t x) { return _mm512_dpwssd_epi32(a, b, _mm512_set1_epi32(x)); }
 
 // The bits of each byte moved up by n places (down for n < 0); what comes from the neighbour is masked away by the caller.
 CK_INLINE __m512i plane_shift(__m512i v, const int n) {

@@ -14,6 +14,7 @@ CK_INLINE w16 w_load_i8(const uint8_t *p) {
 }
 CK_INLINE w16 w_low4(w16 a) { CK_QUADS a.q[i] = vandq_s32(a.q[i], vdupq_n_s32(15)); return a; }
 CK_INLINE w16 w_high4(w16 a) { CK_QUADS a.q[i] = vshrq_n_s32(a.q[i], 4); return a; }
+CK_INLINE w16 w_add_product(w16 a, w16 b, int32_t x) { CK_QUADS a.q[i] = vmlaq_n_s32(a.q[i], b.q[i], x); return a; }
 
 // `mask` of 16 bytes moved up by n places (down for n < 0).
 CK_INLINE uint8x16_t plane_bits(const uint8_t *w, const int n, uint8_t mask) {

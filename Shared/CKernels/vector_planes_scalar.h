@@ -5,6 +5,8 @@ CK_INLINE w16 w_load_u8(const uint8_t *p) { w16 r; CK_EACH r.v[i] = p[i]; return
 CK_INLINE w16 w_load_i8(const uint8_t *p) { w16 r; CK_EACH r.v[i] = (int8_t)p[i]; return r; }
 CK_INLINE w16 w_low4(w16 a) { CK_EACH a.v[i] &= 15; return a; }
 CK_INLINE w16 w_high4(w16 a) { CK_EACH a.v[i] >>= 4; return a; }
+// a + b * x: b is 0...255, x within 16 bits.
+CK_INLINE w16 w_add_product(w16 a, w16 b, int32_t x) { CK_EACH a.v[i] += b.v[i] * x; return a; }
 
 // Byte `at` (0...63) of vector j.
 CK_INLINE int32_t plane_quant(const uint8_t *w, int planes, int j, int at) {

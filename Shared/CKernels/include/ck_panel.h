@@ -16,6 +16,7 @@
 enum {
     CK_LANES = 16,  // outputs of a panel
     CK_BLOCK = 32,  // columns that share a scale
+    CK_AWQ_COLUMNS = 128,  // columns that share a scale and a zero point in AWQ
     CK_GROUP = 8,   // rows of activations that meet a panel together
     CK_TILE = 128,  // rows that meet a chunk of panels before the next rows do; the largest M given to a BLAS
 };
@@ -38,7 +39,9 @@ typedef enum {
     CK_Q5_K = 13,
     CK_Q6_K = 14,
     CK_IQ4_XS = 15,
-    CK_FORMAT_COUNT = 16,
+    // AWQ, as panel_awq.h describes; columns are a multiple of CK_AWQ_COLUMNS. ck_repack_awq makes it.
+    CK_AWQ = 16,
+    CK_FORMAT_COUNT = 17,
 } ck_format;
 
 typedef struct {
@@ -69,9 +72,21 @@ typedef struct {
 // Bytes of one panel of a matrix with this many columns; 0 for an unknown format, or for columns that are no whole number of its blocks.
 size_t ck_panel_bytes(int32_t format, int32_t columns);
 
-// Repacks a row-major matrix of GGUF blocks (any format but CK_F32_ROWS) into panels of the same format, or, for CK_F32_ROWS, expands F32,
+// Repacks a row-major matrix of GGUF blocks (any format but CK_F32_ROWS and CK_AWQ) into panels of the same format, or, for CK_F32_ROWS, expands F32,
 // F16 or BF16 (source_format) into row-major F32. The destination holds the matrix's panels, 64-byte aligned.
 void ck_repack(const uint8_t *source, int32_t source_format, const ck_matrix *matrix, uint8_t *destination);
+
+// A matrix as AutoAWQ's "gemm" checkpoints have it: weight[output][column] = (quant - zero) * scale of the column's group of 128.
+typedef struct {
+    const uint32_t *quants;  // qweight [columns][outputs / 8], eight outputs of four bits in a word
+    const uint32_t *zeros;   // qzeros [columns / 128][outputs / 8]
+    const uint16_t *scales;  // F16 [columns / 128][outputs]
+    const int32_t *order;    // for each row of the matrix, which of the outputs it is
+    int32_t outputs;         // a multiple of 8
+} ck_awq;
+
+// Repacks it into panels of CK_AWQ, bits unchanged. The destination is as that of ck_repack.
+void ck_repack_awq(const ck_awq *source, const ck_matrix *matrix, uint8_t *destination);
 
 // Row `row` of a matrix in full precision: `out[columns]`.
 void ck_gather(const ck_matrix *matrix, int32_t row, float *out);

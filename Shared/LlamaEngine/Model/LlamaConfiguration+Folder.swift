@@ -26,10 +26,7 @@ extension LlamaConfiguration {
                 "'\(name.prefix(64))' is not supported (\(Self.architectures.keys.sorted().joined(separator: ", ")) are)"
             )
         }
-        guard !folder.has("quantization_config") else {
-            let method = try folder.string("quantization_config.quant_method", default: "unknown")
-            throw refuse("quantization_config.quant_method", "'\(method.prefix(64))' is not supported")
-        }
+        try Self.checkQuantisation(folder)
         let activation = try folder.string("hidden_act", default: "silu")
         guard activation == "silu" else {
             throw refuse("hidden_act", "'\(activation.prefix(64))' is not supported (silu is)")

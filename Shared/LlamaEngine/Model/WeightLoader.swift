@@ -46,7 +46,8 @@ struct WeightLoader {
         matrix.panel_stride = stride
         matrix.format = Int32(plan.format.rawValue)
         matrix.columns = Int32(plan.inputs)
-        let perPiece = max(1, Self.pieceBytes / stride)
+        // AWQ's files have the columns outermost: every panel has a part of every page.
+        let perPiece = plan.awq == nil ? max(1, Self.pieceBytes / stride) : plan.panels
         for first in Swift.stride(from: 0, to: plan.panels, by: perPiece) {
             let end = min(first + perPiece, plan.panels), rows = first * 16..<min(end * 16, plan.outputs)
             matrix.rows = Int32(rows.count)
@@ -64,6 +65,10 @@ struct WeightLoader {
     func fill() {
         DispatchQueue.concurrentPerform(iterations: pieces.count) { [pieces, source] index in
             var piece = pieces[index]
+            if let awq = piece.plan.awq {
+                awq.repack(piece.plan, &piece.matrix, piece.destination, from: source)
+                return
+            }
             Self.withRows(piece.rows, of: piece.plan, in: source) { bytes in
                 ck_repack(
                     bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), Int32(piece.plan.source.rawValue),

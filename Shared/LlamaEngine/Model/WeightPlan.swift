@@ -3,7 +3,10 @@ import ModelFile
 
 /// A matrix of the model before it is repacked: checked, and with the format that the kernels will use.
 struct MatrixPlan {
+    /// Its weights; the quants where they are AWQ's.
     var tensor: Tensor
+    /// What belongs to AWQ's quants, nil for a matrix that is one tensor.
+    var awq: AWQParameters?
     /// The file's type, as the kernels name it.
     var source: ck_format
     /// What it is repacked to.
@@ -80,6 +83,7 @@ struct WeightPlan {
         func matrix(
             _ name: String, _ inputs: Int, _ outputs: Int, _ order: RotaryOrder? = nil
         ) throws(ModelError) -> MatrixPlan {
+            if let plan = try Self.awqMatrix(name, inputs, outputs, order, in: source, &used) { return plan }
             used.insert(name)
             let tensor = try Self.tensor(name, [inputs, outputs], in: source)
             guard let format = Self.format(tensor.type) else {
@@ -134,7 +138,7 @@ struct WeightPlan {
             .reduce(0) { $0 + WeightArena.aligned($1) }
     }
 
-    private static func tensor(_ name: String, _ dimensions: [Int], in source: any TensorSource) throws(ModelError)
+    static func tensor(_ name: String, _ dimensions: [Int], in source: any TensorSource) throws(ModelError)
         -> Tensor
     {
         guard let tensor = source.tensors[name] else {

@@ -8,7 +8,16 @@ final class PanelMatrix {
     private(set) var matrix = ck_matrix()
     private let memory: UnsafeMutableRawPointer
 
-    init(_ source: [UInt8], _ format: ck_format, outputs: Int, inputs: Int) throws {
+    convenience init(_ source: [UInt8], _ format: ck_format, outputs: Int, inputs: Int) throws {
+        try self.init(format, outputs: outputs, inputs: inputs) { matrix, memory in
+            ck_repack(source, Int32(format.rawValue), &matrix, memory)
+        }
+    }
+
+    init(
+        _ format: ck_format, outputs: Int, inputs: Int,
+        repack: (inout ck_matrix, UnsafeMutablePointer<UInt8>) throws -> Void
+    ) throws {
         let stride = ck_panel_bytes(Int32(format.rawValue), Int32(inputs)), panels = (outputs + 15) / 16
         memory = .allocate(byteCount: stride * panels, alignment: 64)
         // Repacking must write every byte that a kernel reads.
@@ -19,7 +28,7 @@ final class PanelMatrix {
         matrix.rows = Int32(outputs)
         matrix.columns = Int32(inputs)
         matrix.panels = Int32(panels)
-        ck_repack(source, Int32(format.rawValue), &matrix, memory.assumingMemoryBound(to: UInt8.self))
+        try repack(&matrix, memory.assumingMemoryBound(to: UInt8.self))
     }
 
     deinit { memory.deallocate() }
