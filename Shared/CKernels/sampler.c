@@ -290,3 +290,10 @@ int32_t ck_sampler_sample(const float *logits, uint32_t vocabulary, const ck_sam
     uint32_t drawn = draw(s->weights, n, random);
     return (int32_t)(dense ? drawn : s->ids[drawn]);
 }
+
+void ck_sampler_sample_row(void *batch, int32_t thread, int32_t row) {
+    const ck_sampler_batch *b = batch;
+    ck_sampler_row *r = &b->rows[row];
+    r->token = ck_sampler_sample(r->logits, b->vocabulary, &r->settings, r->random,
+                                 (char *)b->scratch + (size_t)thread * b->scratch_stride);
+}

@@ -1,7 +1,7 @@
 // A team of threads runs a plan. Each thread starts with a stretch of an operation's units of its own, so that it reads its weights
 // as one stream, and then helps with what the others have left; between two operations everyone meets at a barrier.
 // The last to arrive also runs operations of a single unit, alone, before it lets the others go: most steps are small, and a
-// barrier costs more than a norm.
+// barrier costs more than a norm. What is not the plan's, as sampling its rows, the threads take item by item.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -45,7 +45,12 @@ struct ck_team {
     gate phase;  // number of the barrier
     _Alignas(64) atomic_uint arrived;
     stretch *stretches;
-    const ck_plan *plan;
+    const ck_plan *plan;    // NULL where the step is `items`
+    struct {
+        ck_item_body body;
+        void *context;
+        int32_t count, threads;
+    } items;
     const ck_op *first;     // what the caller does not run alone
     unsigned first_phase;   // the gate's value until that begins
     atomic_bool stop;
@@ -183,6 +188,22 @@ static void execute(ck_team *team, const ck_plan *plan, int32_t thread) {
     }
 }
 
+// The items that nobody has claimed, one after the other. Only the caller waits for the others: they have nothing to do next.
+static void execute_items(ck_team *team, int32_t thread) {
+    atomic_int *claimed = &team->stretches[0].claimed;
+    const unsigned phase = team->first_phase, threads = (unsigned)team->items.threads;
+    const int32_t count = team->items.count;
+    for (int32_t n; (n = atomic_fetch_add_explicit(claimed, 1, memory_order_relaxed)) < count;)
+        team->items.body(team->items.context, thread, n);
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) + 1 == threads) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(claimed, 0, memory_order_relaxed);
+        open_gate(&team->phase, phase + 1);
+    } else if (thread == 0) {
+        await(&team->phase, phase);
+    }
+}
+
 static void *work(void *argument) {
     worker *w = argument;
     ck_team *team = w->team;
@@ -191,7 +212,9 @@ static void *work(void *argument) {
         seen = await(&team->step, seen);
         if (atomic_load(&team->stop)) return NULL;
         // Only threads of the step look at its plan: for the others it may be over already.
-        if ((unsigned)w->index < (seen & ((1u << ACTIVE_BITS) - 1))) execute(team, team->plan, w->index);
+        if ((unsigned)w->index >= (seen & ((1u << ACTIVE_BITS) - 1))) continue;
+        if (team->plan) execute(team, team->plan, w->index);
+        else execute_items(team, w->index);
     }
 }
 
@@ -238,6 +261,27 @@ static bool is_short(const ck_plan *plan, const ck_op *op) {
     return units <= 1 || (units <= 8 && (op->kind == CK_OP_EMBED || op->kind == CK_OP_NORM));
 }
 
+static void begin_step(ck_team *team, int32_t threads) {
+    const unsigned step = (atomic_load(&team->step.value) >> ACTIVE_BITS) + 1;
+    open_gate(&team->step, step << ACTIVE_BITS | (unsigned)threads);
+}
+
+void ck_team_each(ck_team *team, int32_t threads, int32_t count, ck_item_body body, void *context) {
+    if (threads > team->threads) threads = team->threads;
+    if (threads <= 1 || count <= CK_FEW_ITEMS) {
+        for (int32_t i = 0; i < count; i++) body(context, 0, i);
+        return;
+    }
+    team->plan = NULL;
+    team->items.body = body;
+    team->items.context = context;
+    team->items.count = count;
+    team->items.threads = threads < count ? threads : count;
+    team->first_phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
+    begin_step(team, team->items.threads);
+    execute_items(team, 0);
+}
+
 void ck_plan_run(ck_team *team, const ck_plan *plan) {
     if (plan->threads <= 1) {
         uint64_t since = team->profile ? now() : 0;
@@ -252,10 +296,7 @@ void ck_plan_run(ck_team *team, const ck_plan *plan) {
     team->plan = plan;
     team->first = first;
     team->first_phase = atomic_load_explicit(&team->phase.value, memory_order_relaxed);
-    if (first < end) {
-        const unsigned step = (atomic_load(&team->step.value) >> ACTIVE_BITS) + 1;
-        open_gate(&team->step, step << ACTIVE_BITS | (unsigned)plan->threads);
-    }
+    if (first < end) begin_step(team, plan->threads);
     uint64_t since = team->profile ? now() : 0;
     for (const ck_op *op = plan->ops; op < first; op++) {
         alone(plan, op, 0, ck_op_units(plan, op));

@@ -33,6 +33,9 @@ struct Bench: ParsableCommand {
     @Flag(help: "Instead: KV slots allocated and not used over requests of mixed lengths; runs no model.")
     var waste = false
 
+    @Flag(help: "Instead: what drawing the tokens of a step of 32 rows takes, beside such a step's decode.")
+    var sampling = false
+
     @Flag(help: "Instead: whole turns with and without speculation, for each --batch and of --generate tokens.")
     var speculation = false
 
@@ -65,6 +68,11 @@ struct Bench: ParsableCommand {
         if waste { return try BenchWaste(json: json).run() }
         if mixed {
             return try BenchMixed(loaded: model.load(maxRows: 512, kvBlocks: BenchMixed.blocks), json: json).run()
+        }
+        if sampling {
+            return try BenchSampling(
+                loaded: model.load(maxRows: 512, kvBlocks: BenchSampling.blocks), repeats: repeats, json: json
+            ).run()
         }
         let batches = try batches()
         if speculation {

@@ -99,6 +99,13 @@ void ck_team_destroy(ck_team *team);
 // Runs all operations of a plan on plan->threads threads of the team. Allocates nothing.
 void ck_plan_run(ck_team *team, const ck_plan *plan);
 
+// Calls body(context, thread, item) once for each item in 0 ..< count, on at most `threads` threads of the team, each of which takes
+// the next item when it is done with one; returns when all are done. Up to CK_FEW_ITEMS of them the caller takes alone: to wake
+// somebody costs more. Allocates nothing.
+enum { CK_FEW_ITEMS = 2 };
+typedef void (*ck_item_body)(void *context, int32_t thread, int32_t item);
+void ck_team_each(ck_team *team, int32_t threads, int32_t count, ck_item_body body, void *context);
+
 // Units of an operation in this step: what a thread claims at a time.
 int32_t ck_op_units(const ck_plan *plan, const ck_op *op);
 

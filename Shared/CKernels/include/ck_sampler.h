@@ -47,6 +47,24 @@ void ck_sampler_penalize(float *logits, const int32_t *ids, const uint32_t *gene
 int32_t ck_sampler_sample(const float *logits, uint32_t vocabulary, const ck_sampler_settings *settings, uint64_t random,
                        void *scratch);
 
+/// A row of a batch: what ck_sampler_sample takes, and the id that it returned.
+typedef struct {
+    const float *logits;
+    ck_sampler_settings settings;
+    uint64_t random;
+    int32_t token;
+} ck_sampler_row;
+
+typedef struct {
+    ck_sampler_row *rows;
+    uint32_t vocabulary;
+    void *scratch;  // scratch_stride bytes for each thread
+    size_t scratch_stride;
+} ck_sampler_batch;
+
+/// Chooses the token of one row of a ck_sampler_batch, in the scratch memory of this thread; an item for ck_team_each.
+void ck_sampler_sample_row(void *batch, int32_t thread, int32_t row);
+
 /// exp(x) for x <= 0, relative error below 2e-7 down to -87; 0 below that. Scalar form of the sampler's exponential.
 float ck_sampler_exp(float x);
 

@@ -11,6 +11,9 @@ final class EngineLoop<Pass: ForwardPass> {
     private let onStep: @Sendable ([TokenEvent]) -> Void
     private var scheduler: Scheduler
     private let sampler: Sampler
+    private var draws: [TokenDraw] = []
+    /// What was drawn from each of the step's outputs.
+    private var drawn: [Int32?] = []
     private let speculation: Speculation?
     private var batch: StepBatch
     private var turns: [UInt64: GenerationTurn] = [:]
@@ -96,7 +99,9 @@ final class EngineLoop<Pass: ForwardPass> {
             for item in plan.work { end(item.sequence.id, .failed, reason: error.description) }
             return
         }
-        scheduler.commit(plan, seconds: MonotonicClock.seconds - start)
+        let seconds = MonotonicClock.seconds - start
+        draw(plan, withoutLogits)
+        scheduler.commit(plan, seconds: seconds)
         var output = 0
         for item in plan.work {
             sample(item, firstOutput: output, withoutLogits)
@@ -135,15 +140,37 @@ final class EngineLoop<Pass: ForwardPass> {
         scheduler.swap.record(in: blocks.in, seconds: took.in)
     }
 
-    /// Samples a sequence's next token; while it is the one that a draft guessed, the row computed for that draft gives one more.
+    /// Draws from all outputs at once. The rows of a turn with penalties wait: each depends on the tokens before it.
+    private func draw(_ plan: StepPlan, _ withoutLogits: [Int]) {
+        draws.removeAll(keepingCapacity: true)
+        var output = 0
+        for item in plan.work {
+            if let turn = turns[item.sequence.id], turn.penalties == nil {
+                for offset in 0..<item.outputs where !withoutLogits.contains(output + offset) {
+                    draws.append(
+                        TokenDraw(
+                            output: output + offset, parameters: turn.request.sampling,
+                            outputIndex: turn.nextIndex + offset))
+                }
+            }
+            output += item.outputs
+        }
+        drawn.removeAll(keepingCapacity: true)
+        drawn.append(contentsOf: repeatElement(nil, count: output))
+        guard !draws.isEmpty else { return }
+        pass.sample(&draws)
+        for draw in draws { drawn[draw.output] = draw.token }
+    }
+
+    /// Takes a sequence's next token; while it is the one that a draft guessed, the row computed for that draft gives one more.
     private func sample(_ item: StepPlan.Work, firstOutput: Int, _ withoutLogits: [Int]) {
         let id = item.sequence.id
         for offset in 0..<item.outputs {
             guard let turn = turns[id] else { return }
             let output = firstOutput + offset
             let token =
-                withoutLogits.contains(output)
-                ? nil
+                turn.penalties == nil || withoutLogits.contains(output)
+                ? drawn[output]
                 : sampler.sample(
                     pass.logits(output), parameters: turn.request.sampling, penalties: turn.penalties,
                     outputIndex: turn.nextIndex)

@@ -25,6 +25,10 @@ public protocol ForwardPass: AnyObject {
     /// The logits of output `output`, an index into the last batch's `outputRows`: `[vocabulary]`, valid until the next run.
     func logits(_ output: Int) -> UnsafeMutableBufferPointer<Float>
 
+    /// Draws a token from the logits of each draw's output, on the pass's threads where it has some. What a draw gives depends on
+    /// its own logits, parameters and index only.
+    func sample(_ draws: inout [TokenDraw])
+
     /// Copies a physical KV block, all layers of it (copy-on-write).
     func copyBlock(from: Int32, to: Int32)
 

@@ -20,6 +20,7 @@ public final class LlamaForwardPass: ForwardPass {
     private let plan: UnsafeMutablePointer<ck_plan>
     let operations: UnsafeMutableBufferPointer<ck_op>
     let team: OpaquePointer
+    private let sampler: BatchSampler
 
     init(model: LlamaModel) throws(EngineError) {
         guard let team = ck_team_create(Int32(model.options.threads)) else {
@@ -33,6 +34,8 @@ public final class LlamaForwardPass: ForwardPass {
         }
         self.model = model
         self.team = team
+        sampler = BatchSampler(
+            vocabulary: model.configuration.vocabulary, threads: model.options.threads, maxRows: model.options.maxRows)
         stepThreads = StepThreads(threads: model.options.threads)
         let list = OperationList.make(model: model, memory: memory)
         operations = .allocate(capacity: list.count)
@@ -80,6 +83,13 @@ public final class LlamaForwardPass: ForwardPass {
 
     public func logits(_ output: Int) -> UnsafeMutableBufferPointer<Float> {
         UnsafeMutableBufferPointer(start: memory.logits + output * memory.logitsStride, count: vocabulary)
+    }
+
+    /// On the threads of the last step: they still look out for work.
+    public func sample(_ draws: inout [TokenDraw]) {
+        sampler.sample(&draws, team: team, threads: max(1, Int(plan.pointee.threads))) { [memory] output in
+            UnsafePointer(memory.logits + output * memory.logitsStride)
+        }
     }
 
     public func copyBlock(from: Int32, to: Int32) {

@@ -31,9 +31,7 @@ final class Sampler {
                 }
             }
         }
-        var settings = ck_sampler_settings(
-            temperature: parameters.temperature, top_k: UInt32(clamping: parameters.topK), top_p: parameters.topP,
-            min_p: parameters.minP)
+        var settings = ck_sampler_settings(parameters)
         let random = Philox.bits(seed: parameters.seed, outputIndex: UInt64(outputIndex))
         let token = ck_sampler_sample(row, UInt32(vocabulary), &settings, random, scratch)
         return token == CK_SAMPLER_NON_FINITE ? nil : token

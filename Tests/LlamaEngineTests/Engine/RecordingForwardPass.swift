@@ -51,6 +51,8 @@ final class RecordingForwardPass: ForwardPass {
 
     func logits(_ output: Int) -> UnsafeMutableBufferPointer<Float> { pass.logits(output) }
 
+    func sample(_ draws: inout [TokenDraw]) { pass.sample(&draws) }
+
     func copyBlock(from: Int32, to: Int32) {
         pass.copyBlock(from: from, to: to)
         for offset in 0..<StepBatch.blockSize {
