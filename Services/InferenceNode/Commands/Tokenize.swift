@@ -7,7 +7,8 @@ struct Tokenize: ParsableCommand {
         abstract: "Prints the token ids of standard input as a JSON array.",
         discussion: "The name of a special token inside the text is plain text.")
 
-    @Option(name: .customLong("model"), help: "The GGUF file of the model, its Hugging Face folder, or a tokenizer.json.")
+    @Option(
+        name: .customLong("model"), help: "The GGUF file of the model, its Hugging Face folder, or a tokenizer.json.")
     var path: String
 
     @Flag(help: "Read a JSON string from each line instead of one text from all of the input; print a line for each.")

@@ -75,7 +75,9 @@ public enum RotaryScaling: Sendable, Equatable {
         case .yarn(let factor, let original, let fast, let slow, let magnitude, _):
             try requireFactor(factor)
             try requireContext(original)
-            try require(slow > 0 && fast >= slow && fast < 1e6, "yarn_beta_fast", "\(fast) and \(slow) are not 0 < slow <= fast")
+            try require(
+                slow > 0 && fast >= slow && fast < 1e6, "yarn_beta_fast",
+                "\(fast) and \(slow) are not 0 < slow <= fast")
             try require(
                 magnitude > 0 && magnitude < 1e3, "attn_factor", "\(magnitude) is not between 0 and a thousand")
         }

@@ -34,7 +34,9 @@ final class SafeTensorsFile: Sendable {
                 throw header.refusal("a tensor's name is no printable ASCII, or there are too many tensors")
             }
             let tensor = String(decoding: bytes, as: UTF8.self)
-            guard names.insert(tensor).inserted else { throw ModelFileError(offset: nil, field: "\(name) tensor '\(tensor)'", reason: "appears twice") }
+            guard names.insert(tensor).inserted else {
+                throw ModelFileError(offset: nil, field: "\(name) tensor '\(tensor)'", reason: "appears twice")
+            }
             tensors.append(try Self.tensor(tensor, entry, data: range.upperBound..<file.bytes.count, in: name))
         }
         self.tensors = tensors.sorted { ($0.offset, $0.byteCount) < ($1.offset, $1.byteCount) }
