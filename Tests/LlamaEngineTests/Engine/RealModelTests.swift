@@ -121,7 +121,8 @@ struct RealModelTests {
             let shared = try await Self.run(
                 model, tokenizer, requests: requests, threads: 2, rows: rows, running: running, blocks: blocks,
                 swapBytes: swap)
-            #expect((shared.statistics.swapOuts > 0) == (swap > 0))
+            // Whether moving blocks is cheaper than computing them again is measured, so it may differ from run to run.
+            #expect(swap > 0 || shared.statistics.swapOuts == 0)
             #expect(shared.tokens == alone.tokens)
             let sameBits = shared.bits == alone.bits
             #expect(sameBits)
