@@ -90,6 +90,13 @@ CK_INLINE w16 w_add1(w16 a, int32_t x) { CK_QUADS a.q[i] = vaddq_s32(a.q[i], vdu
         _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++) (SUM).q[i] = vdotq_laneq_s32((SUM).q[i], (W)[i], X, FOUR); \
     } while (0)
 
+// sum[r] += vector J (a constant 0...7) of a block's weights, four registers of signed bytes in V, for all rows
+#define CK_ADD_VECTOR(J, V) \
+    _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) { \
+        const int8x16_t q = vld1q_s8(x->q[first + r] + 16 * (J / 4)); \
+        CK_SDOT(sum[r], V, q, J % 4); \
+    }
+
 CK_INLINE void dot_u4(const uint8_t *w, const ck_group *x, int first, int rows, w16 *sum) {
     int8x16_t low[CK_GROUP], high[CK_GROUP];
     _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) {
@@ -120,10 +127,7 @@ CK_INLINE void dot_u8(const uint8_t *w, const ck_group *x, int first, int rows, 
     { \
         int8x16_t v[4]; \
         CK_QUADS v[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(w + 64 * J + 16 * i), flip)); \
-        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) { \
-            const int8x16_t q = vld1q_s8(x->q[first + r] + 16 * (J / 4)); \
-            CK_SDOT(sum[r], v, q, J % 4); \
-        } \
+        CK_ADD_VECTOR(J, v) \
     }
     CK_FOUR_COLUMNS(0) CK_FOUR_COLUMNS(1) CK_FOUR_COLUMNS(2) CK_FOUR_COLUMNS(3)
     CK_FOUR_COLUMNS(4) CK_FOUR_COLUMNS(5) CK_FOUR_COLUMNS(6) CK_FOUR_COLUMNS(7)

@@ -43,10 +43,7 @@ CK_INLINE void dot_planes(const uint8_t *w, const int planes, const int offset, 
     if (part == 2 || part == J / 4) { \
         int8x16_t v[4]; \
         CK_QUADS v[i] = plane_vector(w + 16 * i, planes, offset, J); \
-        _Pragma("clang loop unroll(full)") for (int r = 0; r < rows; r++) { \
-            const int8x16_t q = vld1q_s8(x->q[first + r] + 16 * (J / 4)); \
-            CK_SDOT(sum[r], v, q, J % 4); \
-        } \
+        CK_ADD_VECTOR(J, v) \
     }
     CK_FOUR_COLUMNS(0) CK_FOUR_COLUMNS(1) CK_FOUR_COLUMNS(2) CK_FOUR_COLUMNS(3)
     CK_FOUR_COLUMNS(4) CK_FOUR_COLUMNS(5) CK_FOUR_COLUMNS(6) CK_FOUR_COLUMNS(7)

@@ -131,7 +131,7 @@ struct Bench: ParsableCommand {
     }
 
     private func report(_ test: String, _ batch: Int, _ rates: [Double]) {
-        let rate = (rates.sorted()[rates.count / 2] * 10).rounded() / 10
+        let rate = (rates.median * 10).rounded() / 10
         print(
             json
                 ? "{\"test\":\"\(test)\",\"batch\":\(batch),\"tokens_per_second\":\(rate)}"
@@ -214,6 +214,11 @@ struct BenchCourse {
         try body()
         return (ContinuousClock.now - start) / .seconds(1)
     }
+}
+
+extension [Double] {
+    /// The upper one of the two middle values of an even number; NaN of none.
+    var median: Double { isEmpty ? .nan : sorted()[count / 2] }
 }
 
 extension ProcessInfo {

@@ -28,7 +28,7 @@ struct BenchSampling {
         let seconds = try (0...repeats).map { _ in
             try course.decode(sequences: Self.rows, prompt: Self.prompt, tokens: Self.generate)
         }
-        let step = median(Array(seconds.dropFirst())) / Double(Self.generate) * 1e6
+        let step = Array(seconds.dropFirst()).median / Double(Self.generate) * 1e6
         fillLogits(of: pass)
         for (name, parameters) in Self.settings {
             var draws = (0..<Self.rows).map { output in
@@ -40,7 +40,7 @@ struct BenchSampling {
                 pass.sample(&draws)
                 return (ContinuousClock.now - start) / .microseconds(1)
             }
-            report(name, median(times), step)
+            report(name, times.median, step)
         }
     }
 
@@ -56,8 +56,6 @@ struct BenchSampling {
             for token in row.indices { row[token] = 2.6 * (uniform() + uniform() + uniform() + uniform()) }
         }
     }
-
-    private func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
     private func report(_ name: String, _ time: Double, _ step: Double) {
         let percent = (time / step * 1000).rounded() / 10

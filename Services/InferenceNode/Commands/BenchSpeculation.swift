@@ -78,17 +78,16 @@ struct BenchSpeculation {
         _ task: String, _ count: Int, _ plain: [Double], _ guessing: [Double], drafted: UInt64, accepted: UInt64
     ) {
         func round(_ value: Double, _ digits: Double = 10) -> Double { (value * digits).rounded() / digits }
-        let median = { (rates: [Double]) in rates.sorted()[rates.count / 2] }
         // Each pair ran one after the other, so a machine that is slow for a while is slow for both.
-        let ratio = round(median(zip(guessing, plain).map { $0 / $1 }), 100)
+        let ratio = round(zip(guessing, plain).map { $0 / $1 }.median, 100)
         print(
             json
                 ? """
-                {"test":"speculation","task":"\(task)","batch":\(count),"without":\(round(median(plain))),\
-                "with":\(round(median(guessing))),"ratio":\(ratio),"drafted":\(drafted),"accepted":\(accepted)}
+                {"test":"speculation","task":"\(task)","batch":\(count),"without":\(round(plain.median)),\
+                "with":\(round(guessing.median)),"ratio":\(ratio),"drafted":\(drafted),"accepted":\(accepted)}
                 """
                 : """
-                speculation, \(task), \(count) at a time: \(round(median(plain))) tokens/s without, \(round(median(guessing))) with, \
+                speculation, \(task), \(count) at a time: \(round(plain.median)) tokens/s without, \(round(guessing.median)) with, \
                 ratio \(ratio) (\(accepted) of \(drafted) drafted tokens accepted)
                 """)
     }
