@@ -42,9 +42,10 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         limits: configuration.intake, limiter: RateLimiter(pool: redis), outstanding: OutstandingTurns(pool: redis),
         log: log, order: ConversationOrder(pool: redis), contexts: ContextCache(pool: redis),
         conversations: conversations, clock: RedisClock(pool: redis), publisher: publisher, logger: logger)
-    let turns = TurnRoutes(
-        intake: intake, relay: relay, settled: SettledTurns(conversations: conversations, logger: logger),
-        maximumBodyBytes: configuration.maximumBodyBytes, heartbeat: configuration.heartbeat, logger: logger)
+    let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
+    let follow = FollowRoutes(
+        relay: relay, settled: SettledTurns(conversations: conversations, logger: logger),
+        heartbeat: configuration.heartbeat, logger: logger)
     let operators = OperatorRoutes(health: health, inspector: inspector, shards: shards)
 
     let router = Router(context: GatewayRequestContext.self)
@@ -54,7 +55,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let authenticator = Authenticator(keys: KeyRepository(directory: database.directory), logger: logger)
     let authenticated = router.group().add(middleware: AuthenticationMiddleware(authenticator: authenticator))
     authenticated.get("/debug/queue-stats", use: operators.queueStatistics)
-    turns.add(to: authenticated)
+    begin.add(to: authenticated)
+    follow.add(to: authenticated)
 
     let server = Application(
         router: router,

@@ -1,0 +1,46 @@
+import ChatCore
+import HTTPTypes
+import Hummingbird
+
+/// The answers that more than one path of a turn gives.
+extension Response {
+    /// A turn's whole answer.
+    /// - Parameter time: what the client is told as `processing_time`.
+    /// - Throws: `APIError` for a turn that failed or was cancelled.
+    static func answer(_ text: String, _ end: TurnEnd, time: Duration, turn: TurnID) throws(APIError) -> Response {
+        switch end.status {
+        case .done: break
+        case .failed: throw .turnFailed(end.error ?? "the turn failed")
+        case .cancelled: throw .turnCancelled
+        }
+        return Response(
+            json: .object([
+                ("response", .string(text)), ("conversation_id", .integer(end.conversation.value)),
+                ("processing_time", .number((time / .milliseconds(1)).rounded() / 1000)),
+            ]), headers: .correlation(turn))
+    }
+
+    /// 202: the turn goes on.
+    static func processing(_ id: TurnID) -> Response {
+        Response(
+            status: .accepted,
+            json: .object([
+                ("status", .string("processing")), ("message", .string("ask for the answer at check_endpoint")),
+                ("correlation_id", .string(id.description)), ("check_endpoint", .string("/check-response/\(id)")),
+            ]), headers: .correlation(id))
+    }
+
+    /// Watching a connection for its end uses it up: it closes after this response, and the client is told so.
+    func closingConnection() -> Response {
+        var response = self
+        response.headers[.connection] = "close"
+        return response
+    }
+}
+
+extension HTTPFields {
+    static func correlation(_ id: TurnID) -> HTTPFields {
+        guard let name = HTTPField.Name("X-Correlation-ID") else { return [:] }
+        return [name: id.description]
+    }
+}
