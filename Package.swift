@@ -100,6 +100,14 @@ let package = Package(
 
         // Real RabbitMQ, Redis and PostgreSQL on free ports, for the tests of whoever needs them.
         .target(name: "TestServers", path: "Tests/TestServers", swiftSettings: swiftSettings),
+        // Our executables as processes, and clients of their gateways.
+        .target(
+            name: "ServiceHarness",
+            dependencies: [
+                "TestServers", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            path: "Tests/ServiceHarness", swiftSettings: swiftSettings),
         tests("TestServersTests", ["TestServers"]),
         tests("ChatCoreTests", ["ChatCore"]),
         tests("ServiceKitTests", ["ServiceKit"]),
@@ -116,9 +124,8 @@ let package = Package(
             "IntegrationTests",
             [
                 "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ChatCore", "PostgresStore",
-                "RedisStore", "TestServers",
+                "RedisStore", "ServiceHarness", "TestServers",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                .product(name: "NIOCore", package: "swift-nio"),
             ] + lifecycle),
     ],
     swiftLanguageModes: [.v6]

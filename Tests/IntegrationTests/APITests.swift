@@ -1,4 +1,5 @@
 import Foundation
+import ServiceHarness
 import Testing
 
 /// The seven endpoints on a whole cluster, with a node that needs no model.

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import RedisStore
+import ServiceHarness
 import Testing
 
 /// What a client's absence means for its turn.

@@ -1,5 +1,6 @@
 import Foundation
 import RedisStore
+import ServiceHarness
 import Testing
 
 /// A stream outlives the process that writes it and the one that generates it, killed or asked to stop.

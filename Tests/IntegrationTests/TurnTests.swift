@@ -4,6 +4,7 @@ import Foundation
 import Logging
 import PostgresStore
 import RedisStore
+import ServiceHarness
 import Testing
 
 /// Turns on a whole cluster with the real model.

@@ -1,10 +1,11 @@
-import AsyncHTTPClient
 import Foundation
-import NIOCore
+import ServiceHarness
 import TestServers
 
 /// A whole cluster of real processes on real servers, in a virtual host, a Redis and databases of its own.
-final class Cluster: Sendable {
+final class Cluster: GatewayClient {
+    typealias Answer = HTTPAnswer
+
     enum EngineKind: Sendable {
         case llama
         /// Milliseconds to the first token and between tokens.
@@ -22,15 +23,8 @@ final class Cluster: Sendable {
     let worker: ServiceProcess
     let node: ServiceProcess
 
-    /// The model that `deploy/local/setup` fetches, or the one that MODEL_PATH names.
-    static let modelPath: String = {
-        if let path = ProcessInfo.processInfo.environment["MODEL_PATH"], !path.isEmpty { return path }
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().deletingLastPathComponent()
-        return root.appending(path: ".local/models/SmolLM2-135M-Instruct.Q4_1.gguf").path
-    }()
-
-    static var hasModel: Bool { FileManager.default.isReadableFile(atPath: modelPath) }
+    static var modelPath: String { TestModel.path }
+    static var hasModel: Bool { TestModel.isThere }
 
     /// Starts everything and waits until the gateway says healthy.
     init(_ engine: EngineKind, settings: [String: String] = [:]) async throws {
@@ -94,81 +88,4 @@ final class Cluster: Sendable {
     var logs: String {
         [gateway, orchestrator, worker, node].map { "--- \($0.name)\n\($0.log.suffix(1500))" }.joined(separator: "\n")
     }
-
-    // MARK: HTTP
-
-    struct Answer: Sendable {
-        let status: Int
-        let headers: [String: String]
-        let body: [UInt8]
-
-        var text: String { String(decoding: body, as: UTF8.self) }
-        var json: [String: Any] { (try? JSONSerialization.jsonObject(with: Data(body)) as? [String: Any]) ?? [:] }
-        var error: [String: Any] { json["error"] as? [String: Any] ?? [:] }
-    }
-
-    func get(_ path: String, key: String? = "", headers: [String: String] = [:]) async throws -> Answer {
-        try await send("GET", path, body: nil, key: key, headers: headers)
-    }
-
-    func post(_ path: String, _ body: [String: Any], key: String? = "") async throws -> Answer {
-        try await send("POST", path, body: Array(try JSONSerialization.data(withJSONObject: body)), key: key)
-    }
-
-    /// - Parameter key: the empty string stands for the cluster's own key, nil for none.
-    func send(
-        _ method: String, _ path: String, body: [UInt8]?, key: String? = "", headers: [String: String] = [:]
-    ) async throws -> Answer {
-        let response = try await HTTPClient.shared.execute(
-            request(method, path, body: body, key: key, headers: headers), timeout: .seconds(60))
-        let buffer = try await response.body.collect(upTo: 16 << 20)
-        return Answer(
-            status: Int(response.status.code),
-            headers: Dictionary(response.headers.map { ($0.name.lowercased(), $0.value) }) { first, _ in first },
-            body: Array(buffer.readableBytesView))
-    }
-
-    func request(
-        _ method: String, _ path: String, body: [UInt8]?, key: String? = "", headers: [String: String] = [:]
-    ) -> HTTPClientRequest {
-        var request = HTTPClientRequest(url: "http://127.0.0.1:\(port)\(path)")
-        request.method = .RAW(value: method)
-        if let key { request.headers.add(name: "X-API-Key", value: key.isEmpty ? self.key : key) }
-        for (name, value) in headers { request.headers.add(name: name, value: value) }
-        if let body {
-            request.headers.add(name: "Content-Type", value: "application/json")
-            request.body = .bytes(ByteBuffer(bytes: body))
-        }
-        return request
-    }
-}
-
-/// A port that was free a moment ago.
-func freePort() throws -> Int {
-    let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(socket) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let status = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(socket, $0, length) == 0 ? getsockname(socket, $0, &length) : -1
-        }
-    }
-    guard status == 0 else { throw HarnessError("no port is free") }
-    return Int(UInt16(bigEndian: address.sin_port))
-}
-
-/// Asks until the answer is yes; an error counts as no.
-func eventually(
-    _ what: String, within limit: Duration = .seconds(20), or explanation: () -> String = { "" },
-    _ condition: () async throws -> Bool
-) async throws {
-    let deadline = ContinuousClock.now + limit
-    while ContinuousClock.now < deadline {
-        if (try? await condition()) == true { return }
-        try await Task.sleep(for: .milliseconds(20))
-    }
-    throw HarnessError("not in time: \(what)\n\(explanation())")
 }

@@ -4,15 +4,15 @@ import Synchronization
 import TestServers
 
 /// One of our executables as a real process, with its log in a file. It ends with the test process, however that ends.
-final class ServiceProcess: Sendable {
-    let name: String
-    let pid: pid_t
-    let logPath: String
+public final class ServiceProcess: Sendable {
+    public let name: String
+    public let pid: pid_t
+    public let logPath: String
     /// Closing it lets the watchdog kill the process; held for as long as the process is wanted.
     private let leash: Mutex<Int32>
 
     /// - Parameter environment: all that the process gets.
-    init(_ name: String, arguments: [String] = [], environment: [String: String], logPath: String) throws {
+    public init(_ name: String, arguments: [String] = [], environment: [String: String], logPath: String) throws {
         self.name = name
         self.logPath = logPath
         let log = open(logPath, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
@@ -33,21 +33,21 @@ final class ServiceProcess: Sendable {
 
     deinit { end(SIGKILL) }
 
-    var log: String { (try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "" }
+    public var log: String { (try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "" }
 
     /// Resident memory in bytes.
-    var residentBytes: Int {
+    public var residentBytes: Int {
         let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
         let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
         return (line.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") } ?? 0) * 1024
     }
 
-    func signal(_ number: Int32) { kill(pid, number) }
+    public func signal(_ number: Int32) { kill(pid, number) }
 
     /// Sends a signal and waits for the process to be gone.
     /// - Returns: its exit status, or nil when the signal killed it.
     @discardableResult
-    func end(_ number: Int32 = SIGTERM) -> Int32? {
+    public func end(_ number: Int32 = SIGTERM) -> Int32? {
         let wasRunning = leash.withLock { leash in
             guard leash >= 0 else { return false }
             kill(pid, number)
@@ -64,28 +64,28 @@ final class ServiceProcess: Sendable {
     }
 
     /// The same off the cooperative pool.
-    func ended(by number: Int32 = SIGTERM) async -> Int32? {
+    public func ended(by number: Int32 = SIGTERM) async -> Int32? {
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async { continuation.resume(returning: self.end(number)) }
         }
     }
 }
 
-struct HarnessError: Error, CustomStringConvertible {
-    let description: String
-    init(_ description: String) { self.description = description }
+public struct HarnessError: Error, CustomStringConvertible {
+    public let description: String
+    public init(_ description: String) { self.description = description }
 }
 
 /// Our built executables.
-enum Executable {
+public enum Executable {
     /// They stand beside the test bundle.
-    static func path(_ name: String) -> String {
+    public static func path(_ name: String) -> String {
         let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent(name).path
     }
 
     /// Runs a program to its end and returns what it printed.
-    static func output(_ name: String, _ arguments: [String], environment: [String: String]) async throws -> String {
+    public static func output(_ name: String, _ arguments: [String], environment: [String: String]) async throws -> String {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
                 continuation.resume(with: Result { try outputBlocking(name, arguments, environment) })

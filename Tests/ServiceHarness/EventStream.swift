@@ -3,40 +3,40 @@ import Foundation
 import NIOCore
 
 /// What a client has read of a turn's server-sent events.
-struct ReadStream: Sendable {
-    struct Event: Sendable, Equatable {
-        let id: Int?
-        let token: String
+public struct ReadStream: Sendable {
+    public struct Event: Sendable, Equatable {
+        public let id: Int?
+        public let token: String
     }
 
-    var events: [Event] = []
+    public var events: [Event] = []
     /// The last event's JSON, when the turn has ended.
-    var end: EndEvent?
-    var isDone = false
+    public var end: EndEvent?
+    public var isDone = false
 
-    var text: String { events.map(\.token).joined() }
-    var ids: [Int] { events.compactMap(\.id) }
+    public var text: String { events.map(\.token).joined() }
+    public var ids: [Int] { events.compactMap(\.id) }
 }
 
-struct EndEvent: Sendable, Decodable, Equatable {
-    struct Usage: Sendable, Decodable, Equatable {
-        let prompt_tokens: Int
-        let completion_tokens: Int
+public struct EndEvent: Sendable, Decodable, Equatable {
+    public struct Usage: Sendable, Decodable, Equatable {
+        public let prompt_tokens: Int
+        public let completion_tokens: Int
     }
 
-    let done: Bool
-    let status: String
-    let finish_reason: String
-    let conversation_id: Int64
-    let usage: Usage
-    let error: Failure?
+    public let done: Bool
+    public let status: String
+    public let finish_reason: String
+    public let conversation_id: Int64
+    public let usage: Usage
+    public let error: Failure?
 
-    struct Failure: Sendable, Decodable, Equatable { let message: String }
+    public struct Failure: Sendable, Decodable, Equatable { public let message: String }
 }
 
-extension Cluster {
+extension GatewayClient {
     /// Reads a stream to its end, or until `mayStop` is content; then the connection is dropped.
-    func stream(
+    public func stream(
         _ id: String, lastEventID: Int? = nil, key: String? = "", until mayStop: (ReadStream) -> Bool = { _ in false }
     ) async throws -> ReadStream {
         // A client of its own, whose shutdown certainly closes the connection: leaving is what some tests are about.
@@ -74,7 +74,7 @@ extension Cluster {
     }
 
     /// Begins a stream and returns its id.
-    func beginStream(_ body: [String: Any]) async throws -> String {
+    public func beginStream(_ body: [String: Any]) async throws -> String {
         let answer = try await post("/stream-chat", body)
         guard answer.status == 200, let id = answer.json["correlation_id"] as? String else {
             throw HarnessError("\(answer.status): \(answer.text)")

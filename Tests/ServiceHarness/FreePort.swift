@@ -1,0 +1,18 @@
+import Foundation
+
+/// A port that was free a moment ago.
+public func freePort() throws -> Int {
+    let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(socket) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let status = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            bind(socket, $0, length) == 0 ? getsockname(socket, $0, &length) : -1
+        }
+    }
+    guard status == 0 else { throw HarnessError("no port is free") }
+    return Int(UInt16(bigEndian: address.sin_port))
+}

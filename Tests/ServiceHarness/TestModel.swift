@@ -1,0 +1,13 @@
+import Foundation
+
+/// The model that `deploy/local/setup` fetches, or the one that MODEL_PATH names.
+public enum TestModel {
+    public static let path: String = {
+        if let path = ProcessInfo.processInfo.environment["MODEL_PATH"], !path.isEmpty { return path }
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        return root.appending(path: ".local/models/SmolLM2-135M-Instruct.Q4_1.gguf").path
+    }()
+
+    public static var isThere: Bool { FileManager.default.isReadableFile(atPath: path) }
+}
