@@ -7,10 +7,11 @@ import PostgresStore
 import ServiceKit
 import Synchronization
 
-/// Who asks: the tenant of the key, and the key itself, which limits are counted by.
+/// Who asks: the tenant of the key, the key itself, which limits are counted by, and what its holder was promised.
 struct Principal: Sendable, Equatable {
     let tenant: String
     let keyID: String
+    var tier = Tier.standard
 }
 
 /// Finds and checks API keys. The directory is asked once a minute for a key that is in use; while it is down, keys that
@@ -49,7 +50,7 @@ final class Authenticator: Sendable {
         let isRight = key.matches(hash: record?.hash ?? Array(repeating: 0, count: 32))
         let now = Int64(Date().timeIntervalSince1970 * 1000)
         guard let record, isRight, record.isValid(at: now) else { throw .unauthorized }
-        return Principal(tenant: record.tenant, keyID: record.id)
+        return Principal(tenant: record.tenant, keyID: record.id, tier: record.tier)
     }
 
     private func record(of id: String) async throws(APIError) -> KeyRecord? {

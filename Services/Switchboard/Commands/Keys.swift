@@ -6,7 +6,8 @@ import ServiceKit
 
 struct Keys: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Makes, lists and revokes API keys.", subcommands: [Create.self, List.self, Revoke.self])
+        abstract: "Makes, lists, changes and revokes API keys.",
+        subcommands: [Create.self, List.self, SetTier.self, Revoke.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -20,6 +21,9 @@ struct Keys: AsyncParsableCommand {
 
         @Option(help: "Days after which the key stops working; never when absent.")
         var days: Int?
+
+        @Option(help: "How long a wait its turns are still accepted for under load: premium, standard or economy.")
+        var tier = Tier.standard
 
         func validate() throws {
             for (option, text) in [("--name", name), ("--tenant", tenant)] {
@@ -35,7 +39,7 @@ struct Keys: AsyncParsableCommand {
             let expiry = days.map { Int64((Date().timeIntervalSince1970 + Double($0) * 86_400) * 1000) }
             try await withDatabase { database in
                 try await KeyRepository(directory: database.directory)
-                    .create(id: key.id, tenant: tenant, name: name, hash: key.hash, expiresAt: expiry)
+                    .create(id: key.id, tenant: tenant, name: name, hash: key.hash, expiresAt: expiry, tier: tier)
             }
             print(key.text)
         }
@@ -52,8 +56,27 @@ struct Keys: AsyncParsableCommand {
             let now = Int64(Date().timeIntervalSince1970 * 1000)
             for key in keys {
                 let state = key.revokedAt != nil ? "revoked" : key.isValid(at: now) ? "valid" : "expired"
-                print("\(key.id)  \(state)  \(key.tenant)  \(key.name)")
+                print("\(key.id)  \(state)  \(key.tier.rawValue)  \(key.tenant)  \(key.name)")
             }
+        }
+    }
+
+    struct SetTier: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "tier", abstract: "Puts a key into another tier; gateways notice within a minute.")
+
+        @Argument(help: "The key's id, as `keys list` shows it, or the key itself.")
+        var key: String
+
+        @Argument(help: "premium, standard or economy.")
+        var tier: Tier
+
+        func run() async throws {
+            let id = APIKey(key)?.id ?? key
+            let found = try await withDatabase {
+                try await KeyRepository(directory: $0.directory).setTier(tier, of: id)
+            }
+            guard found else { throw ValidationError("there is no key \(id)") }
         }
     }
 
@@ -71,3 +94,5 @@ struct Keys: AsyncParsableCommand {
         }
     }
 }
+
+extension Tier: ExpressibleByArgument {}

@@ -30,10 +30,15 @@ public struct Degradation: Sendable, Codable, Equatable {
     }
 }
 
-/// What a deterministic turn may do with the answers of identical ones; a turn without it does neither.
-public enum AnswerUse: String, Sendable, Codable {
-    /// Its answer is kept for others.
-    case keep
-    /// The same, and it may be answered by what another one kept.
-    case reuse
+/// How a deterministic turn shares answers with identical ones of its tenant; a turn without it does not.
+public struct AnswerUse: Sendable, Codable, Equatable {
+    /// The digest of all that the answer follows from, as it was known at accept.
+    public var key: String
+    /// Whether another turn's answer may be given; the turn's own is kept in either case.
+    public var mayReuse: Bool
+
+    public init(key: String, mayReuse: Bool) {
+        self.key = key
+        self.mayReuse = mayReuse
+    }
 }

@@ -37,6 +37,12 @@ enum DirectorySchema {
                     moved_at timestamptz NOT NULL DEFAULT now(),
                     PRIMARY KEY (tenant, user_name)
                 );
-                """)
+                """),
+        Migration(
+            version: 3, name: "tiers of keys",
+            sql: """
+                ALTER TABLE api_keys ADD COLUMN tier text NOT NULL DEFAULT 'standard'
+                    CHECK (tier IN ('premium', 'standard', 'economy'));
+                """),
     ]
 }
