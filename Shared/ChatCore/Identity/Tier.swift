@@ -6,4 +6,9 @@ public enum Tier: String, Sendable, Codable, CaseIterable {
     case standard
     /// Refused first.
     case economy
+
+    /// A name that this version does not know is the standard tier: a message of a newer version is no poison.
+    public init(from decoder: any Decoder) throws {
+        self = Tier(rawValue: try decoder.singleValueContainer().decode(String.self)) ?? .standard
+    }
 }
