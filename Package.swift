@@ -74,10 +74,10 @@ let package = Package(
         service(
             "orchestrator", "Orchestrator",
             [
-                "PostgresStore", "RedisStore", "RabbitQueue", "ModelFile",
+                "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "ModelFile",
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
-        service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue"]),
+        service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol"]),
         service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
         service("switchboard", "Switchboard", ["PostgresStore"]),
 
@@ -86,6 +86,7 @@ let package = Package(
         library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"] + lifecycle),
         library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"] + lifecycle),
         library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"] + lifecycle),
+        library("TurnProtocol", ["ChatCore", "ServiceKit", "RedisStore", "RabbitQueue"] + lifecycle),
         library("ModelFile", []),
         library("LlamaEngine", ["ModelFile", "CKernels", "COpenBLAS"]),
         .target(
@@ -115,7 +116,9 @@ let package = Package(
         tests("RedisStoreTests", ["RedisStore", "TestServers"] + lifecycle),
         tests("RabbitQueueTests", ["RabbitQueue", "TestServers"] + lifecycle),
         tests("GatewayTests", ["gateway", "ChatCore"]),
-        tests("OrchestratorTests", ["orchestrator", "ChatCore", "ModelFile", "RedisStore"]),
+        tests(
+            "OrchestratorTests",
+            ["orchestrator", "ChatCore", "ModelFile", "RedisStore", "TurnProtocol", "TestServers"] + lifecycle),
         tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
         tests("ModelFileTests", ["ModelFile"], exclude: ["Fixtures"]),
         tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"], exclude: ["Fixtures"]),

@@ -7,6 +7,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TurnProtocol
 
 /// Makes the orchestrator of its settings. Services start in the order of the list and stop in the reverse.
 func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
@@ -40,12 +41,15 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     let history = HistorySource(
         contexts: contexts, conversations: ConversationRepository(database: database), database: database,
         markers: Markers(pool: redis), publisher: publisher, logger: logger)
+    let log = TurnLog(pool: redis, retention: try settings(Settings.turnRetention))
+    let order = ConversationOrder(pool: redis)
+    let ending = TurnEnding(
+        log: log, order: order, contexts: contexts, outstanding: OutstandingTurns(pool: redis), publisher: publisher
+    ) { database.shard(for: $0).name }
     let services = TurnServices(
         name: name, model: try settings(Settings.modelName), detachGrace: try settings(Settings.detachGrace),
-        log: TurnLog(pool: redis, retention: try settings(Settings.turnRetention)),
-        order: ConversationOrder(pool: redis),
-        contexts: contexts, outstanding: OutstandingTurns(pool: redis), clock: RedisClock(pool: redis), redis: redis,
-        history: history, planner: planner, nodes: nodes, mail: mail, publisher: publisher, database: database)
+        log: log, order: order, ending: ending, clock: RedisClock(pool: redis), redis: redis, history: history,
+        planner: planner, nodes: nodes, mail: mail, publisher: publisher)
     let presence = Presence(pool: redis)
     let heart = Heart(presence: presence, name: name, mail: mail, logger: logger)
     let turns = TurnConsumer(consumer: consumer, presence: presence, services: services, logger: logger)

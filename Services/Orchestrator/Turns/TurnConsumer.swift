@@ -5,6 +5,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TurnProtocol
 
 /// Runs every delivered turn in a task of its own; the consumer's prefetch bounds how many there are.
 struct TurnConsumer: Service {
@@ -50,7 +51,7 @@ struct TurnConsumer: Service {
         } catch is CancellationError {
             // This process drains. The lease is given back; now the message goes back, for another to go on.
             try? await Task { try await delivery.reject(requeue: true) }.value
-        } catch is TurnRunner.Abandoned {
+        } catch is Abandoned {
             logger.notice("a turn's delivery is gone; whoever gets the next one goes on")
         } catch {
             // Nothing foreseen: the message counts one more return, and becomes a dead letter when it keeps happening.

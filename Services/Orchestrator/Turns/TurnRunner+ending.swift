@@ -4,36 +4,15 @@ import Logging
 import RabbitQueue
 import RedisStore
 import ServiceKit
+import TurnProtocol
 
 extension TurnRunner {
-    /// The one order in which a turn ends: recorded, settled, shown, acknowledged. Each step may be repeated.
+    /// Takes the turn through the one order of ending.
     func end(_ ending: Ending) async throws {
-        let (services, turn, delivery, logger, lease) = (services, turn, delivery, logger, lease)
-        let proposal = Array(try JSONEncoder().encode(try await outcome(of: ending)))
-        let stored = try await TurnRunner.patiently(delivery, logger) {
-            try await services.log.recordOutcome(lease, outcome: proposal)
-        }
-        guard let stored else { throw Abandoned.fenced }
-        let outcome = try JSONDecoder().decode(TurnOutcome.self, from: Data(stored))
-        let shard = services.database.shard(for: turn.conversation.owner).name
-        try await TurnRunner.patiently(delivery, logger) {
-            try await services.publisher.publish(
-                OutgoingMessage(queue: Topology.responseQueue(shard: shard), body: stored, id: turn.id.description))
-        }
-        // Before the client hears of the end: its next message may come at once, and must find this turn.
-        let entry = ContextCache.Entry(
-            turn: turn.id, system: turn.system, message: turn.message,
-            response: outcome.isPartOfHistory ? outcome.response : "")
-        try await TurnRunner.patiently(delivery, logger) {
-            try await services.contexts.append(
-                turn.conversation, entry: entry, beginsConversation: turn.beginsConversation)
-        }
-        let end = TurnEnd(outcome: outcome, engineFirstToken: engineFirstToken)
-        let isEnded = try await TurnRunner.patiently(delivery, logger) {
-            try await services.log.end(lease, next: outcome.eventEnds.count, end: end)
-        }
-        guard isEnded else { throw Abandoned.fenced }
-        try await TurnRunner.tidyUp(turn, services, delivery, logger)
+        var ending = try EndingTurn(
+            turn, under: lease, proposal: try await outcome(of: ending), engineFirstToken: engineFirstToken)
+        try await services.ending.end(&ending, patience: patience)
+        let (outcome, end) = (ending.outcome, ending.end)
         logger.info(
             "a turn ended",
             metadata: [
@@ -46,8 +25,8 @@ extension TurnRunner {
     }
 
     func outcome(of ending: Ending) async throws -> TurnOutcome {
-        let (clock, delivery, logger) = (services.clock, delivery, logger)
-        let now = try await TurnRunner.patiently(delivery, logger) { try await clock.now() }
+        let clock = services.clock
+        let now = try await patience { try await clock.now() }
         return TurnOutcome(
             turn: turn.id, conversation: turn.conversation, beginsConversation: turn.beginsConversation,
             kind: turn.kind, status: ending.status, finishReason: ending.reason, error: ending.error,

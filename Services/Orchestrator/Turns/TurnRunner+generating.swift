@@ -4,6 +4,7 @@ import Logging
 import RabbitQueue
 import RedisStore
 import ServiceKit
+import TurnProtocol
 
 extension TurnRunner {
     enum AttemptResult {
@@ -47,7 +48,7 @@ extension TurnRunner {
         var own = prepared
         own.numericsID = own.numericsID ?? node.numericsID
         let (log, lease, id, proposal) = (services.log, lease, node.id, try own.encoded())
-        let begun = try await TurnRunner.patiently(delivery, logger) {
+        let begun = try await patience {
             try await log.beginAttempt(lease, node: id, numericsID: node.numericsID, plan: proposal)
         }
         guard let begun else { throw Abandoned.fenced }
@@ -149,7 +150,7 @@ extension TurnRunner {
 
     func forgiveAttempt() async throws {
         let (log, lease) = (services.log, lease)
-        try await TurnRunner.patiently(delivery, logger) { try await log.forgiveAttempt(lease) }
+        try await patience { try await log.forgiveAttempt(lease) }
     }
 
     func result(of end: TokenBatch.End, at node: NodeAnnouncement) async -> AttemptResult {
@@ -167,7 +168,7 @@ extension TurnRunner {
 
     mutating func append(first: Int, _ tokens: [TurnLog.Token]) async throws {
         let (log, lease) = (services.log, lease)
-        let result = try await TurnRunner.patiently(delivery, logger) {
+        let result = try await patience {
             try await log.append(lease, first: first, tokens: tokens)
         }
         switch result {
@@ -184,10 +185,10 @@ extension TurnRunner {
     /// what is known here, and clients' places in it stay what they were.
     mutating func recover() async throws {
         let (services, turn, delivery, logger) = (services, turn, delivery, logger)
-        let record = try await TurnRunner.patiently(delivery, logger) { try await services.log.record(of: turn.id) }
+        let record = try await patience { try await services.log.record(of: turn.id) }
         guard record == nil, delivery.isLive else { throw Abandoned.fenced }
         logger.warning("a turn's log was lost and is written again", metadata: ["tokens": "\(transcript.next)"])
-        let acquired = try await TurnRunner.patiently(delivery, logger) {
+        let acquired = try await patience {
             try await services.log.acquire(turn, owner: services.name, redelivered: false)
         }
         // Otherwise another was quicker, or our own acquisition's reply was lost: the turn is taken up anew.
@@ -203,7 +204,7 @@ extension TurnRunner {
 
     func appendAgain(from first: Int, under lease: TurnLog.Lease) async throws {
         let (log, tokens) = (services.log, transcript.tokens(from: first))
-        let result = try await TurnRunner.patiently(delivery, logger) {
+        let result = try await patience {
             try await log.append(lease, first: first, tokens: tokens)
         }
         switch result {

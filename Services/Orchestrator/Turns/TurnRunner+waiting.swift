@@ -4,6 +4,7 @@ import Logging
 import RabbitQueue
 import RedisStore
 import ServiceKit
+import TurnProtocol
 
 extension TurnRunner {
     /// Everything before the end.
@@ -36,12 +37,12 @@ extension TurnRunner {
         of turn: Turn, _ services: TurnServices, _ delivery: Delivery, _ logger: Logger
     ) async throws {
         // Added again, in case Redis has lost what the gateway added.
-        var head = try await patiently(delivery, logger) { try await services.order.add(turn) }
+        var head = try await patience(delivery, logger)() { try await services.order.add(turn) }
         var pause = Duration.milliseconds(10)
         while let first = head, first != turn.id {
             try await Task.sleep(for: pause)
             pause = min(pause * 2, .milliseconds(250))
-            head = try await patiently(delivery, logger) {
+            head = try await patience(delivery, logger)() {
                 // Nobody at the head, not even this turn: Redis has lost the order since.
                 if let head = try await services.order.head(of: turn.conversation) { return head }
                 return try await services.order.add(turn)

@@ -6,6 +6,7 @@ import PostgresStore
 import RabbitQueue
 import RedisStore
 import ServiceKit
+import TurnProtocol
 
 /// Takes one turn from its delivery to its end: lease, order, plan, generate, end, acknowledge.
 ///
@@ -26,12 +27,6 @@ struct TurnRunner {
         static let expired = failed("the turn's deadline has passed")
     }
 
-    /// Why a runner lets go of a turn without ending it.
-    enum Abandoned: Error {
-        /// The lease is another's, or the delivery's channel is gone.
-        case fenced
-    }
-
     /// How long a node that has begun may say nothing before its job is ordered anew. An item can be lost between node
     /// and orchestrator, and a lost last one leaves no gap to see.
     static let silence: Duration = .seconds(20)
@@ -41,6 +36,8 @@ struct TurnRunner {
     let delivery: Delivery
     let mailbox: Mailbox<TurnNews>
     var logger: Logger
+
+    var patience: Patience { TurnRunner.patience(delivery, logger) }
 
     var lease: TurnLog.Lease
     var transcript: Transcript
@@ -86,7 +83,7 @@ struct TurnRunner {
             try await waitForEnd(of: turn, services, delivery, logger)
         case .ended, .unknown:
             // Its last holder may have died before it tidied up.
-            try await tidyUp(turn, services, delivery, logger)
+            try await patience(delivery, logger)() { try await services.ending.tidyUp(turn) }
         }
     }
 
@@ -94,7 +91,7 @@ struct TurnRunner {
         _ delivery: Delivery, _ turn: Turn, redelivered: Bool, _ services: TurnServices, _ logger: Logger
     ) async throws -> TurnLog.Acquisition {
         func acquire(byForce: Bool) async throws -> TurnLog.Acquisition {
-            try await patiently(delivery, logger) {
+            try await patience(delivery, logger)() {
                 try await services.log.acquire(turn, owner: services.name, redelivered: byForce)
             }
         }
@@ -104,15 +101,6 @@ struct TurnRunner {
             return try await acquire(byForce: true)
         }
         return acquisition
-    }
-
-    static func tidyUp(
-        _ turn: Turn, _ services: TurnServices, _ delivery: Delivery, _ logger: Logger
-    ) async throws {
-        try await patiently(delivery, logger) {
-            try await services.order.remove(turn.id, of: turn.conversation)
-            try await services.outstanding.release(user: turn.conversation.owner, turn: turn.id)
-        }
     }
 
     private init(

@@ -1,7 +1,7 @@
 import ModelFile
-import PostgresStore
 import RabbitQueue
 import RedisStore
+import TurnProtocol
 
 /// What every turn at this orchestrator uses.
 struct TurnServices: Sendable {
@@ -11,8 +11,7 @@ struct TurnServices: Sendable {
     let detachGrace: Duration
     let log: TurnLog
     let order: ConversationOrder
-    let contexts: ContextCache
-    let outstanding: OutstandingTurns
+    let ending: TurnEnding
     let clock: RedisClock
     let redis: RedisPool
     let history: HistorySource
@@ -20,5 +19,4 @@ struct TurnServices: Sendable {
     let nodes: NodePool
     let mail: TurnMail
     let publisher: RabbitPublisher
-    let database: ShardedDatabase
 }
