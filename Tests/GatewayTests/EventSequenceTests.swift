@@ -37,6 +37,15 @@ import Testing
         #expect(sequence.hasEnded)
     }
 
+    @Test func waitingHasNoPlaceInTheOrder() {
+        var sequence = EventSequence(next: 0)
+        var output: [TurnEvent] = []
+        let waiting = TurnEvent.waiting(TurnWait(place: 2, estimate: 900))
+        #expect(sequence.admit([waiting] + tokens(0..<1) + [waiting], into: &output) == .complete)
+        #expect(sequence.admit(tokens(1..<3) + [end, waiting], into: &output) == .complete)
+        #expect(output == [waiting] + tokens(0..<1) + [waiting] + tokens(1..<3) + [end])
+    }
+
     @Test func aReaderThatHasSeenAllStillGetsTheEnd() {
         for claimed in [3, 1000] {
             var sequence = EventSequence(next: claimed)

@@ -27,6 +27,26 @@ import Testing
         try await server.stop()
     }
 
+    @Test func loadsAreListedUntilTheyExpireOrLeave() async throws {
+        let server = try await TestServers.startRedis(persistent: false)
+        try await withPool(RedisConfiguration(server.endpoint)) { pool in
+            let directory = LoadDirectory(pool: pool)
+            var busy = OrchestratorLoad(id: "b", running: ByKind(stream: 3, chat: 2, batch: 1), places: 8)
+            busy.waiting.chat = .init([.init(tenant: "t", turns: 5, users: 2)])
+            busy.serviceSeconds.stream = 1.5
+            try await directory.announce(busy, ttl: .seconds(600))
+            try await directory.announce(OrchestratorLoad(id: "a"), ttl: .seconds(600))
+            try await directory.announce(OrchestratorLoad(id: "brief"), ttl: .milliseconds(1))
+            try await eventually("the brief one is gone") {
+                try await directory.loads() == [OrchestratorLoad(id: "a"), busy]
+            }
+            try await directory.withdraw("a")
+            _ = try await pool.send("HSET", "{load}:announcements", "hostile", "{\"id\":7}")
+            #expect(try await directory.loads() == [busy])
+        }
+        try await server.stop()
+    }
+
     @Test func presenceExpires() async throws {
         try await withPool { pool in
             let presence = Presence(pool: pool)

@@ -38,13 +38,14 @@ import Testing
             _ = try await OutstandingTurns(pool: pool)
                 .take(user: open.conversation.owner, turn: open.id, limit: 1, until: open.deadline)
             try await NodeDirectory(pool: pool).announce(.sample("n", running: 0), ttl: .seconds(600))
+            try await LoadDirectory(pool: pool).announce(OrchestratorLoad(id: "o"), ttl: .seconds(600))
             try await Presence(pool: pool).beat(kind: "orchestrator", id: "o", ttl: .seconds(600))
             try await Markers(pool: pool).set("m", ttl: .seconds(600))
             try await Inbox.write(pool, orchestrator: "o", payload: [1])
             let kinds = try await everyKeyHasExpiry(pool)
             #expect(
                 kinds == [
-                    "turn", "context", "order", "limit", "outstanding", "node", "{nodes}", "presence", "marker",
+                    "turn", "context", "order", "limit", "outstanding", "node", "{nodes}", "{load}", "presence", "marker",
                     "inbox",
                 ])
             // Nor does anything stay much longer than the longest retention.

@@ -116,6 +116,32 @@ import Testing
         }
     }
 
+    /// Where a turn waits reaches whoever reads, and leaves no trace.
+    @Test func waitingIsToldAndNotLogged() async throws {
+        let turn = Turn.sample()
+        let reader = "g-\(turn.id)"
+        let hints = Collector<RedisSubscriber.Event>()
+        let subscriber = RedisSubscriber(
+            configuration: RedisConfiguration(try await TestServers.redis()),
+            channels: [TurnLog.channel(ofReader: reader)], logger: quiet
+        ) { hints.add($0) }
+        try await running(subscriber) {
+            try await withPool { pool in
+                try await eventually("subscribed") { hints.all == [.connected] }
+                let log = TurnLog(pool: pool)
+                _ = try await log.reserve(turn)
+                _ = try await log.follow(turn.id, reader: reader, from: 0)
+                let waits = [TurnWait(place: 3, estimate: 1500), TurnWait(place: 1, estimate: nil)]
+                for wait in waits { try await log.tell(wait, of: turn.id) }
+                try await eventually("two hints") { hints.all.count == 3 }
+                var told: [TurnEvent] = []
+                for case .message(_, let payload) in hints.all { told += try TurnLog.decode(hint: payload).events }
+                #expect(told == waits.map { .waiting($0) })
+                #expect(try await log.follow(turn.id, reader: reader, from: 0).events == [])
+            }
+        }
+    }
+
     @Test func absenceBeginsWhenTheLastReaderLeaves() async throws {
         try await withPool { pool in
             let log = TurnLog(pool: pool)

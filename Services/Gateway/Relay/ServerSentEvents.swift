@@ -24,6 +24,7 @@ enum ServerSentEvents {
             text += "data: "
             JSON.end(end).write(to: &text)
             text += "\n\ndata: [DONE]\n\n"
+        case .waiting: break
         }
     }
 }

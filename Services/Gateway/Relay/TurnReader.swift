@@ -98,6 +98,7 @@ struct EventSequence {
                 // A client may claim to have seen more than there is; the end is the end all the same.
                 guard count <= next else { return .gap }
                 hasEnded = true
+            case .waiting: break  // no place in the order: passed on as it comes
             }
             output.append(event)
         }

@@ -48,6 +48,7 @@ struct BeginRoutes: Sendable {
                     switch event {
                     case .token(_, let token): text += token
                     case .end(_, let end): return (text, end)
+                    case .waiting: break
                     }
                 }
             }

@@ -4,6 +4,22 @@ public enum TurnEvent: Sendable, Equatable {
     case token(index: Int, text: String)
     /// Nothing follows. `next` is the number of tokens, the index after the last one.
     case end(next: Int, TurnEnd)
+    /// The turn waits for a place at a node. It is told to whoever reads now and is not in the log: it takes no index,
+    /// and may be missed or come late.
+    case waiting(TurnWait)
+}
+
+/// Where a waiting turn stands.
+public struct TurnWait: Sendable, Equatable {
+    /// Turns that get a place before this one, and this one: 1 is next.
+    public let place: Int
+    /// Milliseconds until the first token; nil when nobody can say.
+    public let estimate: Int64?
+
+    public init(place: Int, estimate: Int64?) {
+        self.place = place
+        self.estimate = estimate
+    }
 }
 
 /// The terminal event: what a client learns besides the text.

@@ -1,13 +1,16 @@
 import ChatCore
 import Foundation
 
-/// An entry of the log, which is also the hint that readers are sent: some tokens, or the end.
+/// An entry of the log, which is also the hint that readers are sent: some tokens, or the end. Where a turn waits is a
+/// hint only.
 ///
-/// Little-endian: magic, kind (0 tokens, 1 end), the turn's id (16 bytes), then for tokens the first index, their count
-/// and for each its id and text; for the end the number of tokens and `TurnEnd` as JSON.
+/// Little-endian: magic, kind (0 tokens, 1 end, 2 waiting), the turn's id (16 bytes), then for tokens the first index,
+/// their count and for each its id and text; for the end the number of tokens and `TurnEnd` as JSON; for waiting the
+/// place and the estimate in ms (-1: none).
 enum LogEntry {
     case tokens(first: Int, [TurnLog.Token])
     case end(next: Int, TurnEnd)
+    case waiting(TurnWait)
 
     private static let magic: UInt8 = 0xB2
 
@@ -34,6 +37,12 @@ enum LogEntry {
             do { writer.bytes += try JSONEncoder().encode(end) } catch {
                 throw .unexpectedReply("a terminal event that cannot be written: \(error)")
             }
+        case .waiting(let wait):
+            writer.put(UInt8(2))
+            writer.put(turn.high)
+            writer.put(turn.low)
+            writer.put(Int32(clamping: wait.place))
+            writer.put(wait.estimate ?? -1)
         }
         return writer.bytes
     }
@@ -60,6 +69,10 @@ enum LogEntry {
                 throw WireError(field: "end")
             }
             return (turn, .end(next: index, end))
+        case 2:
+            let estimate = try reader.get(Int64.self, "estimate")
+            guard reader.isAtEnd else { throw WireError(field: "length") }
+            return (turn, .waiting(TurnWait(place: index, estimate: estimate < 0 ? nil : estimate)))
         default:
             throw WireError(field: "kind")
         }
@@ -75,6 +88,7 @@ enum LogEntry {
                 .token(index: first + offset, text: token.text)
             }
         case .end(let next, let end): [.end(next: next, end)]
+        case .waiting(let wait): [.waiting(wait)]
         }
     }
 }

@@ -44,6 +44,12 @@ extension TurnLog {
         }
     }
 
+    /// Tells the turn's readers where it waits. Not logged: whoever reads later learns of it with the next call.
+    public func tell(_ wait: TurnWait, of turn: TurnID) async throws(RedisError) {
+        let hint = try LogEntry.waiting(wait).encoded(turn)
+        _ = try await pool.run(TurnLogScripts.tell, keys: keys(turn), arguments: [.bytes(hint)])
+    }
+
     /// Stores the plan unless there is one. Returns the stored one; nil when fenced.
     public func recordPlan(_ lease: Lease, plan: [UInt8]) async throws(RedisError) -> [UInt8]? {
         try await recordOnce(lease, "plan", plan)

@@ -134,6 +134,15 @@ enum TurnLogScripts {
             return {'acquired', epoch, redis.call('XRANGE', KEYS[1], '-', '+'), left[1], left[2], left[3], left[4], left[5]}
             """)
 
+    /// ARGV: hint. Sends it to every reader of a turn that goes on; the log stays as it is.
+    static let tell = RedisScript(
+        LuaClock.source + publish + """
+
+            if redis.call('HEXISTS', KEYS[2], 'ended') == 1 then return 0 end
+            publish(ARGV[1])
+            return 1
+            """)
+
     /// ARGV: epoch, owner, first, next, entry. The hot path: one read of the record, one write, one entry.
     static let append = RedisScript(
         LuaClock.source + fence + audience + publish + """
