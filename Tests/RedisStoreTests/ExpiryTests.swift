@@ -45,7 +45,8 @@ import Testing
             let kinds = try await everyKeyHasExpiry(pool)
             #expect(
                 kinds == [
-                    "turn", "context", "order", "limit", "outstanding", "node", "{nodes}", "{load}", "presence", "marker",
+                    "turn", "context", "order", "limit", "outstanding", "node", "{nodes}", "{load}", "presence",
+                    "marker",
                     "inbox",
                 ])
             // Nor does anything stay much longer than the longest retention.
