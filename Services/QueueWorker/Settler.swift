@@ -78,10 +78,7 @@ struct Settler: Service {
     /// - Returns: false when the broker did not take it; the message then stays where it is.
     private func bury(_ delivery: Delivery, reason: String) async -> Bool {
         do throws(RabbitError) {
-            try await publisher.publish(
-                OutgoingMessage(
-                    queue: Topology.deadLetterQueue, body: delivery.body, id: delivery.id ?? "",
-                    headers: ["reason": String(reason.prefix(1000)), "queue": delivery.queue]))
+            try await publisher.publish(OutgoingMessage(givenUp: delivery, reason: reason))
             return true
         } catch {
             logger.error("a dead letter could not be kept", metadata: ["error": "\(error)"])

@@ -138,7 +138,7 @@ struct TurnIntake: Sendable {
     private func publish(_ turn: Turn) async throws(APIError) {
         let body: [UInt8]
         do { body = Array(try JSONEncoder().encode(turn)) } catch { throw .invalid("body", "cannot be encoded") }
-        let message = OutgoingMessage(queue: Topology.queue(for: turn.kind), body: body, id: turn.id.description)
+        let message = OutgoingMessage(turn: turn, body: body, now: turn.acceptedAt)
         var backoff = Backoff(base: .milliseconds(50), cap: .milliseconds(500))
         var mayBeQueued = false
         for _ in 0..<TurnIntake.publishAttempts {
@@ -162,15 +162,5 @@ struct TurnIntake: Sendable {
         _ = try? await log.forget(turn.id)
         try? await order.remove(turn.id, of: turn.conversation)
         try? await outstanding.release(user: turn.conversation.owner, turn: turn.id)
-    }
-}
-
-extension Topology {
-    static func queue(for kind: Turn.Kind) -> String {
-        switch kind {
-        case .chat: chatQueue
-        case .stream: streamQueue
-        case .batch: batchQueue
-        }
     }
 }

@@ -164,6 +164,7 @@ actor ConsumerCore: ConnectionOwner {
                 body: content.body, id: content.header.messageID, headers: content.header.headers,
                 redelivered: redelivered,
                 deliveryCount: max(0, Int(content.header.headers["x-delivery-count"] ?? "") ?? 0),
+                death: Death(saidIn: content.header.headers) ?? content.header.death,
                 queue: queues[index].name, tag: tag, generation: generation, core: self)
             guard !content.isOversized else {
                 link.logger.error(

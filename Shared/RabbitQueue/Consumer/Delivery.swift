@@ -9,6 +9,9 @@ public struct Delivery: Sendable {
     public let redelivered: Bool
     /// How many times a quorum queue gave it out before (x-delivery-count); 0 where the broker does not count.
     public let deliveryCount: Int
+    /// Where and why it died last, when it did: as its consumer said (`OutgoingMessage(givenUp:reason:)`), else as the
+    /// broker says.
+    public let death: Death?
     /// The queue it was taken from.
     public let queue: String
 

@@ -15,6 +15,7 @@ public struct OutgoingMessage: Sendable {
     public var expiration: Duration?
 
     public static let maximumHeaderBytes = 16 << 10
+    public static let maximumExpiration: Duration = .seconds(30 * 86_400)
 
     public init(
         queue: String, body: [UInt8], id: String, headers: [String: String] = [:], priority: UInt8? = nil,
@@ -48,7 +49,7 @@ public struct OutgoingMessage: Sendable {
         }
         guard (priority ?? 0) <= 9 else { throw .invalid(field: "priority", reason: "must be 0 to 9") }
         if let expiration {
-            guard expiration >= .zero, expiration <= .seconds(30 * 86_400) else {
+            guard expiration >= .zero, expiration <= Self.maximumExpiration else {
                 throw .invalid(field: "expiration", reason: "must be 0 to 30 days")
             }
         }

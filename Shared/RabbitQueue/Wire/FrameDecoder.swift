@@ -56,7 +56,10 @@ final class FrameDecoder {
             var header = ContentHeader(bodySize: properties.body_size)
             let flags = Int32(bitPattern: basic._flags)
             if flags & AMQP_BASIC_MESSAGE_ID_FLAG != 0 { header.messageID = text(basic.message_id) }
-            if flags & AMQP_BASIC_HEADERS_FLAG != 0 { header.headers = scalars(of: basic.headers) }
+            if flags & AMQP_BASIC_HEADERS_FLAG != 0 {
+                header.headers = scalars(of: basic.headers)
+                header.death = newestDeath(in: basic.headers)
+            }
             return .header(header, channel: frame.channel)
         case AMQP_FRAME_BODY:
             let fragment = frame.payload.body_fragment
@@ -124,6 +127,22 @@ final class FrameDecoder {
     /// Bytes that are no UTF-8 are repaired, not refused: names and texts of others must not end a connection.
     private static func text(_ bytes: amqp_bytes_t) -> String {
         String(decoding: UnsafeRawBufferPointer(start: bytes.bytes, count: bytes.len), as: UTF8.self)
+    }
+
+    /// `x-death` is an array of tables, one for each queue and reason, the newest first.
+    private static func newestDeath(in table: amqp_table_t) -> Death? {
+        let entries = UnsafeBufferPointer(start: table.entries, count: Int(table.num_entries))
+        guard let value = entries.first(where: { text($0.key) == "x-death" })?.value,
+            amqp_field_value_kind_t(UInt32(value.kind)) == AMQP_FIELD_KIND_ARRAY,
+            let newest = UnsafeBufferPointer(
+                start: value.value.array.entries, count: Int(value.value.array.num_entries)
+            )
+            .first,
+            amqp_field_value_kind_t(UInt32(newest.kind)) == AMQP_FIELD_KIND_TABLE
+        else { return nil }
+        let fields = scalars(of: newest.value.table)
+        guard let queue = fields["queue"], let reason = fields["reason"] else { return nil }
+        return Death(queue: queue, reason: reason)
     }
 
     /// The table's strings, numbers and flags as text.

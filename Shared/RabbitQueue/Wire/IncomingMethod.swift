@@ -39,6 +39,8 @@ struct ContentHeader: Sendable, Equatable {
     var bodySize: UInt64
     var messageID: String?
     var headers: [String: String] = [:]
+    /// The newest entry of `x-death`.
+    var death: Death?
 }
 
 /// One frame of AMQP 0-9-1.
