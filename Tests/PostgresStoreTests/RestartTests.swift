@@ -72,6 +72,8 @@ import Testing
             let settlements = SettlementRepository(database: database)
             let conversations = ConversationRepository(database: database)
             let (here, there) = try usersOfTwoShards(database)
+            // The test's server writes commits out a little later: what it has not, a kill takes along.
+            try await database.shards[1].pool.query("CHECKPOINT")
             try await servers.1.kill()
 
             let outcome = TurnOutcome.test(0, in: here)

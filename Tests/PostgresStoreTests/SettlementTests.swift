@@ -75,6 +75,44 @@ import Testing
         }
     }
 
+    @Test func whatATurnWasAskedForUnderComesBack() async throws {
+        try await withDatabase { database in
+            let key = try ConversationKey.test()
+            let idempotency = Turn.Idempotency(key: "order-7", requestDigest: String(repeating: "a", count: 64))
+            var first = TurnOutcome.test(3, in: key)
+            first.idempotency = idempotency
+            first.replayOf = .test(1)
+            first.degradation = .init(contextTokens: 512, requestedMaxTokens: 256, requestedModel: "la\"rge")
+            first.attemptLog = [
+                .init(node: "node-a", epoch: 7, startedAt: testEpoch, endReason: "the node was lost\u{0}"),
+                .init(node: "node-b", epoch: 8, startedAt: testEpoch + 5),
+            ]
+            var later = TurnOutcome.test(9, in: key)
+            later.idempotency = .init(key: "order-7", requestDigest: String(repeating: "b", count: 64))
+            var poison = TurnOutcome.test(10, in: key)
+            poison.idempotency = .init(key: "", requestDigest: String(repeating: "b", count: 64))
+            let settled = try await SettlementRepository(database: database).settle(
+                [first, later, poison, .test(11, in: key)], on: database.shards[0])
+            #expect(settled.stored == [first.turn, later.turn, .test(11)])
+            guard case .decoding("idempotency_key", _)? = settled.refused[poison.turn] else {
+                Issue.record("\(settled.refused)")
+                return
+            }
+            let conversations = ConversationRepository(database: database)
+            // jsonb holds no U+0000.
+            first.attemptLog?[0].endReason = "the node was lost\u{1A}"
+            #expect(try await conversations.turn(first.turn, tenant: "acme") == first)
+            func turn(_ key: String, user: String = "ada", since: Int64 = testEpoch) async throws -> TurnID? {
+                try await conversations.turn(
+                    idempotencyKey: key, of: UserKey(tenant: "acme", user: user), since: since)?.turn
+            }
+            #expect(try await turn("order-7") == later.turn)
+            #expect(try await turn("order-7", since: testEpoch + 9001) == nil)
+            #expect(try await turn("order-8") == nil)
+            #expect(try await turn("order-7", user: "bob") == nil)
+        }
+    }
+
     @Test func nulBecomesSubstituteAndEventEndsStayRight() async throws {
         try await withDatabase { database in
             let key = try ConversationKey.test()

@@ -33,6 +33,7 @@ extension TurnRunner {
             system: turn.system, message: turn.message, response: transcript.text, eventEnds: transcript.ends,
             usage: .init(promptTokens: plan?.prompt.count ?? 0, completionTokens: transcript.next),
             model: turn.model ?? services.model, seed: turn.sampling.seed, acceptedAt: turn.acceptedAt,
-            firstTokenAt: firstTokenAt, endedAt: max(now, turn.acceptedAt), attempts: attempts)
+            firstTokenAt: firstTokenAt, endedAt: max(now, turn.acceptedAt), attempts: attempts,
+            idempotency: turn.idempotency, replayOf: turn.replayOf, degradation: turn.degradation)
     }
 }

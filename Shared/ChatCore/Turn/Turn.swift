@@ -20,10 +20,22 @@ public struct Turn: Sendable, Codable, Equatable {
     /// Unix times in milliseconds of the Redis clock; the deadline ends the turn whatever happens.
     public let acceptedAt: Int64
     public let deadline: Int64
+    /// The client's Idempotency-Key; nil when it sent none.
+    public var idempotency: Idempotency?
+    /// The dead-lettered turn that this one does again.
+    public var replayOf: TurnID?
+    /// Nil is the standard tier.
+    public var tier: Tier?
+    /// What was taken off the request because of overload; nil when nothing was.
+    public var degradation: Degradation?
+    /// Nil when the turn shares no answers.
+    public var answers: AnswerUse?
 
     public init(
         id: TurnID, conversation: ConversationKey, beginsConversation: Bool, kind: Kind, message: String,
-        system: String?, context: [Message], model: String?, sampling: Sampling, acceptedAt: Int64, deadline: Int64
+        system: String?, context: [Message], model: String?, sampling: Sampling, acceptedAt: Int64, deadline: Int64,
+        idempotency: Idempotency? = nil, replayOf: TurnID? = nil, tier: Tier? = nil, degradation: Degradation? = nil,
+        answers: AnswerUse? = nil
     ) {
         self.id = id
         self.conversation = conversation
@@ -36,6 +48,11 @@ public struct Turn: Sendable, Codable, Equatable {
         self.sampling = sampling
         self.acceptedAt = acceptedAt
         self.deadline = deadline
+        self.idempotency = idempotency
+        self.replayOf = replayOf
+        self.tier = tier
+        self.degradation = degradation
+        self.answers = answers
     }
 
     /// How the client waits; it decides the queue, the priority, and what the client's absence means.

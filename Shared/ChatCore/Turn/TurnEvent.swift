@@ -34,9 +34,12 @@ public struct TurnEnd: Sendable, Codable, Equatable {
     public let duration: Int64
     /// Milliseconds from the engine's hearing of the turn to its first token, where one process saw both.
     public let engineFirstToken: Double?
+    /// What overload took off the request; nil when nothing was.
+    public let degradation: Turn.Degradation?
 
     public init(outcome: TurnOutcome, engineFirstToken: Double? = nil) {
         self.engineFirstToken = engineFirstToken
+        degradation = outcome.degradation
         status = outcome.status
         finishReason = outcome.finishReason
         error = outcome.error

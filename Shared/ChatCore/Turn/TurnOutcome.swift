@@ -43,12 +43,39 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
     public let endedAt: Int64
     /// How often generation was begun; 1 for a turn that nothing disturbed, 0 for one that never reached a node.
     public let attempts: Int
+    /// These three as the turn had them.
+    public var idempotency: Turn.Idempotency?
+    public var replayOf: TurnID?
+    public var degradation: Turn.Degradation?
+    /// Where generation was begun, oldest first, and why each attempt ended; at most `maximumAttemptLog` of them.
+    public var attemptLog: [Attempt]?
+
+    public static let maximumAttemptLog = 64
+
+    /// One order to one node.
+    public struct Attempt: Sendable, Codable, Equatable {
+        public var node: String
+        /// Of the lease under which it was begun.
+        public var epoch: Int64
+        /// Unix time in milliseconds of the Redis clock.
+        public var startedAt: Int64
+        /// Nil while it goes on, and when its holder died before it could say.
+        public var endReason: String?
+
+        public init(node: String, epoch: Int64, startedAt: Int64, endReason: String? = nil) {
+            self.node = node
+            self.epoch = epoch
+            self.startedAt = startedAt
+            self.endReason = endReason
+        }
+    }
 
     public init(
         turn: TurnID, conversation: ConversationKey, beginsConversation: Bool, kind: Turn.Kind, status: Status,
         finishReason: FinishReason, error: String?, system: String?, message: String, response: String,
         eventEnds: [Int], usage: Usage, model: String, seed: UInt64, acceptedAt: Int64, firstTokenAt: Int64?,
-        endedAt: Int64, attempts: Int
+        endedAt: Int64, attempts: Int, idempotency: Turn.Idempotency? = nil, replayOf: TurnID? = nil,
+        degradation: Turn.Degradation? = nil, attemptLog: [Attempt]? = nil
     ) {
         self.turn = turn
         self.conversation = conversation
@@ -68,6 +95,10 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
         self.firstTokenAt = firstTokenAt
         self.endedAt = endedAt
         self.attempts = attempts
+        self.idempotency = idempotency
+        self.replayOf = replayOf
+        self.degradation = degradation
+        self.attemptLog = attemptLog
     }
 
     /// Whether later turns of the conversation see this one: it has an answer, or the part that was read of one.

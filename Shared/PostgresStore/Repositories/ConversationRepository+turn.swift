@@ -47,7 +47,8 @@ extension ConversationRepository {
     ) async throws(DatabaseError) -> TurnOutcome? {
         let rows = try await shard.pool.query(
             """
-            SELECT t.*, s.content AS system, q.content AS message, coalesce(a.content, '') AS response
+            SELECT t.*, t.attempt_log::text AS attempt_text, t.degradation::text AS degradation_text,
+                s.content AS system, q.content AS message, coalesce(a.content, '') AS response
             FROM turns t
             \(Self.messages)
             WHERE t.id = $1 AND t.tenant = $2 AND ($3 IS NULL OR t.user_name = $3)
@@ -61,6 +62,10 @@ extension ConversationRepository {
             throw .decoding(column: "conversation", reason: "not a conversation's number")
         }
         let response = try row.value("response", as: String.self)
+        var idempotency: Turn.Idempotency?
+        if let key = try row.optional("idempotency_key", as: String.self) {
+            idempotency = .init(key: key, requestDigest: try row.value("request_digest"))
+        }
         return TurnOutcome(
             turn: try row.value("id"),
             conversation: ConversationKey(
@@ -82,6 +87,26 @@ extension ConversationRepository {
             acceptedAt: try row.value("accepted_at", as: UnixMilliseconds.self).value,
             firstTokenAt: try row.optional("first_token_at", as: UnixMilliseconds.self)?.value,
             endedAt: try row.value("ended_at", as: UnixMilliseconds.self).value,
-            attempts: Int(try row.value("attempts", as: Int64.self)))
+            attempts: Int(try row.value("attempts", as: Int64.self)),
+            idempotency: idempotency,
+            replayOf: try row.optional("replay_of"),
+            degradation: try StoredJSON.decode(
+                Turn.Degradation.self, try row.optional("degradation_text"), column: "degradation"),
+            attemptLog: try StoredJSON.decode(
+                [TurnOutcome.Attempt].self, try row.optional("attempt_text"), column: "attempt_log"))
+    }
+
+    /// The newest settled turn that a user asked for under this key, at or after `since` (Unix milliseconds).
+    public func turn(
+        idempotencyKey: String, of user: UserKey, since: Int64
+    ) async throws(DatabaseError) -> (turn: TurnID, requestDigest: String)? {
+        let rows = try await database.shard(for: user).pool.query(
+            """
+            SELECT id, request_digest FROM turns
+            WHERE tenant = $1 AND user_name = $2 AND idempotency_key = $3 AND accepted_at >= $4
+            ORDER BY accepted_at DESC LIMIT 1
+            """, [.text(user.tenant), .text(user.user), .text(idempotencyKey), .timestamp(since)])
+        guard let row = rows.first else { return nil }
+        return (try row.value("id"), try row.value("request_digest"))
     }
 }

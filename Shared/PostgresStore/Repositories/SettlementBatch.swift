@@ -25,6 +25,11 @@ struct SettlementBatch {
     private var firstTokenAt: [Int64?] = []
     private var endedAt: [Int64?] = []
     private var attempts: [Int64?] = []
+    private var idempotencyKeys: [String?] = []
+    private var requestDigests: [String?] = []
+    private var replays: [String?] = []
+    private var attemptLogs: [String?] = []
+    private var degradations: [String?] = []
 
     /// Unix milliseconds that are stored: up to the end of the year 9999.
     static let times = Int64(0)...253_402_300_799_999
@@ -45,6 +50,27 @@ struct SettlementBatch {
             throw .decoding(column: field, reason: "\(time) is no time in milliseconds before the year 10000")
         }
         let ends = try EventEnds.encode(outcome.eventEnds, textBytes: outcome.response.utf8.count)
+        if let idempotency = outcome.idempotency {
+            guard (1...Turn.Idempotency.maximumKeyBytes).contains(idempotency.key.utf8.count),
+                !idempotency.key.utf8.contains(0)
+            else { throw .decoding(column: "idempotency_key", reason: "not 1 to 255 bytes") }
+            guard idempotency.requestDigest.utf8.count == Turn.Idempotency.digestCharacters,
+                idempotency.requestDigest.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F })
+            else { throw .decoding(column: "request_digest", reason: "not a SHA-256 in hexadecimal") }
+        }
+        let attemptLog = outcome.attemptLog.map { log in
+            // Newest ones: how it ended says most. Texts of JSON cannot hold U+0000 either.
+            log.suffix(TurnOutcome.maximumAttemptLog).map { attempt in
+                var attempt = attempt
+                attempt.node = Self.storable(attempt.node)
+                attempt.endReason = attempt.endReason.map { Self.storable($0) }
+                return attempt
+            }
+        }
+        var degradation = outcome.degradation
+        degradation?.requestedModel = outcome.degradation?.requestedModel.map(Self.storable)
+        let attemptLogText = try StoredJSON.encode(attemptLog, column: "attempt_log")
+        let degradationText = try StoredJSON.encode(degradation, column: "degradation")
 
         turns.append(outcome.turn)
         textBytes += outcome.message.utf8.count + outcome.response.utf8.count + (outcome.system?.utf8.count ?? 0)
@@ -68,6 +94,11 @@ struct SettlementBatch {
         firstTokenAt.append(outcome.firstTokenAt)
         endedAt.append(outcome.endedAt)
         attempts.append(Int64(outcome.attempts))
+        idempotencyKeys.append(outcome.idempotency?.key)
+        requestDigests.append(outcome.idempotency?.requestDigest)
+        replays.append(outcome.replayOf?.description)
+        attemptLogs.append(attemptLogText)
+        degradations.append(degradationText)
     }
 
     /// PostgreSQL's text cannot hold U+0000. U+001A SUBSTITUTE (ECMA-48: a stand-in for a character that cannot be
@@ -84,7 +115,8 @@ struct SettlementBatch {
             .texts(statuses), .texts(finishReasons), .texts(errors), .texts(systems), .texts(messages),
             .texts(responses), .byteStrings(eventEnds), .integers(promptTokens), .integers(completionTokens),
             .texts(models), .integers(seeds), .timestamps(acceptedAt), .timestamps(firstTokenAt),
-            .timestamps(endedAt), .integers(attempts),
+            .timestamps(endedAt), .integers(attempts), .texts(idempotencyKeys), .texts(requestDigests),
+            .texts(replays), .texts(attemptLogs), .texts(degradations),
         ]
     }
 
@@ -94,20 +126,23 @@ struct SettlementBatch {
     static let statement = """
         WITH batch AS MATERIALIZED (
             SELECT * FROM unnest(
-                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21
+                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                $22, $23, $24, $25, $26
             ) AS o (
                 id, tenant, user_name, conversation, begins_conversation, kind, status, finish_reason, error, system,
                 message, response, event_ends, prompt_tokens, completion_tokens, model, seed, accepted_at,
-                first_token_at, ended_at, attempts
+                first_token_at, ended_at, attempts, idempotency_key, request_digest, replay_of, attempt_log, degradation
             )
         ), gate AS (
             INSERT INTO turns (
                 id, tenant, user_name, conversation, begins_conversation, kind, status, finish_reason, error, model,
-                seed, prompt_tokens, completion_tokens, event_ends, accepted_at, first_token_at, ended_at, attempts
+                seed, prompt_tokens, completion_tokens, event_ends, accepted_at, first_token_at, ended_at, attempts,
+                idempotency_key, request_digest, replay_of, attempt_log, degradation
             )
             SELECT
                 id, tenant, user_name, conversation, begins_conversation, kind, status, finish_reason, error, model,
-                seed, prompt_tokens, completion_tokens, event_ends, accepted_at, first_token_at, ended_at, attempts
+                seed, prompt_tokens, completion_tokens, event_ends, accepted_at, first_token_at, ended_at, attempts,
+                idempotency_key, request_digest, replay_of::uuid, attempt_log::jsonb, degradation::jsonb
             FROM batch ORDER BY id
             ON CONFLICT (id) DO NOTHING
             RETURNING id

@@ -82,6 +82,21 @@ enum ShardSchema {
                 );
                 """),
         Migration(version: 2, name: "partitions made ahead", sql: ensurePartitions),
+        Migration(
+            version: 3, name: "repeated requests, replays, attempts, degradation",
+            sql: """
+                ALTER TABLE turns
+                    ADD COLUMN idempotency_key text CHECK (octet_length(idempotency_key) BETWEEN 1 AND 255),
+                    ADD COLUMN request_digest text CHECK (octet_length(request_digest) = 64),  -- SHA-256, hexadecimal
+                    ADD COLUMN replay_of uuid,
+                    ADD COLUMN attempt_log jsonb,
+                    ADD COLUMN degradation jsonb,
+                    ADD CHECK ((idempotency_key IS NULL) = (request_digest IS NULL));
+                -- Not unique: a key is free again after a day.
+                CREATE INDEX turns_by_idempotency_key
+                    ON turns (tenant, user_name, idempotency_key, accepted_at DESC)
+                    WHERE idempotency_key IS NOT NULL;
+                """),
     ]
 
     /// A month's partition is filled from the default one, and attached when it is complete: rows that came before it
