@@ -79,7 +79,7 @@ let package = Package(
             ]),
         service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol"]),
         service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
-        service("switchboard", "Switchboard", ["PostgresStore"]),
+        service("switchboard", "Switchboard", ["PostgresStore", "ChatClient"]),
 
         library("ChatCore", []),
         library("ServiceKit", ["ChatCore", .product(name: "Crypto", package: "swift-crypto")] + lifecycle),
@@ -87,6 +87,12 @@ let package = Package(
         library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"] + lifecycle),
         library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"] + lifecycle),
         library("TurnProtocol", ["ChatCore", "ServiceKit", "RedisStore", "RabbitQueue"] + lifecycle),
+        library(
+            "ChatClient",
+            [
+                "ServiceKit", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
         library("ModelFile", []),
         library("LlamaEngine", ["ModelFile", "CKernels", "COpenBLAS"]),
         .target(
@@ -115,6 +121,7 @@ let package = Package(
         tests("PostgresStoreTests", ["PostgresStore", "TestServers"] + lifecycle),
         tests("RedisStoreTests", ["RedisStore", "TestServers"] + lifecycle),
         tests("RabbitQueueTests", ["RabbitQueue", "TestServers"] + lifecycle),
+        tests("ChatClientTests", ["ChatClient"]),
         tests("GatewayTests", ["gateway", "ChatCore"]),
         tests(
             "OrchestratorTests",
