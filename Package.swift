@@ -134,7 +134,7 @@ let package = Package(
             "IntegrationTests",
             [
                 "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ChatCore", "PostgresStore",
-                "RedisStore", "ServiceHarness", "TestServers",
+                "RedisStore", "RabbitQueue", "ServiceHarness", "TestServers",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
             ] + lifecycle),
     ],

@@ -46,14 +46,17 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     let ending = TurnEnding(
         log: log, order: order, contexts: contexts, outstanding: OutstandingTurns(pool: redis), publisher: publisher
     ) { database.shard(for: $0).name }
+    let clock = RedisClock(pool: redis)
     let services = TurnServices(
         name: name, model: try settings(Settings.modelName), detachGrace: try settings(Settings.detachGrace),
-        log: log, order: order, ending: ending, clock: RedisClock(pool: redis), redis: redis, history: history,
+        log: log, order: order, ending: ending, clock: clock, redis: redis, history: history,
         planner: planner, nodes: nodes, mail: mail, publisher: publisher)
+    let due = DueRetries(
+        rabbit: rabbitConfiguration, topology: topology, publisher: publisher, clock: clock, logger: logger)
     let presence = Presence(pool: redis)
     let heart = Heart(presence: presence, name: name, mail: mail, logger: logger)
     let turns = TurnConsumer(consumer: consumer, presence: presence, services: services, logger: logger)
-    return [redis, database, publisher, inbox, cancellations, nodes, heart, turns]
+    return [redis, database, publisher, inbox, cancellations, nodes, heart, due, turns]
 }
 
 /// Tells nodes that this orchestrator lives, and its turns that time passes.

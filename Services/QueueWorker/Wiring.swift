@@ -1,10 +1,12 @@
 import ChatCore
+import Foundation
 import Logging
 import PostgresStore
 import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TurnProtocol
 
 /// Makes the queue worker of its settings. Services start in the order of the list and stop in the reverse.
 func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
@@ -28,5 +30,21 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
             logger: logger)
     }
     let partitions = PartitionKeeper(database: database, logger: logger)
-    return [redis, database, publisher] + settlers + [partitions]
+    let clock = RedisClock(pool: redis)
+    let due = DueRetries(rabbit: rabbit, topology: topology, publisher: publisher, clock: clock, logger: logger)
+    let deadLetters = RabbitConsumer(
+        configuration: rabbit, queues: [.deadLetters()], alsoDeclares: topology, prefetch: DeadLetterDrain.prefetch,
+        logger: logger)
+    let ending = TurnEnding(
+        log: TurnLog(pool: redis, retention: try settings(Settings.turnRetention)),
+        order: ConversationOrder(pool: redis),
+        contexts: ContextCache(pool: redis), outstanding: OutstandingTurns(pool: redis), publisher: publisher
+    ) { database.shard(for: $0).name }
+    let drain = DeadLetterDrain(
+        name: "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))",
+        model: try settings(Settings.modelName), consumer: deadLetters,
+        letters: DeadLetterRepository(directory: database.directory),
+        conversations: ConversationRepository(database: database), ending: ending, clock: clock,
+        retention: try settings(Settings.deadLetterRetention), logger: logger)
+    return [redis, database, publisher] + settlers + [partitions, due, drain]
 }

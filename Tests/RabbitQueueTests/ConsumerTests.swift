@@ -208,12 +208,12 @@ import Testing
         }
     }
 
-    @Test func aRetriedTurnComesBackToItsQueue() async throws {
+    @Test func aRetriedTurnIsDueAfterItsDelay() async throws {
         let broker = try await freshBroker()
-        let ladder = RetryLadder(turnQueue: "chat_queue")
+        let ladder = RetryLadder()
         let publisher = RabbitPublisher(
-            configuration: broker, topology: Topology(queues: [queue] + ladder.declarations()), logger: silent)
-        let consumer = RabbitConsumer(broker, queue, prefetch: 1)
+            configuration: broker, topology: Topology(queues: [.deadLetters()] + ladder.declarations()), logger: silent)
+        let consumer = RabbitConsumer(broker, .work(RetryLadder.dueQueue), prefetch: 1)
         try await running(publisher, consumer) {
             try await connected(publisher)
             let began = ContinuousClock.now

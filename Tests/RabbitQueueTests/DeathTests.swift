@@ -78,15 +78,15 @@ import Testing
     }
 
     @Test func ofSeveralDeathsTheNewestIsTold() async throws {
-        let rung = RetryLadder(turnQueue: "chat_queue").declarations()[0]
-        try await stage([rung]) { broker, publisher, dead in
-            try await publisher.publishPatiently(message("1", expiration: .milliseconds(1500), queue: rung.name))
-            let consumer = RabbitConsumer(broker, queue, prefetch: 10)
-            try await running(consumer) {
-                let back = try await Taker(consumer).next()
-                #expect(back.death == Death(queue: rung.name, reason: "expired"))
+        let ladder = RetryLadder()
+        try await stage(ladder.declarations()) { broker, publisher, dead in
+            try await publisher.publishPatiently(message("1", expiration: .seconds(60), queue: ladder.queue(rung: 0)))
+            let due = RabbitConsumer(broker, .work(RetryLadder.dueQueue), prefetch: 10)
+            try await running(due) {
+                let back = try await Taker(due).next()
+                #expect(back.death == Death(queue: ladder.queue(rung: 0), reason: "expired"))
                 try await back.reject(requeue: false)
-                #expect(try await dead.next().death == Death(queue: "chat_queue", reason: "rejected"))
+                #expect(try await dead.next().death == Death(queue: RetryLadder.dueQueue, reason: "rejected"))
             }
         }
     }

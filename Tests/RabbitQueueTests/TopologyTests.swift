@@ -9,7 +9,7 @@ import Testing
         })
 
     @Test func everySharedQueueIsDurableQuorumAndBounded() {
-        #expect(queues.count == 1 + 4 + 3 * 7 + 2)
+        #expect(queues.count == 1 + 4 + (1 + 7) + 2)
         for queue in queues.values {
             #expect(queue.durable && !queue.exclusive)
             #expect(queue.arguments["x-queue-type"] == .string("quorum"))
@@ -19,7 +19,7 @@ import Testing
     }
 
     @Test func turnsDieIntoTheDeadLetterQueueAndOutcomesNever() {
-        for name in ["stream_queue", "chat_queue", "batch_queue", "job_queue"] {
+        for name in ["stream_queue", "chat_queue", "batch_queue", "job_queue", "retry.due"] {
             #expect(queues[name]?.arguments["x-dead-letter-routing-key"] == .string("dead_letter_queue"))
             #expect(queues[name]?.arguments["x-dead-letter-strategy"] == .string("at-least-once"))
             #expect(queues[name]?.arguments["x-delivery-limit"] == .integer(50))
@@ -31,21 +31,21 @@ import Testing
         #expect(queues["response_queue.s1"]?.arguments["x-single-active-consumer"] == .flag(true))
     }
 
-    @Test func rungsReturnToTheirTurnQueue() {
-        let rung = queues["retry.chat_queue.16s"]
+    @Test func rungsLeadToTheDueQueue() {
+        let rung = queues["retry.16s"]
         #expect(rung?.arguments["x-message-ttl"] == .integer(16_000))
-        #expect(rung?.arguments["x-dead-letter-routing-key"] == .string("chat_queue"))
+        #expect(rung?.arguments["x-dead-letter-routing-key"] == .string("retry.due"))
     }
 
     @Test func retriesClimbTheLadderWithJitter() {
-        let ladder = RetryLadder(turnQueue: "chat_queue")
+        let ladder = RetryLadder()
         var random = SplitMix(state: 1)
         func rungs(_ attempt: Int) -> Set<String> {
             Set((0..<100).map { _ in ladder.queue(attempt: attempt, using: &random) })
         }
-        #expect(rungs(0) == ["retry.chat_queue.1s"])
-        #expect(rungs(3) == ["retry.chat_queue.4s", "retry.chat_queue.8s"])
-        #expect(rungs(1000) == ["retry.chat_queue.32s", "retry.chat_queue.64s"])
-        #expect(rungs(-1) == ["retry.chat_queue.1s"])
+        #expect(rungs(0) == ["retry.1s"])
+        #expect(rungs(3) == ["retry.4s", "retry.8s"])
+        #expect(rungs(1000) == ["retry.32s", "retry.64s"])
+        #expect(rungs(-1) == ["retry.1s"])
     }
 }

@@ -39,6 +39,29 @@ enum DirectorySchema {
                 );
                 """),
         Migration(
+            version: 2, name: "dead letters",
+            sql: """
+                -- Messages that no consumer will get again, whole, until somebody replays or drops them. They hold what
+                -- users wrote: whoever erases a user has to look here too.
+                CREATE TABLE dead_letters (
+                    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+                    -- SHA-256 over queue, message id and body: a message that is drained twice is one letter.
+                    digest bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+                    queue text NOT NULL,      -- where it died
+                    message_id text NOT NULL,
+                    reason text NOT NULL,
+                    turn uuid,                -- with the next two, when the message could be read
+                    tenant text,
+                    user_name text,
+                    body bytea NOT NULL,
+                    died_at timestamptz NOT NULL DEFAULT now(),
+                    replayed_as uuid,         -- chosen before the replay is accepted, so that a repeat is the same turn
+                    replayed_at timestamptz
+                );
+                CREATE INDEX dead_letters_by_user ON dead_letters (tenant, user_name, id DESC);
+                CREATE INDEX dead_letters_by_time ON dead_letters (died_at);
+                """),
+        Migration(
             version: 3, name: "tiers of keys",
             sql: """
                 ALTER TABLE api_keys ADD COLUMN tier text NOT NULL DEFAULT 'standard'

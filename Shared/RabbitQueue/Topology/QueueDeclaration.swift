@@ -38,7 +38,7 @@ public struct QueueDeclaration: Sendable, Equatable {
         quorum(Topology.deadLetterQueue, maximumLength: maximumLength, deadLetterQueue: nil, further: [:])
     }
 
-    /// A rung of a retry ladder: holds a message for a fixed time, then hands it back to the queue it came from.
+    /// A rung of the retry ladder: holds a message for a fixed time, then hands it on.
     static func retry(_ name: String, delay: Duration, returningTo queue: String, maximumLength: Int64)
         -> QueueDeclaration
     {

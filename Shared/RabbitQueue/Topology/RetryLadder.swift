@@ -3,17 +3,21 @@
 /// One queue for each delay, because a message's time to live is looked at only at its queue's head: in one queue with
 /// mixed delays a long one would hold up every short one behind it. Requeueing is no way to wait: it counts as a failed
 /// delivery and comes back at once.
+///
+/// What has waited arrives in ``dueQueue``, not in its own queue: the broker takes a message's expiration away when it
+/// dies in a rung (measured on 3.10), and a turn without one would outlive its deadline while no orchestrator runs, and
+/// everything behind it too. Whoever takes from the due queue publishes the turn with the time that is left.
 public struct RetryLadder: Sendable {
     /// The rungs' delays in seconds.
     public static let delays = [1, 2, 4, 8, 16, 32, 64]
 
-    public let turnQueue: String
+    public static let dueQueue = "retry.due"
 
-    public init(turnQueue: String) { self.turnQueue = turnQueue }
+    public init() {}
 
-    /// `retry.<turn queue>.<seconds>s`
+    /// `retry.<seconds>s`
     public func queue(rung: Int) -> String {
-        "retry.\(turnQueue).\(Self.delays[min(max(rung, 0), Self.delays.count - 1)])s"
+        "retry.\(Self.delays[min(max(rung, 0), Self.delays.count - 1)])s"
     }
 
     /// The queue to publish the n-th retry to (n from 0): the rung n or one below, so that turns that failed together
@@ -28,10 +32,13 @@ public struct RetryLadder: Sendable {
         return queue(attempt: attempt, using: &random)
     }
 
+    /// The due queue and the rungs, in the order in which they have to be declared.
     public func declarations(maximumLength: Int64 = 100_000) -> [QueueDeclaration] {
-        Self.delays.enumerated().map { rung, seconds in
-            .retry(
-                queue(rung: rung), delay: .seconds(seconds), returningTo: turnQueue, maximumLength: maximumLength)
-        }
+        [.work(Self.dueQueue, maximumLength: maximumLength)]
+            + Self.delays.enumerated().map { rung, seconds in
+                .retry(
+                    queue(rung: rung), delay: .seconds(seconds), returningTo: Self.dueQueue,
+                    maximumLength: maximumLength)
+            }
     }
 }

@@ -8,7 +8,8 @@ public struct Topology: Sendable {
     /// The queues that carry turns.
     public static let turnQueues = [streamQueue, chatQueue, batchQueue]
 
-    public static func responseQueue(shard: String) -> String { "response_queue.\(shard)" }
+    public static let responseQueuePrefix = "response_queue."
+    public static func responseQueue(shard: String) -> String { responseQueuePrefix + shard }
     public static func responseQueue(shard: Int) -> String { responseQueue(shard: String(shard)) }
     /// - Parameter incarnation: one life of a node process, never used again.
     public static func nodeQueue(incarnation: String) -> String { "node.\(incarnation)" }
@@ -20,7 +21,7 @@ public struct Topology: Sendable {
         self.queues = queues
     }
 
-    /// Every shared queue: dead letters, turns with their retry ladders, jobs, and a response queue for each shard.
+    /// Every shared queue: dead letters, turns with their retry ladder, jobs, and a response queue for each shard.
     ///
     /// - Parameters:
     ///   - responseShards: the shards' names as in `response_queue.<shard>`.
@@ -28,7 +29,7 @@ public struct Topology: Sendable {
     public static func platform(responseShards: [String], maximumLength: Int64 = 100_000) -> Topology {
         var queues = [QueueDeclaration.deadLetters()]
         queues += (turnQueues + [jobQueue]).map { .work($0, maximumLength: maximumLength) }
-        queues += turnQueues.flatMap { RetryLadder(turnQueue: $0).declarations(maximumLength: maximumLength) }
+        queues += RetryLadder().declarations(maximumLength: maximumLength)
         queues += responseShards.map { .responses(shard: $0, maximumLength: maximumLength) }
         return Topology(queues: queues)
     }

@@ -102,6 +102,9 @@ extension Settings {
     public static let workerBatch = Setting<Int>.integer(
         "WORKER_BATCH", default: 128, in: 1...1000, help: "outcomes that are settled in one statement at most")
 
+    public static let deadLetterRetention = Setting<Duration>.duration(
+        "DEAD_LETTER_RETENTION", default: "720h", help: "time that a dead letter stays for replay before it is dropped")
+
     // Logs
     public static let logLevel = Setting<LogLevel>.choice(
         "LOG_LEVEL", default: .info, help: "least level that is logged")
@@ -133,7 +136,7 @@ extension Settings {
             ]
         ),
         ("Turns", [turnDeadline, turnBatchDeadline, turnRetention, turnMaxTokens, detachGrace]),
-        ("Orchestrator and queue worker", [orchestratorPrefetch, workerBatch]),
+        ("Orchestrator and queue worker", [orchestratorPrefetch, workerBatch, deadLetterRetention]),
         ("Logs", [logLevel, logFormat]),
     ]
 

@@ -1,0 +1,82 @@
+import ChatCore
+import Foundation
+import PostgresStore
+import RabbitQueue
+import TurnProtocol
+
+/// A message of the dead letter queue, and what is to become of the turn that it is about. Pure.
+struct DeadLetter {
+    enum Content: Equatable {
+        /// A turn that its clients wait for.
+        case turn(Turn)
+        /// What cannot be read where turns stand: the client that waits for the turn of that id, if there is one, can
+        /// only be found by the id.
+        case unreadableTurn(TurnID)
+        /// An outcome, which its shard refused for what it contains. Its turn has ended.
+        case outcome(TurnOutcome)
+        case unreadable
+    }
+
+    let content: Content
+    let messageID: String
+    let body: [UInt8]
+    /// Where it died, in the broker's names.
+    let queue: String
+    /// Why, in words for an operator.
+    let reason: String
+    /// Why, in words for the client.
+    let error: String
+
+    init(body: [UInt8], messageID: String?, death: Death?) {
+        self.body = body
+        self.messageID = messageID ?? ""
+        // Somebody's publish straight into the dead letter queue has died nowhere.
+        queue = death?.queue ?? Topology.deadLetterQueue
+        let cause = DeadLetter.cause(death)
+        do {
+            content =
+                if queue.hasPrefix(Topology.responseQueuePrefix) {
+                    .outcome(try JSONDecoder().decode(TurnOutcome.self, from: Data(body)))
+                } else {
+                    .turn(try Turn(message: body))
+                }
+            (reason, error) = (cause, cause)
+        } catch {
+            let id = DeadLetter.holdsTurns(queue) ? messageID.flatMap { TurnID($0) } : nil
+            content = id.map { .unreadableTurn($0) } ?? .unreadable
+            reason = "unreadable (\(error)): \(cause)"
+            self.error = "the turn's message cannot be read"
+        }
+    }
+
+    var turn: TurnID? {
+        switch content {
+        case .turn(let turn): turn.id
+        case .unreadableTurn(let id): id
+        case .outcome(let outcome): outcome.turn
+        case .unreadable: nil
+        }
+    }
+
+    var owner: UserKey? {
+        switch content {
+        case .turn(let turn): turn.conversation.owner
+        case .outcome(let outcome): outcome.conversation.owner
+        case .unreadableTurn, .unreadable: nil
+        }
+    }
+
+    private static func cause(_ death: Death?) -> String {
+        switch death?.reason {
+        case "expired": "the turn's deadline has passed"
+        case "delivery_limit": "the turn was given back too often by consumers that died or failed with it"
+        case "rejected", nil: "the message was rejected"
+        case .some(let words): words
+        }
+    }
+
+    /// Whether what dies there is waited for by a client, as far as it is a turn.
+    private static func holdsTurns(_ queue: String) -> Bool {
+        Topology.turnQueues.contains(queue) || queue == RetryLadder.dueQueue || queue == Topology.deadLetterQueue
+    }
+}

@@ -1,0 +1,153 @@
+import ChatCore
+import Logging
+import PostgresStore
+import RabbitQueue
+import RedisStore
+import ServiceKit
+import ServiceLifecycle
+import TurnProtocol
+
+/// Takes what died: ends the turn, for its client's sake, keeps the message in the directory, for the operator's, and
+/// only then acknowledges. Each step may be repeated, so that a drain that is killed in the middle loses nothing and
+/// doubles nothing.
+struct DeadLetterDrain: Service {
+    /// Letters that are worked on at a time. While the directory is away, so many turns are ended and the rest waits.
+    static let prefetch = 64
+
+    /// This process' name: lease owner of the turns that it ends.
+    let name: String
+    let model: String
+    let consumer: RabbitConsumer
+    let letters: DeadLetterRepository
+    let conversations: ConversationRepository
+    let ending: TurnEnding
+    let clock: RedisClock
+    let retention: Duration
+    let logger: Logger
+
+    func run() async throws {
+        try await withThrowingDiscardingTaskGroup { group in
+            group.addTask { try await consumer.run() }
+            group.addTask {
+                await cancelWhenGracefulShutdown {
+                    await withDiscardingTaskGroup { drained in
+                        for await delivery in consumer.deliveries { drained.addTask { await drain(delivery) } }
+                        drained.cancelAll()
+                    }
+                }
+            }
+            group.addTask { await prune() }
+        }
+    }
+
+    private func drain(_ delivery: Delivery) async {
+        let letter = DeadLetter(body: delivery.body, messageID: delivery.id, death: delivery.death)
+        var logger = logger
+        logger[metadataKey: "turn"] = "\(letter.turn.map { "\($0)" } ?? letter.messageID)"
+        do {
+            let patience = Patience(logger: logger) { delivery.isLive }
+            try await end(letter, patience, logger)
+            try await keep(letter, delivery, logger)
+            try await delivery.acknowledge()
+        } catch {
+            // This process drains, or the delivery is gone: whoever gets it next begins from the start.
+            logger.notice("a dead letter stays in its queue", metadata: ["error": "\(error)"])
+            try? await Task { try await delivery.reject(requeue: true) }.value
+        }
+    }
+
+    // MARK: The turn
+
+    private func end(_ letter: DeadLetter, _ patience: Patience, _ logger: Logger) async throws {
+        do {
+            switch letter.content {
+            case .turn(let turn): try await fail(turn, error: letter.error, patience, logger)
+            case .unreadableTurn(let id):
+                // The record says whose it is; without one nobody is known to wait.
+                let log = ending.log
+                guard let record = try await patience({ try await log.record(of: id) }), !record.hasEnded else {
+                    return
+                }
+                try await fail(Turn(id, of: record), error: letter.error, patience, logger)
+            case .outcome, .unreadable: break
+            }
+        } catch let error where !DeadLetterDrain.isInterruption(error) {
+            // Something in Redis that no repetition mends. The letter is kept, and with it the reason to look.
+            logger.error("a dead letter's turn cannot be ended", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func fail(_ turn: Turn, error: String, _ patience: Patience, _ logger: Logger) async throws {
+        let log = ending.log
+        if try await patience({ try await log.record(of: turn.id) }) == nil, await isSettled(turn, logger) {
+            // It ended long ago, and Redis has forgotten: a second copy of it died.
+            return try await patience { try await ending.tidyUp(turn) }
+        }
+        let verdict = try await ending.fail(
+            turn, error: error, owner: name, model: model, clock: clock, patience: patience)
+        if case .ended(let outcome) = verdict {
+            logger.notice("a dead letter's turn ended", metadata: ["status": "\(outcome.status.rawValue)"])
+        }
+    }
+
+    /// A shard that cannot say counts as no: the client is to hear of the failure, and what the shard has stays.
+    private func isSettled(_ turn: Turn, _ logger: Logger) async -> Bool {
+        let owner = turn.conversation.owner
+        do throws(DatabaseError) {
+            return try await conversations.turn(turn.id, tenant: owner.tenant, user: owner.user) != nil
+        } catch {
+            logger.warning("a shard could not be asked for a turn", metadata: ["error": "\(error)"])
+            return false
+        }
+    }
+
+    private static func isInterruption(_ error: any Error) -> Bool { error is CancellationError || error is Abandoned }
+
+    // MARK: The letter
+
+    private func keep(_ letter: DeadLetter, _ delivery: Delivery, _ logger: Logger) async throws {
+        var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        while true {
+            do throws(DatabaseError) {
+                let isNew = try await letters.keep(
+                    queue: letter.queue, messageID: letter.messageID, reason: letter.reason, turn: letter.turn,
+                    owner: letter.owner, body: letter.body)
+                guard isNew else { return }
+                return logger.warning(
+                    "a dead letter is kept", metadata: ["queue": "\(letter.queue)", "reason": "\(letter.reason)"])
+            } catch {
+                // What does not pass by itself (a missing table) holds letters up until somebody acts, and loses none.
+                logger.log(
+                    level: error.isTransient ? .warning : .error, "a dead letter cannot be kept yet",
+                    metadata: ["error": "\(error)"])
+            }
+            try Task.checkCancellation()
+            guard delivery.isLive else { throw Abandoned.fenced }
+            try await Task.sleep(for: backoff.next())
+        }
+    }
+
+    private func prune() async {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do throws(DatabaseError) {
+                    let count = try await letters.prune(olderThan: retention)
+                    if count > 0 { logger.notice("old dead letters were dropped", metadata: ["count": "\(count)"]) }
+                } catch {
+                    logger.warning("old dead letters could not be dropped", metadata: ["error": "\(error)"])
+                }
+                try? await Task.sleep(for: .seconds(3600))
+            }
+        }
+    }
+}
+
+extension Turn {
+    /// As much of a turn as its record knows: whose it is, not what it said.
+    fileprivate init(_ id: TurnID, of record: TurnLog.Record) {
+        self.init(
+            id: id, conversation: ConversationKey(owner: record.owner, id: record.conversation),
+            beginsConversation: false, kind: record.kind, message: "", system: nil, context: [], model: nil,
+            sampling: Sampling(maxTokens: 1, seed: 0), acceptedAt: record.acceptedAt, deadline: record.deadline)
+    }
+}
