@@ -76,7 +76,9 @@ import Testing
             #expect(try await outstanding.take(user: user, turn: turns[0].id, limit: 2, until: turns[0].deadline))
             #expect(try await outstanding.take(user: user, turn: turns[1].id, limit: 2, until: turns[1].deadline))
             #expect(try await !outstanding.take(user: user, turn: turns[2].id, limit: 2, until: turns[2].deadline))
+            #expect(try await outstanding.count(of: user) == 2)
             try await outstanding.release(user: user, turn: turns[0].id)
+            #expect(try await outstanding.count(of: user) == 1)
             #expect(try await outstanding.take(user: user, turn: turns[2].id, limit: 2, until: turns[2].deadline))
             // Another tenant's user of the same name is another.
             let stranger = UserKey(tenant: "other", user: user.user)
@@ -84,6 +86,7 @@ import Testing
             let past = Turn.sample()
             let owner = past.conversation.owner
             #expect(try await outstanding.take(user: owner, turn: past.id, limit: 1, until: 1_700_000_000_000))
+            #expect(try await outstanding.count(of: owner) == 0)
             #expect(try await outstanding.take(user: owner, turn: turns[3].id, limit: 1, until: turns[3].deadline))
         }
     }

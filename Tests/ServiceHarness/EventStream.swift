@@ -10,12 +10,19 @@ public struct ReadStream: Sendable {
     }
 
     public var events: [Event] = []
+    /// Where the turn stood while it waited.
+    public var waits: [WaitEvent] = []
     /// The last event's JSON, when the turn has ended.
     public var end: EndEvent?
     public var isDone = false
 
     public var text: String { events.map(\.token).joined() }
     public var ids: [Int] { events.compactMap(\.id) }
+}
+
+public struct WaitEvent: Sendable, Decodable, Equatable {
+    public let place: Int
+    public let estimated_seconds: Double?
 }
 
 public struct EndEvent: Sendable, Decodable, Equatable {
@@ -30,6 +37,15 @@ public struct EndEvent: Sendable, Decodable, Equatable {
     public let conversation_id: Int64
     public let usage: Usage
     public let error: Failure?
+    public let model: String?
+    public let degradation: Degradation?
+
+    public struct Degradation: Sendable, Decodable, Equatable {
+        public let steps: [String]
+        public let context_tokens: Int?
+        public let requested_max_tokens: Int?
+        public let requested_model: String?
+    }
 
     public struct Failure: Sendable, Decodable, Equatable { public let message: String }
 }
@@ -86,10 +102,16 @@ extension GatewayClient {
 extension ReadStream {
     fileprivate mutating func take(_ event: String) throws {
         var id: Int?
+        var isQueue = false
         for line in event.split(separator: "\n") {
             if line.hasPrefix("id: ") { id = Int(line.dropFirst(4)) }
+            isQueue = isQueue || line == "event: queue"
             guard line.hasPrefix("data: ") else { continue }
             let data = line.dropFirst(6)
+            guard !isQueue else {
+                waits.append(try JSONDecoder().decode(WaitEvent.self, from: Data(data.utf8)))
+                continue
+            }
             if data == "[DONE]" {
                 isDone = true
             } else if let end = try? JSONDecoder().decode(EndEvent.self, from: Data(data.utf8)), end.done {

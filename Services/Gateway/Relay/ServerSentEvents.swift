@@ -24,12 +24,25 @@ enum ServerSentEvents {
             text += "data: "
             JSON.end(end).write(to: &text)
             text += "\n\ndata: [DONE]\n\n"
-        case .waiting: break
+        case .waiting(let wait):
+            // Named, so that who listens for messages only never hears of it; and in the form of a token without text,
+            // for those who read every line of data. No id: it takes no place in the log.
+            text += "event: queue\ndata: "
+            JSON.wait(wait).write(to: &text)
+            text += "\n\n"
         }
     }
 }
 
 extension JSON {
+    fileprivate static func wait(_ wait: TurnWait) -> JSON {
+        var members: [(String, JSON)] = [
+            ("token", .string("")), ("done", .bool(false)), ("place", .integer(Int64(wait.place))),
+        ]
+        if let estimate = wait.estimate { members.append(("estimated_seconds", .number(Double(estimate) / 1000))) }
+        return .object(members)
+    }
+
     /// The last event: done, how, and what it cost.
     fileprivate static func end(_ end: TurnEnd) -> JSON {
         var members: [(String, JSON)] = [
@@ -48,6 +61,7 @@ extension JSON {
             ("processing_time", .number(Double(end.duration) / 1000)),
         ]
         if let time = end.engineFirstToken { members.append(("engine_first_token_ms", .number(time))) }
+        if let degradation = end.degradation { members.append(("degradation", .degradation(degradation))) }
         if let error = end.error {
             members.append(("error", .object([("code", .string("turn_failed")), ("message", .string(error))])))
         }

@@ -29,6 +29,15 @@ struct APIError: Error, Equatable {
         APIError(status: .tooManyRequests, code: "rate_limited", message: message, retryAfter: retryAfter)
     }
 
+    /// A turn that would wait longer for its first token than its key's tier allows.
+    static func overloaded(estimate: Duration, retryAfter: Duration) -> APIError {
+        let seconds = max(1, Int((estimate / .seconds(1)).rounded()))
+        return APIError(
+            status: .serviceUnavailable, code: "overloaded",
+            message: "the first token would take about \(seconds) s; come back when Retry-After says",
+            retryAfter: retryAfter)
+    }
+
     static func unavailable(_ component: String) -> APIError {
         APIError(
             status: .serviceUnavailable, code: "unavailable", message: "\(component) cannot be reached; try again",

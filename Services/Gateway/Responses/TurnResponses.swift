@@ -13,11 +13,12 @@ extension Response {
         case .failed: throw .turnFailed(end.error ?? "the turn failed")
         case .cancelled: throw .turnCancelled
         }
-        return Response(
-            json: .object([
-                ("response", .string(text)), ("conversation_id", .integer(end.conversation.value)),
-                ("processing_time", .number((time / .milliseconds(1)).rounded() / 1000)),
-            ]), headers: .correlation(turn))
+        var members: [(String, JSON)] = [
+            ("response", .string(text)), ("conversation_id", .integer(end.conversation.value)),
+            ("processing_time", .number((time / .milliseconds(1)).rounded() / 1000)),
+        ]
+        if let degradation = end.degradation { members.append(("degradation", .degradation(degradation))) }
+        return Response(json: .object(members), headers: .correlation(turn))
     }
 
     /// 202: the turn goes on.

@@ -19,11 +19,21 @@ public struct OutstandingTurns: Sendable {
         ).int == 1
     }
 
+    /// The user's unfinished turns.
+    public func count(of user: UserKey) async throws(RedisError) -> Int {
+        Int(try await pool.run(Self.counting, keys: [key(user)], arguments: []).int ?? 0)
+    }
+
     public func release(user: UserKey, turn: TurnID) async throws(RedisError) {
         _ = try await pool.send("ZREM", .text(key(user)), .text(turn.description))
     }
 
     private func key(_ user: UserKey) -> String { "outstanding:{\(user.ringKey)}" }
+
+    private static let counting = RedisScript(
+        LuaClock.source + """
+            return redis.call('ZCOUNT', KEYS[1], '(' .. whole(now), '+inf')
+            """)
 
     private static let script = RedisScript(
         LuaClock.source + """

@@ -4,6 +4,7 @@ public enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, 
 
 public enum KVCacheType: String, Sendable, CaseIterable { case f16, bf16, q8 }
 public enum MatrixBackend: String, Sendable, CaseIterable { case automatic, openblas, panel }
+public enum AnswerCaching: String, Sendable, CaseIterable { case off, overload, always }
 public enum DraftSource: String, Sendable, CaseIterable { case off, lookup, draft }
 
 extension Settings {
@@ -82,6 +83,34 @@ extension Settings {
         "MAX_OUTSTANDING_PER_USER", default: 64, in: 1...100_000,
         help: "turns of one user that may be unfinished at a time")
 
+    // Overload
+    public static let admissionPremium = Setting<Duration>.duration(
+        "ADMISSION_PREMIUM", default: "2m",
+        help: "estimated wait for the first token beyond which turns of premium keys get 503; 0s lifts the bound")
+    public static let admissionStandard = Setting<Duration>.duration(
+        "ADMISSION_STANDARD", default: "1m", help: "the same for standard keys")
+    public static let admissionEconomy = Setting<Duration>.duration(
+        "ADMISSION_ECONOMY", default: "20s", help: "the same for economy keys")
+    public static let degradeAt = Setting<Int>.integer(
+        "DEGRADE_AT", default: 50, in: 1...100,
+        help: "percent of the tier's bound at which the first of the steps below is taken; the others follow up to it")
+    public static let answerCache = Setting<AnswerCaching>.choice(
+        "ANSWER_CACHE", default: .off,
+        help: "when identical requests with temperature 0 or a seed get the same answer again, within a tenant")
+    public static let degradeContext = Setting<Int>.integer(
+        "DEGRADE_CONTEXT_TOKENS", default: 0, in: 0...10_000_000,
+        help: "under load, tokens to which history fills a prompt; 0 leaves it whole")
+    public static let degradeMaxTokens = Setting<Int>.integer(
+        "DEGRADE_MAX_TOKENS", default: 0, in: 0...131_072, help: "under load, the largest max_tokens; 0 leaves it")
+    public static let degradeModel = Setting<String>.text(
+        "DEGRADE_MODEL", default: nil, help: "under load, the model of requests that name none; nodes must serve it")
+    public static let degradeModelPath = Setting<String>.text(
+        "DEGRADE_MODEL_PATH", default: nil, help: "file or folder of that model, for its tokenizer")
+    public static let answerCacheLifetime = Setting<Duration>.duration(
+        "ANSWER_CACHE_TTL", default: "10m", help: "time that an answer is kept for identical requests")
+    public static let answerCacheSize = Setting<Int>.integer(
+        "ANSWER_CACHE_MIB", default: 16, in: 1...4096, help: "MiB of answers that are kept for each tenant")
+
     // Turns
     public static let turnDeadline = Setting<Duration>.duration(
         "TURN_DEADLINE", default: "5m", help: "time after accept by which a chat or stream turn ends")
@@ -133,6 +162,13 @@ extension Settings {
                 gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, rateLimitChat, rateLimitStream,
                 rateLimitAsync,
                 maxOutstanding,
+            ]
+        ),
+        (
+            "Overload",
+            [
+                admissionPremium, admissionStandard, admissionEconomy, degradeAt, answerCache, degradeContext,
+                degradeMaxTokens, degradeModel, degradeModelPath, answerCacheLifetime, answerCacheSize,
             ]
         ),
         ("Turns", [turnDeadline, turnBatchDeadline, turnRetention, turnMaxTokens, detachGrace]),

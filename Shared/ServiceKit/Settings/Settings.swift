@@ -48,7 +48,8 @@ public struct Settings: Sendable {
 
     /// Names that begin like this are ours: an unknown one is a slip of the pen, not somebody else's variable.
     private static let prefixes = [
-        "DATABASE_", "DEAD_LETTER_", "DETACH_", "ENGINE_", "GATEWAY_", "ORCHESTRATOR_", "RATE_LIMIT_", "REDIS_", "WORKER_",
+        "ADMISSION_", "ANSWER_CACHE", "DATABASE_", "DEAD_LETTER_", "DEGRADE_", "DETACH_", "ENGINE_", "GATEWAY_",
+        "ORCHESTRATOR_", "RATE_LIMIT_", "REDIS_", "WORKER_",
     ]
 
     /// Names that begin like this may well be somebody else's (the broker's own, a shell's): only one that is nearly a
