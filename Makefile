@@ -2,7 +2,7 @@
 
 sources := Package.swift Services Shared Tests
 
-.PHONY: help up down test fmt bench
+.PHONY: help up down test drill fmt bench
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -20,6 +20,11 @@ test: ## set up and run every test, on real servers of its own
 	swift build --build-tests
 	swift test --skip-build --disable-xctest --skip LlamaEngineTests
 	swift test --skip-build --disable-xctest --filter LlamaEngineTests # alone: it keeps every core busy
+
+drill: ## faults against a whole cluster (ARGS="--minutes 5 --seed 1 --turns 300"; ARGS=pauses measures the silences)
+	@deploy/local/setup test
+	swift build
+	.build/debug/drill $(ARGS)
 
 fmt: ## format the Swift sources
 	swift format -i -r $(sources)

@@ -115,6 +115,27 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             path: "Tests/ServiceHarness", swiftSettings: swiftSettings),
+        // `make drill`: a whole cluster under faults.
+        .target(
+            name: "DrillKit",
+            dependencies: [
+                "ChatCore", "PostgresStore", "RedisStore", "RabbitQueue", "ServiceHarness", "TestServers",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ] + lifecycle,
+            path: "Tests/Drill/Kit", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "drill",
+            dependencies: [
+                "DrillKit", "ServiceHarness", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/Drill/Command", swiftSettings: swiftSettings),
+        tests(
+            "DrillTests",
+            [
+                "DrillKit", "ServiceHarness", "gateway", "orchestrator", "queue-worker", "inference-node",
+                "switchboard",
+            ]),
         tests("TestServersTests", ["TestServers"]),
         tests("ChatCoreTests", ["ChatCore"]),
         tests("ServiceKitTests", ["ServiceKit"]),

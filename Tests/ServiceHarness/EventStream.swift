@@ -18,6 +18,8 @@ public struct ReadStream: Sendable {
 
     public var text: String { events.map(\.token).joined() }
     public var ids: [Int] { events.compactMap(\.id) }
+
+    public init() {}
 }
 
 public struct WaitEvent: Sendable, Decodable, Equatable {
@@ -100,7 +102,9 @@ extension GatewayClient {
 }
 
 extension ReadStream {
-    fileprivate mutating func take(_ event: String) throws {
+    /// Takes one event, without the empty line that ends it. Named events are news of waiting, not of the turn.
+    public mutating func take(_ event: String) throws {
+        guard !event.hasPrefix("event: "), !event.contains("\nevent: ") else { return }
         var id: Int?
         var isQueue = false
         for line in event.split(separator: "\n") {

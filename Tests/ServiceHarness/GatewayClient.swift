@@ -14,6 +14,12 @@ public struct HTTPAnswer: Sendable {
     public let headers: [String: String]
     public let body: [UInt8]
 
+    public init(_ response: HTTPClientResponse, body: ByteBuffer) {
+        status = Int(response.status.code)
+        headers = Dictionary(response.headers.map { ($0.name.lowercased(), $0.value) }) { first, _ in first }
+        self.body = Array(body.readableBytesView)
+    }
+
     public var text: String { String(decoding: body, as: UTF8.self) }
     public var json: [String: Any] { (try? JSONSerialization.jsonObject(with: Data(body)) as? [String: Any]) ?? [:] }
     public var error: [String: Any] { json["error"] as? [String: Any] ?? [:] }
@@ -34,11 +40,7 @@ extension GatewayClient {
     ) async throws -> HTTPAnswer {
         let response = try await HTTPClient.shared.execute(
             request(method, path, body: body, key: key, headers: headers), timeout: .seconds(60))
-        let buffer = try await response.body.collect(upTo: 16 << 20)
-        return HTTPAnswer(
-            status: Int(response.status.code),
-            headers: Dictionary(response.headers.map { ($0.name.lowercased(), $0.value) }) { first, _ in first },
-            body: Array(buffer.readableBytesView))
+        return HTTPAnswer(response, body: try await response.body.collect(upTo: 16 << 20))
     }
 
     public func request(

@@ -42,7 +42,10 @@ public final class ServiceProcess: Sendable {
         return (line.flatMap { Int($0.split(separator: " ").dropFirst().first ?? "") } ?? 0) * 1024
     }
 
-    public func signal(_ number: Int32) { kill(pid, number) }
+    public func signal(_ number: Int32) {
+        // A pid that was reaped may be a stranger's by now.
+        leash.withLock { if $0 >= 0 { kill(pid, number) } }
+    }
 
     /// Sends a signal and waits for the process to be gone.
     /// - Returns: its exit status, or nil when the signal killed it.
@@ -63,7 +66,23 @@ public final class ServiceProcess: Sendable {
         return status & 0x7F == 0 ? status >> 8 & 0xFF : nil
     }
 
-    /// The same off the cooperative pool.
+    public enum Ending: Sendable, Equatable {
+        case exited(Int32)
+        case killed(signal: Int32)
+    }
+
+    /// How the process ended, once it has and nobody has asked before; nil until then. Does not wait.
+    public func reap() -> Ending? {
+        leash.withLock { leash in
+            var status: Int32 = 0
+            guard leash >= 0, waitpid(pid, &status, WNOHANG) == pid else { return nil }
+            close(leash)
+            leash = -1
+            return status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .killed(signal: status & 0x7F)
+        }
+    }
+
+    /// ``end(_:)`` off the cooperative pool.
     public func ended(by number: Int32 = SIGTERM) async -> Int32? {
         await withCheckedContinuation { continuation in
             DispatchQueue.global().async { continuation.resume(returning: self.end(number)) }

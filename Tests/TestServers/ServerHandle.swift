@@ -1,3 +1,5 @@
+import Foundation
+
 /// A server of the caller's own, to be stopped, killed, paused and restarted by a test of failures.
 ///
 /// Port, password and data stay the same over ``restart()``.
@@ -45,5 +47,14 @@ public struct ServerHandle<Endpoint: Sendable>: Sendable {
         self.folder = folder
         port = try settings.integer("PORT")
         self.endpoint = try endpoint(settings, folder)
+    }
+}
+
+extension ServerHandle where Endpoint == RedisEndpoint {
+    /// Kills the server and starts it again with nothing of what it kept, as after the loss of its disk.
+    public func restartEmptied() async throws {
+        try await kill()
+        try? FileManager.default.removeItem(atPath: "\(folder.path)/data")
+        try await restart()
     }
 }

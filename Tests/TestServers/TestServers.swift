@@ -41,11 +41,13 @@ public enum TestServers {
     }
 
     /// A PostgreSQL of the caller's own.
-    /// - Parameter databases: their names; ``PostgresEndpoint/shards`` lists them in this order.
+    /// - Parameters:
+    ///   - databases: their names; ``PostgresEndpoint/shards`` lists them in this order.
+    ///   - persistent: what was committed survives ``ServerHandle/kill()``; without it the last of it may be lost.
     public static func startPostgres(
-        databases: [String] = ["shard0", "shard1"]
+        databases: [String] = ["shard0", "shard1"], persistent: Bool = false
     ) async throws -> ServerHandle<PostgresEndpoint> {
-        let options = ["--volatile", "--databases", databases.joined(separator: ",")]
+        let options = (persistent ? [] : ["--volatile"]) + ["--databases", databases.joined(separator: ",")]
         return try await ServerHandle(kind: "postgres", options: options) { settings, folder in
             try PostgresEndpoint(settings, folder: folder, databases: databases)
         }

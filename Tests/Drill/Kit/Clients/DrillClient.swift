@@ -1,0 +1,208 @@
+import AsyncHTTPClient
+import ChatCore
+import Foundation
+import NIOCore
+
+import ServiceHarness
+
+/// A client that does not give up: it asks again at another gateway, under the same idempotency key, and goes on with a
+/// stream after the last token that it has seen.
+struct DrillClient: Sendable {
+    let doors: [Door]
+    /// Silence of a stream for which its connection is given up: three of the gateway's heartbeats.
+    static let silence: TimeAmount = .seconds(3)
+    /// Of this run of the drill, in idempotency keys.
+    var run: String
+    /// No turn may take longer than to here.
+    let patience: ContinuousClock.Instant
+    /// With a limit on silence, for what has a heartbeat or is answered at once.
+    let quick: HTTPClient
+    /// For whole answers.
+    let slow: HTTPClient
+
+    struct GaveUp: Error {}
+
+    static func clients() -> (quick: HTTPClient, slow: HTTPClient) {
+        func client(_ silence: TimeAmount) -> HTTPClient {
+            var configuration = HTTPClient.Configuration()
+            configuration.timeout = .init(connect: .seconds(2), read: silence)
+            configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 256
+            return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        }
+        return (client(silence), client(.seconds(60)))
+    }
+
+    // MARK: Begin
+
+    /// Asks for a stream or an asynchronous turn until a gateway has accepted it.
+    /// - Throws: `GaveUp` when that cannot be; the record says why.
+    func begin(_ record: inout TurnRecord, conversation: Int64?) async throws {
+        let path = record.planned.kind == .batch ? "/async-chat" : "/stream-chat"
+        let accepted = record.planned.kind == .batch ? 202 : 200
+        let body = try Self.body(record, conversation: conversation)
+        let answer = try await insist(&record, path: path, body: body, key: "", over: quick)
+        guard answer.status == accepted, let id = answer.json["correlation_id"] as? String else {
+            record.violate("\(path) was answered \(answer.status): \(answer.text)")
+            throw GaveUp()
+        }
+        record.ids.append(id)
+    }
+
+    /// Asks for a whole answer. A chat whose connection is lost is cancelled; then it is asked anew.
+    func chat(_ record: inout TurnRecord, conversation: Int64?) async throws {
+        let body = try Self.body(record, conversation: conversation)
+        for attempt in 0... {
+            let repeatedBefore = record.repeated
+            let answer = try await insist(&record, path: "/chat", body: body, key: "-\(attempt)", over: slow)
+            if let id = answer.headers["x-correlation-id"] { record.ids.append(id) }
+            switch answer.status {
+            case 200:
+                record.text = answer.json["response"] as? String
+                record.conversation = answer.json["conversation_id"] as? Int64
+                return
+            case 409 where record.repeated > repeatedBefore:
+                if let id = answer.headers["x-correlation-id"] { record.cancelled.insert(id) }
+            default:
+                record.violate("/chat was answered \(answer.status): \(answer.text)")
+                throw GaveUp()
+            }
+        }
+    }
+
+    private static func body(_ record: TurnRecord, conversation: Int64?) throws -> [UInt8] {
+        var body: [String: Any] = [
+            "message": record.planned.message, "user_id": record.user, "max_tokens": record.planned.maxTokens,
+            "temperature": record.planned.temperature, "seed": record.planned.seed,
+        ]
+        if let conversation { body["conversation_id"] = conversation }
+        return Array(try JSONSerialization.data(withJSONObject: body, options: .sortedKeys))
+    }
+
+    /// Repeats a POST until it is answered with something else than "later".
+    private func insist(
+        _ record: inout TurnRecord, path: String, body: [UInt8], key: String, over client: HTTPClient
+    ) async throws -> HTTPAnswer {
+        var door = record.planned.index
+        while true {
+            try checkPatience(&record, "was not accepted")
+            do {
+                let request = self.door(door).request(
+                    "POST", path, body: body,
+                    headers: ["Idempotency-Key": "\(run)-\(record.planned.index)\(key)"])
+                let answer = try await answer(request, over: client)
+                guard answer.status == 503 || answer.status == 429 else { return answer }
+                record.refused += 1
+                let seconds = Double(answer.headers["retry-after"] ?? "") ?? 1
+                try await Task.sleep(for: .seconds(min(3, seconds)))
+            } catch is CancellationError {
+                throw CancellationError()
+            } catch {
+                record.repeated += 1
+                door += 1
+                try await pause()
+            }
+        }
+    }
+
+    // MARK: Follow
+
+    /// Follows a stream to its end, from gateway to gateway.
+    func follow(_ record: inout TurnRecord) async throws {
+        guard let id = record.ids.last else { return }
+        var door = record.planned.index
+        while record.end == nil {
+            try checkPatience(&record, "did not end in time")
+            do {
+                try await read(id, &record, self.door(door))
+                // An end of the connection without an end of the turn: this gateway drains.
+                if record.end == nil { try await pause() }
+            } catch is CancellationError {
+                throw CancellationError()
+            } catch let error as HTTPStatus {
+                record.refused += error.code == 503 ? 1 : 0
+                if error.code != 503 { record.violate("/stream was answered \(error.code)") }
+                try await Task.sleep(for: .milliseconds(500))
+            } catch {
+                try await pause()
+            }
+            if record.end == nil { record.resumed += 1 }
+            door += 1
+        }
+    }
+
+    private struct HTTPStatus: Error { let code: Int }
+
+    private func read(_ id: String, _ record: inout TurnRecord, _ door: Door) async throws {
+        let seen = record.tokens?.count ?? 0
+        let headers = seen > 0 ? ["Last-Event-ID": "\(seen - 1)"] : [:]
+        let response = try await quick.execute(
+            door.request("GET", "/stream/\(id)", body: nil, headers: headers), timeout: .hours(1))
+        guard response.status == .ok else { throw HTTPStatus(code: Int(response.status.code)) }
+        var pending: [UInt8] = []
+        for try await part in response.body {
+            pending += part.readableBytesView
+            var read = ReadStream()
+            while let boundary = pending.firstRange(of: [10, 10]) {
+                do {
+                    try read.take(String(decoding: pending[..<boundary.lowerBound], as: UTF8.self))
+                } catch {
+                    record.violate("an event that cannot be read: \(String(decoding: pending.prefix(200), as: UTF8.self))")
+                }
+                pending.removeSubrange(..<boundary.upperBound)
+            }
+            record.take(read, now: .now)
+            if record.end != nil, read.isDone { return }
+        }
+        // Whoever has the end but not the mark behind it was cut off between the two.
+    }
+
+    /// Asks for an asynchronous turn's answer until it is there.
+    func collect(_ record: inout TurnRecord) async throws {
+        guard let id = record.ids.last else { return }
+        var door = record.planned.index
+        while true {
+            try checkPatience(&record, "did not end in time")
+            do {
+                let answer = try await answer(self.door(door).request("GET", "/check-response/\(id)", body: nil), over: quick)
+                switch answer.status {
+                case 200:
+                    record.text = answer.json["response"] as? String
+                    record.conversation = answer.json["conversation_id"] as? Int64
+                    return
+                case 202: try await Task.sleep(for: .milliseconds(250))
+                case 503:
+                    record.refused += 1
+                    try await Task.sleep(for: .milliseconds(500))
+                case 404:
+                    record.violate("/check-response was answered 404")
+                    try await Task.sleep(for: .milliseconds(500))
+                default:
+                    record.violate("/check-response was answered \(answer.status): \(answer.text)")
+                    throw GaveUp()
+                }
+            } catch let error where !(error is CancellationError || error is GaveUp) {
+                door += 1
+                try await pause()
+            }
+        }
+    }
+
+    // MARK: Common
+
+    private func door(_ index: Int) -> Door { doors[index % doors.count] }
+
+    private func answer(_ request: HTTPClientRequest, over client: HTTPClient) async throws -> HTTPAnswer {
+        let response = try await client.execute(request, timeout: .minutes(5))
+        return HTTPAnswer(response, body: try await response.body.collect(upTo: 16 << 20))
+    }
+
+    private func pause() async throws {
+        try await Task.sleep(for: .milliseconds(Int.random(in: 20...200)))
+    }
+
+    private func checkPatience(_ record: inout TurnRecord, _ what: String) throws {
+        guard ContinuousClock.now >= patience else { return }
+        record.violate(what)
+        throw GaveUp()
+    }
+}
