@@ -119,7 +119,7 @@ let package = Package(
         .target(
             name: "DrillKit",
             dependencies: [
-                "ChatCore", "PostgresStore", "RedisStore", "RabbitQueue", "ServiceHarness", "TestServers",
+                "ChatClient", "ChatCore", "PostgresStore", "RedisStore", "RabbitQueue", "ServiceHarness", "TestServers",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ] + lifecycle,
@@ -133,7 +133,7 @@ let package = Package(
         tests(
             "DrillTests",
             [
-                "DrillKit", "ServiceHarness", "gateway", "orchestrator", "queue-worker", "inference-node",
+                "ChatClient", "ChatCore", "DrillKit", "ServiceHarness", "gateway", "orchestrator", "queue-worker", "inference-node",
                 "switchboard",
             ]),
         tests("TestServersTests", ["TestServers"]),

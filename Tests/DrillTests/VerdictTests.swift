@@ -1,5 +1,5 @@
+import ChatClient
 import ChatCore
-import ServiceHarness
 import Testing
 
 @testable import DrillKit
@@ -112,21 +112,13 @@ import Testing
     }
 
     @Test func aClientNoticesTokensThatComeTwiceOrTooEarly() {
-        func read(_ events: [(Int?, String)]) throws -> ReadStream {
-            var read = ReadStream()
-            for (id, token) in events {
-                try read.take((id.map { "id: \($0)\n" } ?? "") + "data: {\"token\":\"\(token)\",\"done\":false}")
-            }
-            return read
-        }
-        func violations(_ parts: [[(Int?, String)]]) throws -> [String] {
+        func violations(_ events: [ChatEvent]) -> [String] {
             var record = TurnRecord(plan.turns[0], user: "u")
-            for part in parts { record.take(try read(part), now: .now) }
+            for event in events { record.hear(event, now: .now) }
             return record.violations
         }
-        #expect(try violations([[(0, "a"), (1, "b")], [(2, "c")]]) == [])
-        #expect(try violations([[(0, "a"), (1, "b")], [(1, "b")]]).count == 1)
-        #expect(try violations([[(0, "a"), (2, "b")]]).count == 1)
-        #expect(try violations([[(nil, "a")]]).count == 1)
+        #expect(violations([.token(index: 0, text: "a"), .token(index: 1, text: "b")]) == [])
+        #expect(violations([.token(index: 0, text: "a"), .token(index: 0, text: "a")]).count == 1)
+        #expect(violations([.token(index: 0, text: "a"), .token(index: 2, text: "b")]).count == 1)
     }
 }

@@ -29,7 +29,6 @@ struct DrillCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            setlinebuf(stdout)
             var options = Drill.Options()
             options.seed = seed
             options.turns = turns
@@ -37,12 +36,12 @@ struct DrillCommand: AsyncParsableCommand {
             options.intensity.interval = interval
             options.keepsLogs = keepLogs
             if simulated || !TestModel.isThere { options.engine = .simulated(ttft: 30, itl: 15) }
-            let report = try await Drill(options) { print($0) }.run()
-            print("\n" + report.table + "\n")
-            for violation in report.violations.prefix(200) { print("violation: \(violation)") }
-            if let logs = report.logs { print("the services' logs are in \(logs)") }
+            let report = try await Drill(options) { say($0) }.run()
+            say("\n" + report.table + "\n")
+            for violation in report.violations.prefix(200) { say("violation: \(violation)") }
+            if let logs = report.logs { say("the services' logs are in \(logs)") }
             guard report.violations.isEmpty else { throw ExitCode(1) }
-            print("Every turn ended once, with the tokens of the undisturbed run.")
+            say("Every turn ended once, with the tokens of the undisturbed run.")
         }
     }
 
@@ -59,17 +58,19 @@ struct DrillCommand: AsyncParsableCommand {
         }
 
         func run() async throws {
-            setlinebuf(stdout)
             var measurement = PauseMeasurement()
             measurement.repetitions = repetitions
             measurement.streams = streams
-            let results = try await measurement.run { print($0) }
-            print("\n| What happens | median | longest of \(repetitions) |\n|---|---|---|")
+            let results = try await measurement.run { say($0) }
+            say("\n| What happens | median | longest of \(repetitions) |\n|---|---|---|")
             for result in results {
-                print("| \(result.what) | \(seconds(result.median)) | \(seconds(result.longest)) |")
+                say("| \(result.what) | \(seconds(result.median)) | \(seconds(result.longest)) |")
             }
         }
 
         private func seconds(_ duration: Duration) -> String { String(format: "%.1f s", duration / .seconds(1)) }
     }
 }
+
+/// Unbuffered: a drill is watched while it runs, also through a pipe.
+private func say(_ line: String) { FileHandle.standardOutput.write(Data("\(line)\n".utf8)) }

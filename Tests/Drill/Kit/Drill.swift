@@ -34,7 +34,7 @@ public struct Drill: Sendable {
         let plan = TurnPlan(
             turns: options.turns, span: options.length * 0.85, tokens: options.tokens, seed: options.seed)
         let schedule = FaultSchedule(span: options.length, intensity: options.intensity, seed: options.seed)
-        say("seed \(options.seed): \(plan.turns.count) turns, \(schedule.faults.count) faults in \(options.length)")
+        say("seed \(options.seed): \(plan.turns.count) turns, \(schedule.faults.count) faults in \(options.length.inSeconds)")
         let cluster = try await DrillCluster(options.engine)
         do {
             let report = try await run(plan, schedule, on: cluster)
@@ -60,7 +60,7 @@ public struct Drill: Sendable {
         let began = ContinuousClock.now
         let calm = await player("calm", until: began + options.length + Drill.patience)
             .play(plan, from: nil, width: Drill.width)
-        say("undisturbed: \(calm.count) turns in \(began.duration(to: .now))")
+        say("undisturbed: \(calm.count) turns in \(began.duration(to: .now).inSeconds)")
 
         let start = ContinuousClock.now
         let injector = FaultInjector(cluster)

@@ -34,10 +34,12 @@ public struct Report: Sendable {
         var rows: [String: Row] = [:]
         for fault in injected {
             let what = fault.fault.summary
-            rows[what, default: Row(what: what)].times += 1
+            var row = rows[what] ?? Row(what: what)
+            row.times += 1
             for gap in gaps where gap.until > fault.from && gap.from < fault.until + Report.aftermath {
-                rows[what]?.longestPause = max(rows[what]?.longestPause ?? .zero, gap.length)
+                row.longestPause = max(row.longestPause, gap.length)
             }
+            rows[what] = row
         }
         self.rows = rows.values.sorted { $0.what < $1.what }
     }

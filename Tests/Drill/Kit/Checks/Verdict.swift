@@ -56,7 +56,7 @@ struct Verdict: Sendable {
         compare("what was read", record.text, expected.text)
         compare("the events", record.tokens, expected.tokens)
         compare("the usage", record.end?.usage, expected.end?.usage)
-        compare("the reason", record.end?.finish_reason, expected.end?.finish_reason)
+        compare("the reason", record.end?.finishReason, expected.end?.finishReason)
     }
 
     private mutating func check(

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import ChatClient
 import ChatCore
 import Foundation
 import NIOCore
@@ -109,51 +110,26 @@ struct DrillClient: Sendable {
     /// Follows a stream to its end, from gateway to gateway.
     func follow(_ record: inout TurnRecord) async throws {
         guard let id = record.ids.last else { return }
-        var door = record.planned.index
+        var configuration = ChatClient.Configuration(gateways: doors.map(\.url), apiKey: doors.first?.key ?? "")
+        configuration.reconnection.cap = .seconds(1)
+        let chat = try ChatClient(configuration, http: quick, first: record.planned.index)
         while record.end == nil {
             try checkPatience(&record, "did not end in time")
             do {
-                try await read(id, &record, self.door(door))
-                // An end of the connection without an end of the turn: this gateway drains.
-                if record.end == nil { try await pause() }
-            } catch is CancellationError {
-                throw CancellationError()
-            } catch let error as HTTPStatus {
-                record.refused += error.code == 503 ? 1 : 0
-                if error.code != 503 { record.violate("/stream was answered \(error.code)") }
-                try await Task.sleep(for: .milliseconds(500))
-            } catch {
-                try await pause()
-            }
-            if record.end == nil { record.resumed += 1 }
-            door += 1
-        }
-    }
-
-    private struct HTTPStatus: Error { let code: Int }
-
-    private func read(_ id: String, _ record: inout TurnRecord, _ door: Door) async throws {
-        let seen = record.tokens?.count ?? 0
-        let headers = seen > 0 ? ["Last-Event-ID": "\(seen - 1)"] : [:]
-        let response = try await quick.execute(
-            door.request("GET", "/stream/\(id)", body: nil, headers: headers), timeout: .hours(1))
-        guard response.status == .ok else { throw HTTPStatus(code: Int(response.status.code)) }
-        var pending: [UInt8] = []
-        for try await part in response.body {
-            pending += part.readableBytesView
-            var read = ReadStream()
-            while let boundary = pending.firstRange(of: [10, 10]) {
-                do {
-                    try read.take(String(decoding: pending[..<boundary.lowerBound], as: UTF8.self))
-                } catch {
-                    record.violate("an event that cannot be read: \(String(decoding: pending.prefix(200), as: UTF8.self))")
+                let followed = try await chat.follow(id, from: record.tokens?.count ?? 0) { event in
+                    guard ContinuousClock.now < patience else { throw GaveUp() }
+                    record.hear(event, now: .now)
                 }
-                pending.removeSubrange(..<boundary.upperBound)
+                record.end(followed, now: .now)
+            } catch ChatClientError.refused(let refusal) {
+                record.violate("/stream was answered \(refusal.status): \(refusal.message)")
+                try await Task.sleep(for: .milliseconds(500))
+            } catch ChatClientError.unreachable {
+                continue
+            } catch is GaveUp {
+                continue
             }
-            record.take(read, now: .now)
-            if record.end != nil, read.isDone { return }
         }
-        // Whoever has the end but not the mark behind it was cut off between the two.
     }
 
     /// Asks for an asynchronous turn's answer until it is there.

@@ -1,4 +1,4 @@
-import ServiceHarness
+import ChatClient
 
 /// What a client lived through with one turn.
 struct TurnRecord: Sendable {
@@ -20,7 +20,7 @@ struct TurnRecord: Sendable {
     var tokens: [String]?
     var text: String?
     var conversation: Int64?
-    var end: EndEvent?
+    var end: ChatEnd?
 
     /// Connections of the stream after the first.
     var resumed = 0
@@ -48,25 +48,33 @@ struct TurnRecord: Sendable {
         if !violations.contains(text) { violations.append(text) }
     }
 
-    /// Takes what a stream brought since the last call.
-    mutating func take(_ read: ReadStream, now: ContinuousClock.Instant) {
-        for event in read.events {
+    /// Takes what a client that follows the turn says.
+    mutating func hear(_ event: ChatEvent, now: ContinuousClock.Instant) {
+        switch event {
+        case .token(let index, let text):
             let expected = tokens?.count ?? 0
-            switch event.id {
-            case expected: tokens = (tokens ?? []) + [event.token]
-            case .some(let id) where id < expected:
-                violate("token \(id) came again (\(tokens?[id] == event.token ? "the same" : "another"))")
-            case .some(let id): violate("token \(id) came where \(expected) was due")
-            case nil: violate("a token without an id")
-            }
+            guard index == expected else { return violate("token \(index) came where \(expected) was due") }
+            tokens = (tokens ?? []) + [text]
+            note(now)
+        case .interrupted: resumed += 1
+        case .notice, .connected: break
         }
-        guard !read.events.isEmpty || read.end != nil else { return }
+    }
+
+    mutating func end(_ followed: FollowedTurn, now: ContinuousClock.Instant) {
+        note(now)
+        end = followed.end
+        text = (tokens ?? []).joined()
+        conversation = followed.end.conversationID
+        if followed.duplicates > 0 { violate("\(followed.duplicates) tokens came again") }
+        if followed.gaps > 0 { violate("\(followed.gaps) times tokens were missing") }
+        if followed.end.status != "done" {
+            violate("ended as \(followed.end.status): \(followed.end.error?.message ?? "")")
+        }
+    }
+
+    private mutating func note(_ now: ContinuousClock.Instant) {
         if let last = lastEvent, now - last > TurnRecord.shortestGap { gaps.append(Gap(from: last, until: now)) }
         lastEvent = now
-        guard let end = read.end else { return }
-        self.end = end
-        text = (tokens ?? []).joined()
-        conversation = end.conversation_id
-        if end.status != "done" { violate("ended as \(end.status): \(end.error?.message ?? "")") }
     }
 }

@@ -133,6 +133,7 @@ public final class DrillCluster: Sendable {
 struct Door: GatewayClient {
     let port: Int
     let key: String
+    var url: String { "http://127.0.0.1:\(port)" }
 }
 
 extension DrillCluster.Engine {

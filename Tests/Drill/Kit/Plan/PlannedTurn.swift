@@ -39,7 +39,7 @@ public struct TurnPlan: Sendable, Equatable {
             let planned = (0..<length).map { position in
                 // A chat whose client is cut off is cancelled, and what it had said is history: so it comes last.
                 let kinds: [Turn.Kind] =
-                    position == length - 1 ? [.stream, .stream, .chat, .batch] : [.stream, .stream, .batch]
+                    position == length - 1 ? [.stream, .stream, .chat, .chat, .batch] : [.stream, .stream, .batch]
                 return PlannedTurn(
                     index: index + position, kind: kinds.randomElement(using: &random) ?? .stream,
                     message: Self.message(index + position, using: &random),
