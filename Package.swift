@@ -133,7 +133,8 @@ let package = Package(
         tests(
             "DrillTests",
             [
-                "ChatClient", "ChatCore", "DrillKit", "ServiceHarness", "gateway", "orchestrator", "queue-worker", "inference-node",
+                "ChatClient", "ChatCore", "DrillKit", "ServiceHarness", "gateway", "orchestrator", "queue-worker",
+                "inference-node",
                 "switchboard",
             ]),
         tests("TestServersTests", ["TestServers"]),

@@ -13,6 +13,7 @@ struct DrillTests {
         options.length = .seconds(16)
         options.engine = .simulated(ttft: 20, itl: 15)
         options.tokens = 20...120
+        options.intensity.kinds = [.kill, .stop, .drain, .slow, .shardOutage, .shardPause, .brokerPause]
         options.intensity.interval = 0.8
         options.intensity.length = 0.5...3
         let report = try await Drill(options) { _ in }.run()

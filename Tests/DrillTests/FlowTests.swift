@@ -9,20 +9,30 @@ import Testing
         // In clear weather again, but behind what is still under way.
         flow.take([3], at: 1, weather: .clear)
         var out: [UInt8] = []
-        flow.pass(at: 4_999_999) { out += $0; return $0.count }
+        flow.pass(at: 4_999_999) {
+            out += $0; return $0.count
+        }
         #expect(out.isEmpty && flow.nextDue == 5_000_000)
         // The receiver takes a byte at a time.
-        flow.pass(at: 5_000_000) { out += $0.prefix(1); return 1 }
+        flow.pass(at: 5_000_000) {
+            out += $0.prefix(1); return 1
+        }
         #expect(out == [1] && flow.count == 2)
-        flow.pass(at: 5_000_000) { out += $0; return $0.count }
+        flow.pass(at: 5_000_000) {
+            out += $0; return $0.count
+        }
         #expect(out == [1, 2, 3] && flow.isEmpty && flow.nextDue == nil)
     }
 
     @Test func aSlowLinkHasItsRate() {
         var flow = Flow()
-        for _ in 0..<10 { flow.take([UInt8](repeating: 7, count: 1000), at: 0, weather: .slow(delay: .zero, bytesPerSecond: 10_000)) }
+        for _ in 0..<10 {
+            flow.take([UInt8](repeating: 7, count: 1000), at: 0, weather: .slow(delay: .zero, bytesPerSecond: 10_000))
+        }
         var passed = 0
-        flow.pass(at: 500_000_000) { passed += $0.count; return $0.count }
+        flow.pass(at: 500_000_000) {
+            passed += $0.count; return $0.count
+        }
         #expect(passed == 5000)
     }
 

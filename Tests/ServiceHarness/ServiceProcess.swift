@@ -104,7 +104,9 @@ public enum Executable {
     }
 
     /// Runs a program to its end and returns what it printed.
-    public static func output(_ name: String, _ arguments: [String], environment: [String: String]) async throws -> String {
+    public static func output(_ name: String, _ arguments: [String], environment: [String: String]) async throws
+        -> String
+    {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
                 continuation.resume(with: Result { try outputBlocking(name, arguments, environment) })

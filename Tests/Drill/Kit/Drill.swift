@@ -34,7 +34,9 @@ public struct Drill: Sendable {
         let plan = TurnPlan(
             turns: options.turns, span: options.length * 0.85, tokens: options.tokens, seed: options.seed)
         let schedule = FaultSchedule(span: options.length, intensity: options.intensity, seed: options.seed)
-        say("seed \(options.seed): \(plan.turns.count) turns, \(schedule.faults.count) faults in \(options.length.inSeconds)")
+        say(
+            "seed \(options.seed): \(plan.turns.count) turns, \(schedule.faults.count) faults in \(options.length.inSeconds)"
+        )
         let cluster = try await DrillCluster(options.engine)
         do {
             let report = try await run(plan, schedule, on: cluster)
@@ -65,7 +67,9 @@ public struct Drill: Sendable {
         let start = ContinuousClock.now
         let injector = FaultInjector(cluster)
         async let faults: Void = injector.run(schedule, from: start) { [say] fault in
-            say("\(start.duration(to: .now).inSeconds)  \(fault.kind.rawValue): \(fault.target) \(fault.length.inSeconds)")
+            say(
+                "\(start.duration(to: .now).inSeconds)  \(fault.kind.rawValue): \(fault.target) \(fault.length.inSeconds)"
+            )
         }
         let drilled = await player("drill", until: start + options.length + Drill.patience)
             .play(plan, from: start, width: .max)
@@ -110,7 +114,8 @@ public struct Drill: Sendable {
         }
         report.take(verdict)
         for slot in cluster.slots.values {
-            for exit in slot.exits where exit.ending != .exited(0) && !(exit.wasAsked && exit.ending == .killed(signal: 9)) {
+            for exit in slot.exits
+            where exit.ending != .exited(0) && !(exit.wasAsked && exit.ending == .killed(signal: 9)) {
                 report.violations.append("\(slot.name) ended by itself: \(exit.ending)")
             }
         }

@@ -56,7 +56,9 @@ struct Leftovers: Sendable {
         let nodes = try await NodeDirectory(pool: redis).nodes()
         var found = nodes.count == 2 ? [] : ["\(nodes.count) nodes are announced, not 2"]
         for node in nodes {
-            if node.running + node.waiting > 0 { found.append("node \(node.id): \(node.running) run, \(node.waiting) wait") }
+            if node.running + node.waiting > 0 {
+                found.append("node \(node.id): \(node.running) run, \(node.waiting) wait")
+            }
             if node.freeBlocks != node.totalBlocks {
                 found.append("node \(node.id): \(node.freeBlocks) of \(node.totalBlocks) blocks are free")
             }

@@ -51,7 +51,8 @@ struct Verdict: Sendable {
         func compare<Value: Equatable>(_ what: String, _ value: Value?, _ expected: Value?) {
             guard value != expected else { return }
             let (value, expected) = ("\(value as Any)".prefix(300), "\(expected as Any)".prefix(300))
-            violations.append("turn \(turn.index) (\(record.ids.last ?? "")): \(what) is \(value), undisturbed \(expected)")
+            violations.append(
+                "turn \(turn.index) (\(record.ids.last ?? "")): \(what) is \(value), undisturbed \(expected)")
         }
         compare("what was read", record.text, expected.text)
         compare("the events", record.tokens, expected.tokens)

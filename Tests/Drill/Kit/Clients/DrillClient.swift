@@ -3,7 +3,6 @@ import ChatClient
 import ChatCore
 import Foundation
 import NIOCore
-
 import ServiceHarness
 
 /// A client that does not give up: it asks again at another gateway, under the same idempotency key, and goes on with a
@@ -139,7 +138,8 @@ struct DrillClient: Sendable {
         while true {
             try checkPatience(&record, "did not end in time")
             do {
-                let answer = try await answer(self.door(door).request("GET", "/check-response/\(id)", body: nil), over: quick)
+                let answer = try await answer(
+                    self.door(door).request("GET", "/check-response/\(id)", body: nil), over: quick)
                 switch answer.status {
                 case 200:
                     record.text = answer.json["response"] as? String

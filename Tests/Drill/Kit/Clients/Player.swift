@@ -40,7 +40,9 @@ struct Player: Sendable {
                 running.append(Task { [record] in record })
                 break
             }
-            if number == nil, let id = record.ids.first.flatMap(TurnID.init) { number = ConversationID(firstTurn: id).value }
+            if number == nil, let id = record.ids.first.flatMap(TurnID.init) {
+                number = ConversationID(firstTurn: id).value
+            }
             running.append(
                 Task { [record, number] in
                     var record = record

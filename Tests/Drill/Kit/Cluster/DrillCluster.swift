@@ -40,7 +40,8 @@ public final class DrillCluster: Sendable {
         async let secondShard = TestServers.startPostgres(databases: ["shard"], persistent: true)
         let (redis, rabbit, shards) = try await (redisStart, rabbitStart, [firstShard, secondShard])
         let proxy = try TCPProxy()
-        let folder = FileManager.default.temporaryDirectory.appending(path: "switchboard-drill-\(UUID().uuidString)").path
+        let folder = FileManager.default.temporaryDirectory.appending(path: "switchboard-drill-\(UUID().uuidString)")
+            .path
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         func target(_ server: ServerName) -> Int {
             switch server {

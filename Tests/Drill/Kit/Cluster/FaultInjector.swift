@@ -20,7 +20,9 @@ final class FaultInjector: Sendable {
     var failures: [String] { record.withLock { $0.failures } }
 
     /// Runs a schedule whose beginning is `start`; returns when the last fault is over.
-    func run(_ schedule: FaultSchedule, from start: ContinuousClock.Instant, onFault: @escaping @Sendable (Fault) -> Void)
+    func run(
+        _ schedule: FaultSchedule, from start: ContinuousClock.Instant, onFault: @escaping @Sendable (Fault) -> Void
+    )
         async
     {
         await withDiscardingTaskGroup { group in

@@ -56,8 +56,11 @@ public struct TurnPlan: Sendable, Equatable {
     }
 
     private static func message(_ index: Int, using random: inout SeededGenerator) -> String {
-        let subjects = ["a lighthouse", "the sea", "東京", "a clockmaker 🕰️", "prime numbers", "an old map", "Zürich", "rain"]
+        let subjects = [
+            "a lighthouse", "the sea", "東京", "a clockmaker 🕰️", "prime numbers", "an old map", "Zürich", "rain",
+        ]
         let forms = ["Tell me about", "Write a story about", "What do you know of", "Explain"]
-        return "(\(index)) \(forms.randomElement(using: &random) ?? "") \(subjects.randomElement(using: &random) ?? "")."
+        return
+            "(\(index)) \(forms.randomElement(using: &random) ?? "") \(subjects.randomElement(using: &random) ?? "")."
     }
 }

@@ -74,7 +74,8 @@ public final class TCPProxy: Sendable {
     }
 
     private static func listen() throws -> (descriptor: Int32, port: Int) {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        let descriptor = socket(
+            AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw HarnessError("no descriptors left") }
         var address = LoopbackAddress.of(port: 0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
