@@ -24,14 +24,17 @@ import Testing
             _ = try await log.append(old, first: 0, tokens: tokens("a", "b"))
             #expect(try await log.recordPlan(old, plan: [1, 0, 255]) == [1, 0, 255])
             let attempts = try await log.beginAttempt(old, node: "n", numericsID: "x", plan: [9])?.attempts
-            #expect(attempts == .init(total: 1, withoutProgress: 1))
+            #expect(attempts == .init(total: 1, withoutProgress: 0))
 
             let taken = try await log.acquire(turn, owner: "new", redelivered: true)
             let new = try #require(taken.lease)
             #expect(new.epoch > old.epoch)
             #expect(taken.progress?.tokens == tokens("a", "b"))
             #expect(taken.progress?.plan == [1, 0, 255])
-            #expect(taken.progress?.attempts == .init(total: 1, withoutProgress: 1))
+            // Its holder said nothing of the attempt: it accuses nobody.
+            #expect(taken.progress?.attempts == .init(total: 1, withoutProgress: 0))
+            #expect(taken.progress?.history.map(\.node) == ["n"] && taken.progress?.history[0].endReason == nil)
+            #expect(taken.progress?.history[0].epoch == old.epoch)
 
             #expect(try await log.append(old, first: 2, tokens: tokens("stale")) == .fenced)
             #expect(try await log.append(old, first: 2, tokens: []) == .fenced)
@@ -86,13 +89,44 @@ import Testing
             let log = TurnLog(pool: pool)
             let turn = Turn.sample()
             let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
-            for count in 1...3 {
-                let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: [9])?.attempts
-                #expect(attempts == .init(total: count, withoutProgress: count))
+            func begin(_ verdicts: [TurnLog.Verdict]) async throws -> TurnLog.Attempts? {
+                try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: [9], verdicts: verdicts)?.attempts
             }
-            _ = try await log.append(lease, first: 0, tokens: tokens("a"))
-            let attempts = try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: [9])?.attempts
-            #expect(attempts == .init(total: 4, withoutProgress: 1))
+            #expect(try await begin([]) == .init(total: 1, withoutProgress: 0))
+            let lost = TurnLog.Verdict(attempt: 1, reason: "lost", isFruitless: true)
+            #expect(try await begin([lost]) == .init(total: 2, withoutProgress: 1))
+            let full = TurnLog.Verdict(attempt: 2, reason: "full", isFruitless: false)
+            #expect(try await begin([full]) == .init(total: 3, withoutProgress: 1))
+            #expect(try await log.append(lease, first: 0, tokens: tokens("a")).isAppended)
+            #expect(try await begin([]) == .init(total: 4, withoutProgress: 0))
+            #expect(try await log.release(lease, verdicts: [.init(attempt: 4, reason: "drain", isFruitless: false)]))
+            let next = try await log.acquire(turn, owner: "p", redelivered: false).progress
+            #expect(next?.history.map(\.endReason) == ["lost", "full", nil, "drain"] && next?.retries == 0)
+        }
+    }
+
+    @Test func aTurnOnARungIsCancelledWhereItWasParked() async throws {
+        let configuration = RedisConfiguration(try await TestServers.redis())
+        let turn = Turn.sample()
+        let owner = "owner-\(turn.id)"
+        let channel = TurnLog.channel(ofOwner: owner)
+        let events = Collector<RedisSubscriber.Event>()
+        let subscriber = RedisSubscriber(configuration: configuration, channels: [channel], logger: quiet) {
+            events.add($0)
+        }
+        try await running(subscriber) {
+            try await withPool { pool in
+                try await eventually("subscribed") { events.all == [.connected] }
+                let log = TurnLog(pool: pool)
+                let lease = try #require(try await log.acquire(turn, owner: owner, redelivered: false).lease)
+                #expect(try await log.release(lease, parkedBy: owner))
+                #expect(try await log.requestCancel(turn.id, reason: "deleted"))
+                try await eventually("told") {
+                    events.all.contains(.message(channel: channel, payload: Array(turn.id.description.utf8)))
+                }
+                let next = try await log.acquire(turn, owner: "p", redelivered: false).progress
+                #expect(next?.retries == 1 && next?.cancelReason == "deleted")
+            }
         }
     }
 

@@ -4,14 +4,17 @@ extension TurnLog {
     /// Takes the turn's lease under a new epoch, max(stored + 1, Redis TIME in µs), which rises over an emptied Redis too.
     ///
     /// After an unclear failure ask again: `.held` by oneself, for a turn that one is not working on, is one's own lost
-    /// acquisition, to be taken with `redelivered`.
+    /// acquisition, to be taken `from` oneself: not by force, for another may have it by then.
     /// - Parameters:
     ///   - redelivered: the broker says that an earlier delivery was lost: takes over whoever holds the lease.
+    ///   - from: takes the lease from this owner, and from no other.
     ///   - creates: makes a missing record again from `turn` (Redis was emptied).
     public func acquire(
-        _ turn: Turn, owner: String, redelivered: Bool, creates: Bool = true
+        _ turn: Turn, owner: String, redelivered: Bool, from other: String? = nil, creates: Bool = true
     ) async throws(RedisError) -> Acquisition {
-        let arguments: [RedisArgument] = [.text(owner), redelivered ? 1 : 0, creates ? 1 : 0]
+        let arguments: [RedisArgument] = [
+            .text(owner), redelivered ? 1 : 0, creates ? 1 : 0, .text(other ?? ""),
+        ]
         let reply = try await pool.run(
             TurnLogScripts.acquire, keys: keys(turn.id), arguments: recordArguments(turn) + arguments)
         guard let parts = reply.array, let verdict = parts.first?.text else { throw TurnLog.unexpected(reply) }
@@ -19,7 +22,7 @@ extension TurnLog {
         case "unknown": return .unknown
         case "ended": return .ended
         case "held" where parts.count == 2: return .held(owner: parts[1].text ?? "")
-        case "acquired" where parts.count == 8:
+        case "acquired" where parts.count == 10:
             guard let epoch = parts[1].int else { throw TurnLog.unexpected(reply) }
             return .acquired(Lease(turn: turn.id, epoch: epoch, owner: owner), try Progress(parts))
         default: throw TurnLog.unexpected(reply)
@@ -62,24 +65,19 @@ extension TurnLog {
 
     /// Counts a start of generation, and stores the plan unless there is one: both in one trip, on the way to the first
     /// token. nil when fenced.
-    /// - Returns: the counts, and the stored plan.
+    /// - Parameter verdicts: how earlier attempts ended, so far as the record does not say.
+    /// - Returns: the counts, the stored plan, and the time in ms of the Redis clock.
     public func beginAttempt(
-        _ lease: Lease, node: String, numericsID: String, plan: [UInt8]
-    ) async throws(RedisError) -> (attempts: Attempts, plan: [UInt8])? {
+        _ lease: Lease, node: String, numericsID: String, plan: [UInt8], verdicts: [Verdict] = []
+    ) async throws(RedisError) -> (attempts: Attempts, plan: [UInt8], startedAt: Int64)? {
         let reply = try await pool.run(
             TurnLogScripts.beginAttempt, keys: keys(lease.turn),
-            arguments: fence(lease) + [.text(node), .text(numericsID), .bytes(plan)])
+            arguments: fence(lease) + [.text(node), .text(numericsID), .bytes(plan)] + arguments(verdicts))
         guard let parts = reply.array else { return nil }
-        guard parts.count == 3, let total = parts[0].int, let stalled = parts[1].int, let plan = parts[2].data else {
-            throw TurnLog.unexpected(reply)
-        }
-        return (Attempts(total: Int(total), withoutProgress: Int(stalled)), plan)
-    }
-
-    /// Takes back the count of an attempt that never began to generate (the node was gone, or had no room), so that an
-    /// outage does not make poison of a good turn.
-    public func forgiveAttempt(_ lease: Lease) async throws(RedisError) {
-        _ = try await pool.run(TurnLogScripts.forgiveAttempt, keys: keys(lease.turn), arguments: fence(lease))
+        guard parts.count == 4, let total = parts[0].int, let stalled = parts[1].int, let plan = parts[2].data,
+            let now = parts[3].int
+        else { throw TurnLog.unexpected(reply) }
+        return (Attempts(total: Int(total), withoutProgress: Int(stalled)), plan, now)
     }
 
     /// Appends the terminal event after token `next` - 1, tells the readers and gives the lease back. Ending an ended
@@ -102,9 +100,17 @@ extension TurnLog {
     }
 
     /// Gives the lease back, so that the next delivery acquires at once. Returns false when it was not ours.
+    /// - Parameters:
+    ///   - parkedBy: who waits for the turn on a rung of the retry ladder, and is told of its cancellation; counts a retry.
+    ///   - verdicts: how attempts ended, so far as the record does not say.
     @discardableResult
-    public func release(_ lease: Lease) async throws(RedisError) -> Bool {
-        try await pool.run(TurnLogScripts.release, keys: keys(lease.turn), arguments: fence(lease)).int == 1
+    public func release(
+        _ lease: Lease, parkedBy: String? = nil, verdicts: [Verdict] = []
+    ) async throws(RedisError) -> Bool {
+        try await pool.run(
+            TurnLogScripts.release, keys: keys(lease.turn),
+            arguments: fence(lease) + [.text(parkedBy ?? "")] + arguments(verdicts)
+        ).int == 1
     }
 
     /// Who reads; nil for an unknown turn.
@@ -112,6 +118,12 @@ extension TurnLog {
         let reply = try await pool.run(TurnLogScripts.presence, keys: keys(turn), arguments: [])
         guard let parts = reply.array else { return nil }
         return try Audience(parts[...])
+    }
+
+    private func arguments(_ verdicts: [Verdict]) -> [RedisArgument] {
+        verdicts.flatMap { verdict -> [RedisArgument] in
+            [.integer(Int64(max(1, verdict.attempt))), .text(verdict.reason), verdict.isFruitless ? 1 : 0]
+        }
     }
 
     private func recordOnce(
@@ -144,7 +156,7 @@ extension TurnLog.Audience {
 }
 
 extension TurnLog.Progress {
-    /// Reads `'acquired', epoch, log, plan, outcome, cancel, attempts, stalled`.
+    /// Reads `'acquired', epoch, log, plan, outcome, cancel, attempts, stalled, retries, history`.
     init(_ parts: [RedisValue]) throws(RedisError) {
         var tokens: [TurnLog.Token] = []
         for entry in try LogEntry.list(parts[2]) {
@@ -155,6 +167,19 @@ extension TurnLog.Progress {
         }
         self.init(
             tokens: tokens, plan: parts[3].data, outcome: parts[4].data, hasEnded: false, cancelReason: parts[5].text,
-            attempts: .init(total: Int(parts[6].int ?? 0), withoutProgress: Int(parts[7].int ?? 0)))
+            attempts: .init(total: Int(parts[6].int ?? 0), withoutProgress: Int(parts[7].int ?? 0)),
+            retries: Int(parts[8].int ?? 0), history: TurnOutcome.Attempt.list(parts[9].array ?? []))
+    }
+}
+
+extension TurnOutcome.Attempt {
+    /// Reads the record's pairs of `<epoch> <ms> <node>` and why the attempt ended; what cannot be read is left out.
+    static func list(_ values: [RedisValue]) -> [TurnOutcome.Attempt] {
+        stride(from: 0, to: values.count - 1, by: 2).compactMap { index in
+            let parts = (values[index].text ?? "").split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+            guard parts.count == 3, let epoch = Int64(parts[0]), let time = Int64(parts[1]) else { return nil }
+            let reason = values[index + 1].text.flatMap { $0.isEmpty ? nil : $0 }
+            return TurnOutcome.Attempt(node: String(parts[2]), epoch: epoch, startedAt: time, endReason: reason)
+        }
     }
 }

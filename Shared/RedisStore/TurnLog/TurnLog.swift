@@ -52,14 +52,48 @@ public struct TurnLog: Sendable {
         public let hasEnded: Bool
         public let cancelReason: String?
         public let attempts: Attempts
+        /// How often the turn was put on the retry ladder.
+        public let retries: Int
+        /// The latest attempts, oldest first.
+        public let history: [TurnOutcome.Attempt]
 
         public var cancelRequested: Bool { cancelReason != nil }
+
+        public init(
+            tokens: [Token] = [], plan: [UInt8]? = nil, outcome: [UInt8]? = nil, hasEnded: Bool = false,
+            cancelReason: String? = nil, attempts: Attempts = .init(total: 0, withoutProgress: 0), retries: Int = 0,
+            history: [TurnOutcome.Attempt] = []
+        ) {
+            self.tokens = tokens
+            self.plan = plan
+            self.outcome = outcome
+            self.hasEnded = hasEnded
+            self.cancelReason = cancelReason
+            self.attempts = attempts
+            self.retries = retries
+            self.history = history
+        }
+    }
+
+    /// How an attempt ended, as its holder saw it.
+    public struct Verdict: Sendable, Equatable {
+        /// The attempt's number, from 1.
+        public let attempt: Int
+        public let reason: String
+        /// It brought no token, and neither its holder nor a lack of room at the node was the cause.
+        public let isFruitless: Bool
+
+        public init(attempt: Int, reason: String, isFruitless: Bool) {
+            self.attempt = attempt
+            self.reason = reason
+            self.isFruitless = isFruitless
+        }
     }
 
     /// How often generation was begun.
     public struct Attempts: Sendable, Equatable {
         public let total: Int
-        /// Begun since the log last advanced: what poison is told by.
+        /// Ended without a token since the log last advanced, by the word of a holder that lived: what poison is told by.
         public let withoutProgress: Int
 
         public init(total: Int, withoutProgress: Int) {

@@ -2,7 +2,8 @@
 ///
 /// The record's fields: tenant, user, conversation, kind, accepted, deadline, retention (ms); next (index after the last
 /// token); epoch, owner (the lease; owner empty when nobody holds it); ended; cancel (reason); absent (ms since when
-/// nobody reads); plan, outcome; attempts, stalled, node, numerics.
+/// nobody reads); plan, outcome; attempts, stalled, node, numerics; for the last 64 attempts `begun:<slot>` (epoch, time in
+/// ms, node) and `end:<slot>` (why it ended); retries, parked (who put the turn on a rung of the retry ladder).
 enum TurnLogScripts {
     /// Makes a record from ARGV 1...7: tenant, user, conversation, kind, accepted, deadline, retention.
     /// A log without a record is left over and goes. A turn past its deadline still gets `retention` to be ended in.
@@ -106,17 +107,19 @@ enum TurnLogScripts {
             return 1
             """)
 
-    /// ARGV: reason, the turn's id.
+    /// ARGV: reason, the turn's id. A turn on a rung of the retry ladder has no holder: whoever put it there is told.
     static let cancel = RedisScript(
         """
-        local state = redis.call('HMGET', KEYS[2], 'owner', 'ended')
+        local state = redis.call('HMGET', KEYS[2], 'owner', 'ended', 'parked')
         if not state[1] or state[2] then return 0 end
         redis.call('HSETNX', KEYS[2], 'cancel', ARGV[1])
-        if state[1] ~= '' then redis.call('PUBLISH', 'orchestrator:' .. state[1], ARGV[2]) end
+        local holder = state[1]
+        if holder == '' and state[3] then holder = state[3] end
+        if holder ~= '' then redis.call('PUBLISH', 'orchestrator:' .. holder, ARGV[2]) end
         return 1
         """)
 
-    /// ARGV: 1...7 the record, 8 owner, 9 redelivered, 10 creates.
+    /// ARGV: 1...7 the record, 8 owner, 9 redelivered, 10 creates, 11 whose lease may be taken (empty: nobody's).
     static let acquire = RedisScript(
         create + """
 
@@ -127,11 +130,19 @@ enum TurnLogScripts {
               state = {'0', '', false}
             end
             if state[3] then return {'ended'} end
-            if state[2] ~= '' and ARGV[9] == '0' then return {'held', state[2]} end
+            if state[2] ~= '' and state[2] ~= ARGV[11] and ARGV[9] == '0' then return {'held', state[2]} end
             local epoch = whole(math.max(tonumber(state[1]) + 1, micros))
             redis.call('HSET', KEYS[2], 'epoch', epoch, 'owner', ARGV[8])
-            local left = redis.call('HMGET', KEYS[2], 'plan', 'outcome', 'cancel', 'attempts', 'stalled')
-            return {'acquired', epoch, redis.call('XRANGE', KEYS[1], '-', '+'), left[1], left[2], left[3], left[4], left[5]}
+            redis.call('HDEL', KEYS[2], 'parked')
+            local left = redis.call('HMGET', KEYS[2], 'plan', 'outcome', 'cancel', 'attempts', 'stalled', 'retries')
+            local attempts, history = tonumber(left[4]), {}
+            for number = math.max(0, attempts - 64), attempts - 1 do
+              local slot = number % 64
+              history[#history + 1] = redis.call('HGET', KEYS[2], 'begun:' .. slot) or ''
+              history[#history + 1] = redis.call('HGET', KEYS[2], 'end:' .. slot) or ''
+            end
+            return {'acquired', epoch, redis.call('XRANGE', KEYS[1], '-', '+'), left[1], left[2], left[3], left[4],
+              left[5], left[6] or '0', history}
             """)
 
     /// ARGV: hint. Sends it to every reader of a turn that goes on; the log stays as it is.
@@ -167,24 +178,32 @@ enum TurnLogScripts {
             return redis.call('HGET', KEYS[2], ARGV[3])
             """)
 
-    /// ARGV: epoch, owner, node, numerics id, plan.
+    /// What living holders say of attempts that are over, as triples from ARGV `from` on: the attempt's number, why it
+    /// ended, and 1 when it brought nothing and that was not its holder's or a full node's doing. Poison is told by these: a
+    /// holder that was killed accuses nobody.
+    private static let verdicts = """
+
+        local function verdicts(from)
+          for i = from, #ARGV, 3 do
+            redis.call('HSET', KEYS[2], 'end:' .. (tonumber(ARGV[i]) - 1) % 64, ARGV[i + 1])
+            if ARGV[i + 2] == '1' then redis.call('HINCRBY', KEYS[2], 'stalled', 1) end
+          end
+        end
+        """
+
+    /// ARGV: epoch, owner, node, numerics id, plan, then verdicts.
     static let beginAttempt = RedisScript(
-        fence + """
+        LuaClock.source + fence + verdicts + """
 
             if not isOurs or lease[4] then return false end
+            verdicts(6)
             redis.call('HSET', KEYS[2], 'node', ARGV[3], 'numerics', ARGV[4])
             redis.call('HSETNX', KEYS[2], 'plan', ARGV[5])
-            return {redis.call('HINCRBY', KEYS[2], 'attempts', 1), redis.call('HINCRBY', KEYS[2], 'stalled', 1),
-              redis.call('HGET', KEYS[2], 'plan')}
-            """)
-
-    /// ARGV: epoch, owner.
-    static let forgiveAttempt = RedisScript(
-        fence + """
-
-            if not isOurs or lease[4] then return 0 end
-            redis.call('HINCRBY', KEYS[2], 'stalled', -1)
-            return 1
+            local number = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
+            local slot = (number - 1) % 64
+            redis.call('HSET', KEYS[2], 'begun:' .. slot, ARGV[1] .. ' ' .. whole(now) .. ' ' .. ARGV[3])
+            redis.call('HDEL', KEYS[2], 'end:' .. slot)
+            return {number, tonumber(redis.call('HGET', KEYS[2], 'stalled')), redis.call('HGET', KEYS[2], 'plan'), now}
             """)
 
     /// ARGV: epoch, owner, next, entry.
@@ -204,12 +223,17 @@ enum TurnLogScripts {
             return {'ended'}
             """)
 
-    /// ARGV: epoch, owner.
+    /// ARGV: epoch, owner, who puts the turn on a rung of the retry ladder (empty: nobody), then verdicts.
     static let release = RedisScript(
-        fence + """
+        fence + verdicts + """
 
             if not isOurs or lease[4] then return 0 end
+            verdicts(4)
             redis.call('HSET', KEYS[2], 'owner', '')
+            if ARGV[3] ~= '' then
+              redis.call('HSET', KEYS[2], 'parked', ARGV[3])
+              redis.call('HINCRBY', KEYS[2], 'retries', 1)
+            end
             return 1
             """)
 
