@@ -29,14 +29,6 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     let mail = TurnMail(logger: logger)
     let nodes = NodePool(directory: NodeDirectory(pool: redis), logger: logger) { mail.tellAll(.nodeLost($0)) }
     let inbox = InboxReader(configuration: redisConfiguration, orchestrator: name, logger: logger) { mail.receive($0) }
-    let cancellations = RedisSubscriber(
-        configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name)], logger: logger
-    ) { event in
-        guard case .message(_, let payload) = event, let turn = TurnID(String(decoding: payload, as: UTF8.self)) else {
-            return
-        }
-        mail.cancel(turn)
-    }
     let contexts = ContextCache(pool: redis)
     let history = HistorySource(
         contexts: contexts, conversations: ConversationRepository(database: database), database: database,
@@ -47,16 +39,32 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         log: log, order: order, contexts: contexts, outstanding: OutstandingTurns(pool: redis), publisher: publisher
     ) { database.shard(for: $0).name }
     let clock = RedisClock(pool: redis)
-    let services = TurnServices(
-        name: name, model: try settings(Settings.modelName), detachGrace: try settings(Settings.detachGrace),
-        log: log, order: order, ending: ending, clock: clock, redis: redis, history: history,
-        planner: planner, nodes: nodes, mail: mail, publisher: publisher)
     let due = DueRetries(
         rabbit: rabbitConfiguration, topology: topology, publisher: publisher, clock: clock, logger: logger)
+    let model = try settings(Settings.modelName)
+    let parking = Parking(name: name, model: model, ending: ending, clock: clock, logger: logger)
     let presence = Presence(pool: redis)
+    let services = TurnServices(
+        rules: try HolderRules(settings, name: name), model: model, log: log, order: order, ending: ending,
+        clock: clock,
+        redis: redis, history: history, planner: planner, nodes: nodes, mail: mail, presence: presence,
+        parking: parking, hedging: Hedging(percent: try settings(Settings.turnHedgeBudget)), publisher: publisher)
+    let hints = RedisSubscriber(
+        configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name), ConversationOrder.channel],
+        logger: logger
+    ) { event in
+        guard case .message(let channel, let payload) = event,
+            let turn = TurnID(String(decoding: payload, as: UTF8.self))
+        else { return }
+        if channel == ConversationOrder.channel {
+            mail.tell(turn, .becameHead)
+        } else if !mail.tell(turn, .cancelRequested) {
+            parking.cancel(turn)
+        }
+    }
     let heart = Heart(presence: presence, name: name, mail: mail, logger: logger)
     let turns = TurnConsumer(consumer: consumer, presence: presence, services: services, logger: logger)
-    return [redis, database, publisher, inbox, cancellations, nodes, heart, due, turns]
+    return [redis, database, publisher, inbox, hints, nodes, parking, heart, due, turns]
 }
 
 /// Tells nodes that this orchestrator lives, and its turns that time passes.
@@ -70,7 +78,7 @@ private struct Heart: Service {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 do throws(RedisError) {
-                    try await presence.beat(kind: "orchestrator", id: name, ttl: TurnConsumer.heartbeatLifetime)
+                    try await presence.beat(kind: TurnServices.kind, id: name, ttl: TurnConsumer.heartbeatLifetime)
                 } catch {
                     logger.debug("a heartbeat was lost", metadata: ["error": "\(error)"])
                 }
@@ -89,5 +97,15 @@ extension PromptPlanner {
         self.init(
             tokenizer: tokenizer, template: try ChatTemplate(source: source, tokenizer: tokenizer),
             contextLength: try source.contextLength)
+    }
+}
+
+extension HolderRules {
+    init(_ settings: Settings, name: String) throws {
+        self.init(name: name)
+        fruitlessAttempts = try settings(Settings.turnPoisonAttempts)
+        retries = try settings(Settings.turnRetries)
+        longestRetry = max(1, Int(try settings(Settings.turnRetryMaxDelay) / .seconds(1)))
+        detachGrace = Int64(try settings(Settings.detachGrace) / .milliseconds(1))
     }
 }

@@ -161,30 +161,15 @@ struct PromptPlannerTests {
         let tokenizer = try planner(context: 64).tokenizer
         let ids = tokenizer.encode("Grüße aus 東京 👩‍👩‍👧 END of it", parseSpecial: false)
         var whole = Transcript(tokenizer: tokenizer, stop: ["END"])
-        guard case .tokens(0, let tokens) = whole.admit(first: 0, tokens: ids, isEnd: true) else {
-            Issue.record("nothing was admitted")
-            return
-        }
+        let tokens = whole.extend(to: ids, isFinal: true, from: 0)
         #expect(whole.text == "Grüße aus 東京 👩‍👩‍👧 " && whole.hasStopped)
         #expect(whole.ends.last == whole.text.utf8.count && whole.ends.count == ids.count)
         for cut in 0...ids.count {
             var resumed = Transcript(tokenizer: tokenizer, stop: ["END"], logged: Array(tokens.prefix(cut)))
             #expect(resumed.next == cut)
-            _ = resumed.admit(first: cut, tokens: Array(ids.dropFirst(cut)), isEnd: true)
+            #expect(resumed.extend(to: ids, isFinal: true, from: cut) == Array(tokens.dropFirst(cut)))
+            #expect(resumed.extend(to: ids, isFinal: true, from: 0) == tokens)
             #expect(resumed.text == whole.text && resumed.ends == whole.ends && resumed.ids == whole.ids)
         }
-    }
-
-    @Test func aTranscriptDropsDoublesAndSeesGaps() throws {
-        var transcript = Transcript(tokenizer: try planner(context: 64).tokenizer, stop: [])
-        #expect(transcript.admit(first: 1, tokens: [5], isEnd: false) == .gap)
-        _ = transcript.admit(first: 0, tokens: [504, 905], isEnd: false)
-        #expect(transcript.admit(first: 0, tokens: [504, 905], isEnd: false) == .nothing)
-        guard case .tokens(2, let new) = transcript.admit(first: 1, tokens: [905, 77], isEnd: false) else {
-            Issue.record("the new token was not admitted")
-            return
-        }
-        #expect(new.map(\.id) == [77])
-        #expect(transcript.ids == [504, 905, 77])
     }
 }

@@ -46,9 +46,11 @@ actor NodePool: Service {
         }
     }
 
-    /// A place that is free now and that no other turn waits for.
-    func freePlace(numericsID: String?) -> Place? {
-        guard queue.isEmpty, let node = node(for: Waiter(id: 0, numericsID: numericsID)) else { return nil }
+    /// A place at another node than `other` that is free now and that no turn waits for.
+    func freePlace(numericsID: String, besides other: String) -> Place? {
+        guard queue.isEmpty, let node = node(for: Waiter(id: 0, numericsID: numericsID), besides: other) else {
+            return nil
+        }
         used[node.id, default: 0] += 1
         return Place(node: node)
     }
@@ -112,10 +114,11 @@ actor NodePool: Service {
     }
 
     /// The least used node that may run the turn and has a place.
-    private func node(for waiter: Waiter) -> NodeAnnouncement? {
+    private func node(for waiter: Waiter, besides other: String? = nil) -> NodeAnnouncement? {
         nodes.values
             .filter { node in
                 (waiter.numericsID == nil || node.numericsID == waiter.numericsID) && avoided[node.id] == nil
+                    && node.id != other
                     && used[node.id, default: 0] < node.maximumSequences
             }
             .min { load($0) < load($1) }

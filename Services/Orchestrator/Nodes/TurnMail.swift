@@ -10,6 +10,11 @@ enum TurnNews: Sendable {
     case cancelRequested
     /// Time passes; sent about every second.
     case tick
+    /// The turns before it in its conversation have ended.
+    case becameHead
+    case prepared(HolderNews.Preparation)
+    /// A place at a node was granted.
+    case placed(NodePool.Place)
 }
 
 /// Brings what nodes and gateways say to the turns that this orchestrator holds.
@@ -29,8 +34,10 @@ final class TurnMail: Sendable {
         return mailbox
     }
 
-    /// Whether a runner of this process works on the turn.
-    func holds(_ turn: TurnID) -> Bool { mailboxes.withLock { $0[turn] != nil } }
+    /// Whether a runner of this process works on the turn, besides the one with this mailbox.
+    func holds(_ turn: TurnID, besides own: Mailbox<TurnNews>?) -> Bool {
+        mailboxes.withLock { $0[turn].map { $0 !== own } ?? false }
+    }
 
     func close(_ turn: TurnID, _ mailbox: Mailbox<TurnNews>) {
         // A newer holder of the same turn in this process keeps its own.
@@ -51,7 +58,13 @@ final class TurnMail: Sendable {
         }
     }
 
-    func cancel(_ turn: TurnID) { mailboxes.withLock { $0[turn] }?.send(.cancelRequested) }
+    /// - Returns: false when no runner of this process works on the turn.
+    @discardableResult
+    func tell(_ turn: TurnID, _ news: TurnNews) -> Bool {
+        guard let mailbox = mailboxes.withLock({ $0[turn] }) else { return false }
+        mailbox.send(news)
+        return true
+    }
 
     func tellAll(_ news: TurnNews) {
         let all = mailboxes.withLock { Array($0.values) }

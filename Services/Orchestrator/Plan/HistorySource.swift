@@ -19,23 +19,10 @@ struct HistorySource: Sendable {
     let publisher: RabbitPublisher
     let logger: Logger
 
-    /// The conversation's earlier turns, oldest first; those without a response are not to be shown. Waits, until cancelled, while the shard cannot be asked.
+    /// The conversation's earlier turns, oldest first; those without a response are not to be shown.
+    /// - Throws: what a store threw, or when the shard's settling does not come through: it may be read later.
     func history(before turn: Turn) async throws -> [ContextCache.Entry] {
         if turn.beginsConversation { return [] }
-        var backoff = Backoff(base: .milliseconds(50), cap: .seconds(2))
-        while true {
-            do {
-                return try await read(turn)
-            } catch {
-                try Task.checkCancellation()
-                logger.warning(
-                    "history cannot be read yet", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
-                try await Task.sleep(for: backoff.next())
-            }
-        }
-    }
-
-    private func read(_ turn: Turn) async throws -> [ContextCache.Entry] {
         if let cached = try await contexts.load(turn.conversation), cached.complete {
             return cached.entries.filter { $0.turn != turn.id }
         }

@@ -5,15 +5,6 @@ import RedisStore
 /// A turn's tokens so far and their text: a pure function of the token ids, so that every holder of the turn arrives at
 /// the same events.
 struct Transcript {
-    enum Admission: Equatable {
-        /// New tokens, to be appended to the log from index `first` on.
-        case tokens(first: Int, [TurnLog.Token])
-        /// Nothing new: doubles, or news of an attempt that is over.
-        case nothing
-        /// Tokens before these are missing.
-        case gap
-    }
-
     private(set) var ids: [Int32] = []
     private(set) var text = ""
     /// For each token the number of UTF-8 bytes of `text` up to and including it.
@@ -37,15 +28,14 @@ struct Transcript {
         }
     }
 
-    /// Takes what a node sent. When `ends` is set the last token also brings what the assembler had held back.
-    mutating func admit(first: Int, tokens: [Int32], isEnd: Bool) -> Admission {
-        guard first <= next else { return .gap }
-        let new = tokens.dropFirst(next - first)
-        guard !new.isEmpty else { return .nothing }
+    /// Takes the ids beyond those it has, and gives the tokens from index `first` on, as they are logged. When `isFinal` is
+    /// set the last one also brings what the assembler had held back.
+    mutating func extend(to ids: [Int32], isFinal: Bool, from first: Int) -> [TurnLog.Token] {
         let start = next
-        let count = new.count
-        let appended = new.enumerated().map { append($0.element, isLast: isEnd && $0.offset == count - 1) }
-        return .tokens(first: start, appended)
+        let new = ids.dropFirst(start).enumerated().map { offset, id in
+            append(id, isLast: isFinal && start + offset == ids.count - 1)
+        }
+        return first == start ? new : tokens(from: first)
     }
 
     /// The tokens from index `first` on, as they were logged.

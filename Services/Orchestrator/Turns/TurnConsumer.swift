@@ -5,7 +5,6 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
-import TurnProtocol
 
 /// Runs every delivered turn in a task of its own; the consumer's prefetch bounds how many there are.
 struct TurnConsumer: Service {
@@ -20,7 +19,7 @@ struct TurnConsumer: Service {
     func run() async throws {
         // Before the first turn: nodes drop the work of orchestrators that they do not see alive.
         try await services.redis.waitUntilConnected()
-        try await presence.beat(kind: "orchestrator", id: services.name, ttl: TurnConsumer.heartbeatLifetime)
+        try await presence.beat(kind: TurnServices.kind, id: services.rules.name, ttl: TurnConsumer.heartbeatLifetime)
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { try await consumer.run() }
             group.addTask {
@@ -46,17 +45,6 @@ struct TurnConsumer: Service {
             return
         }
         logger[metadataKey: "turn"] = "\(turn.id)"
-        do {
-            try await TurnRunner.run(delivery, turn: turn, services: services, logger: logger)
-        } catch is CancellationError {
-            // This process drains. The lease is given back; now the message goes back, for another to go on.
-            try? await Task { try await delivery.reject(requeue: true) }.value
-        } catch is Abandoned {
-            logger.notice("a turn's delivery is gone; whoever gets the next one goes on")
-        } catch {
-            // Nothing foreseen: the message counts one more return, and becomes a dead letter when it keeps happening.
-            logger.error("a turn could not be run", metadata: ["error": "\(error)"])
-            try? await delivery.reject(requeue: true)
-        }
+        await TurnRunner.run(delivery, turn: turn, services: services, logger: logger)
     }
 }

@@ -1,147 +1,107 @@
 import ChatCore
 import Foundation
 import Logging
-import ModelFile
-import PostgresStore
 import RabbitQueue
 import RedisStore
 import ServiceKit
 import TurnProtocol
 
-/// Takes one turn from its delivery to its end: lease, order, plan, generate, end, acknowledge.
-///
-/// Whatever goes wrong, one of three things happens: the turn goes on here; it ends, with a reason; or its delivery is
-/// left unacknowledged, and another orchestrator goes on from the log.
+/// Drives a turn's holder from its delivery to its end: does each step that `TurnHolder` decides, and says what came of it.
 struct TurnRunner {
-    /// Attempts that began and brought no token, after which the turn is given up as one that kills its nodes.
-    static let fruitlessAttempts = 5
-
-    /// How a turn came to its end.
-    struct Ending: Equatable {
-        let status: TurnOutcome.Status
-        let reason: TurnOutcome.FinishReason
-        var error: String?
-
-        static func failed(_ error: String) -> Ending { Ending(status: .failed, reason: .error, error: error) }
-        static let cancelled = Ending(status: .cancelled, reason: .cancelled)
-        static let expired = failed("the turn's deadline has passed")
-    }
-
-    /// How long a node that has begun may say nothing before its job is ordered anew. An item can be lost between node
-    /// and orchestrator, and a lost last one leaves no gap to see.
-    static let silence: Duration = .seconds(20)
-
     let services: TurnServices
     let turn: Turn
     let delivery: Delivery
-    let mailbox: Mailbox<TurnNews>
     var logger: Logger
 
-    var patience: Patience { TurnRunner.patience(delivery, logger) }
-
-    var lease: TurnLog.Lease
+    var holder: TurnHolder<SystemRandomNumberGenerator>
     var transcript: Transcript
-    var plan: TurnPlan?
+    /// Open while the turn is ours.
+    var mailbox: Mailbox<TurnNews>?
+    /// Planning, or waiting for a place.
+    var background: Task<Void, Never>?
+    /// The places that are in use, under the ids by which the holder knows them.
+    var places: [UInt64: NodePool.Place] = [:]
+    var lastPlace: UInt64 = 0
+    /// The outcome that an earlier holder recorded.
     var recorded: [UInt8]?
-    var cancelRequested: Bool
-    var attempts: Int
-    /// The epoch under which the node's present job was ordered; its items carry it.
-    var jobEpoch: Int64
+    var ending: EndingTurn?
     var firstTokenAt: Int64?
-    var engineFirstToken: Double?
+    var now: Int64 = 0
 
-    /// Runs the turn of a delivery to its end.
-    /// - Throws: `CancellationError` when this process drains, `Abandoned` when the turn is another's; the delivery is
-    ///   then unacknowledged.
-    static func run(_ delivery: Delivery, turn: Turn, services: TurnServices, logger: Logger) async throws {
-        var redelivered = delivery.redelivered
-        while true {
-            do {
-                try await hold(delivery, turn, redelivered: redelivered, services, logger)
-                return try await delivery.acknowledge()
-            } catch is Abandoned {
-                // While the delivery lives nobody else will get it: look again who has the turn, without taking it by
-                // force. A log that Redis lost is made anew, a turn that another holds is waited for.
-                guard delivery.isLive else { throw Abandoned.fenced }
-                redelivered = false
-                try await Task.sleep(for: .milliseconds(100))
-            }
-        }
+    /// Runs the turn of a delivery until it has ended here, or waits elsewhere, or is another's.
+    static func run(_ delivery: Delivery, turn: Turn, services: TurnServices, logger: Logger) async {
+        var rules = services.rules
+        rules.hedges = turn.tier == .premium && services.hedging.isOn
+        var runner = TurnRunner(
+            services: services, turn: turn, delivery: delivery, logger: logger,
+            holder: TurnHolder(
+                turn, redelivered: delivery.redelivered, rules: rules, random: SystemRandomNumberGenerator()),
+            transcript: Transcript(tokenizer: services.planner.tokenizer, stop: turn.sampling.stop))
+        await runner.run()
     }
 
-    static func hold(
-        _ delivery: Delivery, _ turn: Turn, redelivered: Bool, _ services: TurnServices, _ logger: Logger
-    ) async throws {
-        switch try await acquire(delivery, turn, redelivered: redelivered, services, logger) {
-        case .acquired(let lease, let progress):
-            let mailbox = services.mail.open(turn.id)
-            defer { services.mail.close(turn.id, mailbox) }
-            var runner = TurnRunner(services, turn, delivery, mailbox, lease, progress, logger)
-            try await runner.runToEnd()
-        case .held:
-            // A duplicate publish: whoever holds the turn answers for it. This message goes when the turn has ended.
-            try await waitForEnd(of: turn, services, delivery, logger)
-        case .ended, .unknown:
-            // Its last holder may have died before it tidied up.
-            try await patience(delivery, logger)() { try await services.ending.tidyUp(turn) }
+    private mutating func run() async {
+        var step = holder.step
+        while step != .leave {
+            let result = await perform(step)
+            if let time = try? await services.clock.now() { now = time }
+            step = holder.resume(result, .init(now: now, isDeliveryLive: delivery.isLive))
         }
+        await stopWaiting()
+        await closeMailbox()
     }
 
-    static func acquire(
-        _ delivery: Delivery, _ turn: Turn, redelivered: Bool, _ services: TurnServices, _ logger: Logger
-    ) async throws -> TurnLog.Acquisition {
-        func acquire(byForce: Bool) async throws -> TurnLog.Acquisition {
-            try await patience(delivery, logger)() {
-                try await services.log.acquire(turn, owner: services.name, redelivered: byForce)
-            }
-        }
-        let acquisition = try await acquire(byForce: redelivered)
-        // Held by this process, which does not work on it: an acquisition of ours whose reply was lost.
-        if case .held(services.name) = acquisition, !services.mail.holds(turn.id) {
-            return try await acquire(byForce: true)
-        }
-        return acquisition
-    }
-
-    private init(
-        _ services: TurnServices, _ turn: Turn, _ delivery: Delivery, _ mailbox: Mailbox<TurnNews>,
-        _ lease: TurnLog.Lease, _ progress: TurnLog.Progress, _ logger: Logger
-    ) {
-        self.services = services
-        self.turn = turn
-        self.delivery = delivery
-        self.mailbox = mailbox
-        self.lease = lease
-        self.logger = logger
-        transcript = Transcript(
-            tokenizer: services.planner.tokenizer, stop: turn.sampling.stop, logged: progress.tokens)
-        plan = progress.plan.flatMap { try? TurnPlan(decoding: $0) }
-        recorded = progress.outcome
-        cancelRequested = progress.cancelRequested
-        attempts = progress.attempts.total
-        jobEpoch = lease.epoch
-        if !progress.tokens.isEmpty {
-            logger.notice("a turn goes on", metadata: ["from": "\(progress.tokens.count)", "epoch": "\(lease.epoch)"])
-        }
-    }
-
-    mutating func runToEnd() async throws {
-        let ending: Ending
+    private mutating func perform(_ step: HolderStep) async -> HolderResult {
         do {
-            // An outcome that an earlier holder recorded stands, whatever this one would do.
-            ending = recorded == nil ? try await generateWhole() : .cancelled
-        } catch is CancellationError {
-            await letGo()
-            throw CancellationError()
+            return try await attempt(step)
+        } catch is Abandoned {
+            return .fenced
+        } catch {
+            if Task.isCancelled { return .draining }
+            let isPassing = Patience.isPassing(error)
+            logger.log(
+                level: isPassing ? .warning : .error, isPassing ? "a step is tried again" : "a turn could not be run",
+                metadata: ["error": "\(error)"])
+            return .failed(isPassing: isPassing)
         }
-        try await end(ending)
     }
 
-    /// Drain: the next holder acquires at once.
-    func letGo() async {
-        let log = services.log
-        let lease = lease
-        // In a task of its own: this one is cancelled, and its calls would not wait for their replies.
-        await Task { _ = try? await log.release(lease) }.value
+    private mutating func attempt(_ step: HolderStep) async throws -> HolderResult {
+        switch step {
+        case .acquire(let taking, let creates): return try await acquire(taking, creates: creates)
+        case .findOwner(let owner):
+            return .owner(isAlive: try await services.presence.isAlive(kind: TurnServices.kind, id: owner))
+        case .pause(let milliseconds): try await Task.sleep(for: .milliseconds(milliseconds))
+        case .joinOrder: return .head(try await services.order.add(turn))
+        case .plan: beginToPlan()
+        case .seekPlace(let numericsID): beginToSeek(numericsID)
+        case .seekHedge(let numericsID, let node): return .place(await seekHedge(numericsID, besides: node))
+        case .listen: return await listen()
+        case .begin(let place, let verdicts): return try await begin(place, verdicts)
+        case .order(let job): return try await order(job)
+        case .append(let first, let isFinal): return try await append(first: first, isFinal: isFinal)
+        case .drop(let job, let cancels, let avoids): await drop(job, cancels: cancels, avoids: avoids)
+        case .giveBackPlace(let place, let avoids): await giveBack(place, avoids: avoids)
+        case .stopWaiting: await stopWaiting()
+        case .lookForRecord: return .record(exists: try await services.log.record(of: turn.id) != nil)
+        case .keepPlan: try await keepPlan()
+        case .end(let step, let how): try await end(step, how)
+        case .tidyUp: try await services.ending.tidyUp(turn)
+        case .tidyUpIfEnded:
+            if try await services.log.record(of: turn.id)?.hasEnded == true { try await services.ending.tidyUp(turn) }
+        case .bury(let reason):
+            logger.error("a turn is given up", metadata: ["reason": "\(reason)"])
+            try await services.publisher.publish(OutgoingMessage(givenUp: delivery, reason: reason))
+        case .publishToRung(let seconds): try await publishToRung(seconds)
+        case .release(let parks, let verdicts): try await release(parks: parks, verdicts)
+        case .letGo(let lease): try await services.log.release(lease)
+        case .acknowledge: try await delivery.acknowledge()
+        case .reject:
+            let delivery = delivery
+            // In a task of its own: this one may be cancelled.
+            await Task { try? await delivery.reject(requeue: true) }.value
+        case .leave: break
+        }
+        return .done
     }
 }

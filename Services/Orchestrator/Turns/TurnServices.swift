@@ -5,10 +5,12 @@ import TurnProtocol
 
 /// What every turn at this orchestrator uses.
 struct TurnServices: Sendable {
-    /// This process' name: lease owner and inbox.
-    let name: String
+    /// What this process is called where the living are listed.
+    static let kind = "orchestrator"
+
+    /// `rules.name` is this process' name: lease owner and inbox.
+    let rules: HolderRules
     let model: String
-    let detachGrace: Duration
     let log: TurnLog
     let order: ConversationOrder
     let ending: TurnEnding
@@ -18,5 +20,8 @@ struct TurnServices: Sendable {
     let planner: PromptPlanner
     let nodes: NodePool
     let mail: TurnMail
+    let presence: Presence
+    let parking: Parking
+    let hedging: Hedging
     let publisher: RabbitPublisher
 }

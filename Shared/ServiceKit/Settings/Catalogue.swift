@@ -121,6 +121,17 @@ extension Settings {
         "TURN_RETENTION", default: "1h", help: "time that an ended turn's log stays in Redis")
     public static let turnMaxTokens = Setting<Int>.integer(
         "TURN_MAX_TOKENS", default: 256, in: 1...131_072, help: "max_tokens of a request that names none")
+    public static let turnPoisonAttempts = Setting<Int>.integer(
+        "TURN_POISON_ATTEMPTS", default: 5, in: 1...100,
+        help: "attempts in a row that begin at a node and bring no token, after which a turn becomes a dead letter")
+    public static let turnRetries = Setting<Int>.integer(
+        "TURN_RETRIES", default: 3, in: 0...100, help: "times that a turn whose generation failed is tried again")
+    public static let turnRetryMaxDelay = Setting<Duration>.duration(
+        "TURN_RETRY_MAX_DELAY", default: "16s",
+        help: "longest wait between two tries of a turn, 1s to 64s; waits double from 1s on")
+    public static let turnHedgeBudget = Setting<Int>.integer(
+        "TURN_HEDGE_BUDGET", default: 0, in: 0...100,
+        help: "share of work, in percent, that premium turns may cause twice to be had from the faster of two nodes; 0 is off")
     public static let detachGrace = Setting<Duration>.duration(
         "DETACH_GRACE", default: "30s", help: "time that a stream without a reader goes on before it is cancelled")
 
@@ -171,7 +182,13 @@ extension Settings {
                 degradeMaxTokens, degradeModel, degradeModelPath, answerCacheLifetime, answerCacheSize,
             ]
         ),
-        ("Turns", [turnDeadline, turnBatchDeadline, turnRetention, turnMaxTokens, detachGrace]),
+        (
+            "Turns",
+            [
+                turnDeadline, turnBatchDeadline, turnRetention, turnMaxTokens, turnPoisonAttempts, turnRetries,
+                turnRetryMaxDelay, turnHedgeBudget, detachGrace,
+            ]
+        ),
         ("Orchestrator and queue worker", [orchestratorPrefetch, workerBatch, deadLetterRetention]),
         ("Logs", [logLevel, logFormat]),
     ]

@@ -42,18 +42,40 @@ extension TurnEnding {
                 let now = try await patience { try await clock.now() }
                 ending = try EndingTurn(
                     turn, under: lease,
-                    proposal: TurnOutcome(failing: turn, error: error, progress: progress, model: model, at: now))
+                    proposal: TurnOutcome(
+                        turn, .failed, .error, error: error, progress: progress, model: model, at: now))
             }
             try await end(&ending, patience: patience)
             return .ended(ending.outcome)
         }
     }
+
+    /// Ends, as cancelled, a turn that waits on a rung of the retry ladder; one that is held or has ended stays as it is.
+    ///
+    /// A caller that dies in the middle leaves a lease behind: the message on the rung takes it over from the dead.
+    /// - Throws: `Abandoned`, `CancellationError`, or what a store refused for good.
+    public func cancel(
+        parked turn: Turn, owner: String, model: String, clock: RedisClock, patience: Patience
+    ) async throws {
+        let acquisition = try await patience {
+            try await log.acquire(turn, owner: owner, redelivered: false, creates: false)
+        }
+        guard case .acquired(let lease, let progress) = acquisition else { return }
+        let now = try await patience { try await clock.now() }
+        var ending = try EndingTurn(
+            turn, under: lease,
+            proposal: TurnOutcome(turn, .cancelled, .cancelled, progress: progress, model: model, at: now))
+        try await end(&ending, patience: patience)
+    }
 }
 
 extension TurnOutcome {
-    /// The failure of a turn of which no more is known than its log. The prompt's length is not: its plan is its
-    /// orchestrators' own.
-    init(failing turn: Turn, error: String, progress: TurnLog.Progress, model: String, at now: Int64) {
+    /// The end of a turn of which no more is known than its log. The prompt's length is not: its plan is its orchestrators'
+    /// own.
+    init(
+        _ turn: Turn, _ status: Status, _ reason: FinishReason, error: String? = nil, progress: TurnLog.Progress,
+        model: String, at now: Int64
+    ) {
         var response = ""
         let ends = progress.tokens.map { token in
             response += token.text
@@ -61,10 +83,12 @@ extension TurnOutcome {
         }
         self.init(
             turn: turn.id, conversation: turn.conversation, beginsConversation: turn.beginsConversation,
-            kind: turn.kind, status: .failed, finishReason: .error, error: error, system: turn.system,
+            kind: turn.kind, status: status, finishReason: reason, error: error, system: turn.system,
             message: turn.message, response: response, eventEnds: ends,
             usage: .init(promptTokens: 0, completionTokens: progress.tokens.count), model: turn.model ?? model,
             seed: turn.sampling.seed, acceptedAt: turn.acceptedAt, firstTokenAt: nil,
-            endedAt: max(now, turn.acceptedAt), attempts: progress.attempts.total)
+            endedAt: max(now, turn.acceptedAt), attempts: progress.attempts.total,
+            idempotency: turn.idempotency, replayOf: turn.replayOf, degradation: turn.degradation,
+            attemptLog: progress.history)
     }
 }

@@ -1,0 +1,114 @@
+import ChatCore
+import Foundation
+import Logging
+import RabbitQueue
+import RedisStore
+import ServiceKit
+import TurnProtocol
+
+/// Plans, places, jobs and tokens.
+extension TurnRunner {
+    mutating func beginToPlan() {
+        guard let mailbox else { return }
+        let (services, turn, logger) = (services, turn, logger)
+        background = Task {
+            let preparation: HolderNews.Preparation
+            do {
+                let history = try await services.history.history(before: turn)
+                do {
+                    preparation = .plan(try services.planner.plan(turn, history: history))
+                } catch {
+                    preparation = .refused("\(error)")
+                }
+            } catch {
+                guard !Task.isCancelled else { return }
+                logger.warning("history cannot be read yet", metadata: ["error": "\(error)"])
+                preparation = .unavailable("\(error)")
+            }
+            mailbox.send(.prepared(preparation))
+        }
+    }
+
+    mutating func beginToSeek(_ numericsID: String?) {
+        guard let mailbox else { return }
+        let (nodes, turn) = (services.nodes, turn)
+        background = Task {
+            guard let place = try? await nodes.place(for: turn, numericsID: numericsID) else { return }
+            // Nobody takes it any more, or the mailbox is full: then the holder hears of the gap and asks again.
+            if !mailbox.send(.placed(place)) { await nodes.release(place) }
+        }
+    }
+
+    mutating func seekHedge(_ numericsID: String, besides node: String) async -> HolderPlace? {
+        let work = (holder.plan?.prompt.count ?? 0) + holder.ids.count
+        guard services.hedging.allows(work),
+            let place = await services.nodes.freePlace(numericsID: numericsID, besides: node)
+        else { return nil }
+        services.hedging.duplicate(work)
+        return register(place)
+    }
+
+    func begin(_ place: HolderPlace, _ verdicts: [TurnLog.Verdict]) async throws -> HolderResult {
+        guard var plan = holder.plan else { return .failed(isPassing: false) }
+        plan.numericsID = plan.numericsID ?? place.numericsID
+        let begun = try await services.log.beginAttempt(
+            try lease(), node: place.node, numericsID: place.numericsID, plan: try plan.encoded(), verdicts: verdicts)
+        guard let begun else { throw Abandoned.fenced }
+        services.hedging.work(plan.prompt.count + holder.ids.count)
+        return .begun(begun.attempts, plan: try TurnPlan(decoding: begun.plan), startedAt: begun.startedAt)
+    }
+
+    func order(_ job: HolderJob) async throws -> HolderResult {
+        guard let plan = holder.plan, let node = places[job.place.id]?.node else { return .notTaken(isUnclear: false) }
+        var sampling = turn.sampling
+        sampling.maxTokens = plan.maxTokens
+        let order = GenerationJob(
+            turn: turn.id, epoch: job.epoch, attempt: job.attempt, orchestrator: services.rules.name,
+            tenant: turn.conversation.owner.tenant, prompt: plan.prompt, outputSoFar: holder.ids,
+            sampling: sampling, kind: turn.kind, deadline: turn.deadline)
+        let message = OutgoingMessage(
+            queue: node.queue, body: Array(try JSONEncoder().encode(order)),
+            id: "\(turn.id)/\(job.epoch)/\(job.attempt)", durable: false)
+        do throws(RabbitError) {
+            try await services.publisher.publish(message)
+            return .done
+        } catch {
+            if Task.isCancelled { return .draining }
+            logger.notice("a node did not take a job", metadata: ["node": "\(node.id)", "error": "\(error)"])
+            return .notTaken(isUnclear: error.outcomeIsUnknown)
+        }
+    }
+
+    mutating func append(first: Int, isFinal: Bool) async throws -> HolderResult {
+        let tokens = transcript.extend(to: holder.ids, isFinal: isFinal, from: first)
+        let result = try await services.log.append(try lease(), first: first, tokens: tokens)
+        if firstTokenAt == nil, !tokens.isEmpty { firstTokenAt = try? await services.clock.now() }
+        return .appended(result)
+    }
+
+    mutating func drop(_ job: HolderJob, cancels: Bool, avoids: Bool) async {
+        if cancels {
+            let control = NodeControl(cancel: turn.id, epoch: job.epoch, attempt: job.attempt)
+            if let payload = try? JSONEncoder().encode(control) {
+                let redis = services.redis
+                // A lost order costs the node work until it notices by itself; it is not worth a retry.
+                await Task {
+                    _ = try? await redis.send(
+                        "PUBLISH", RedisArgument(NodeControl.channel(node: job.place.node)),
+                        RedisArgument(Array(payload)))
+                }.value
+            }
+        }
+        await giveBack(job.place, avoids: avoids)
+    }
+
+    mutating func giveBack(_ place: HolderPlace, avoids: Bool) async {
+        if avoids { await services.nodes.avoid(place.node) }
+        if let place = places.removeValue(forKey: place.id) { await services.nodes.release(place) }
+    }
+
+    func keepPlan() async throws {
+        guard let plan = try holder.plan?.encoded() else { return }
+        guard try await services.log.recordPlan(try lease(), plan: plan) != nil else { throw Abandoned.fenced }
+    }
+}

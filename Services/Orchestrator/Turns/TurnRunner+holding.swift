@@ -1,0 +1,101 @@
+import ChatCore
+import Foundation
+import Logging
+import RabbitQueue
+import RedisStore
+import ServiceKit
+import TurnProtocol
+
+/// Lease, news, and letting go.
+extension TurnRunner {
+    mutating func acquire(_ taking: Taking, creates: Bool) async throws -> HolderResult {
+        var owner: String?
+        if case .owner(let other) = taking { owner = other }
+        let isAgain = holder.recovery == .reacquiring
+        if !isAgain { await closeMailbox() }
+        let acquisition = try await services.log.acquire(
+            turn, owner: services.rules.name, redelivered: taking == .anybody, from: owner, creates: creates)
+        if case .acquired(let lease, let progress) = acquisition {
+            if isAgain {
+                logger.warning("a turn's log was lost and is written again", metadata: ["tokens": "\(transcript.next)"])
+            } else {
+                takeUp(lease, progress)
+            }
+        }
+        return .acquisition(acquisition, isHeldHere: services.mail.holds(turn.id, besides: mailbox))
+    }
+
+    private mutating func takeUp(_ lease: TurnLog.Lease, _ progress: TurnLog.Progress) {
+        mailbox = services.mail.open(turn.id)
+        services.parking.remove(turn.id)
+        transcript = Transcript(
+            tokenizer: services.planner.tokenizer, stop: turn.sampling.stop, logged: progress.tokens)
+        (recorded, ending, firstTokenAt) = (progress.outcome, nil, nil)
+        if !progress.tokens.isEmpty {
+            logger.notice("a turn goes on", metadata: ["from": "\(progress.tokens.count)", "epoch": "\(lease.epoch)"])
+        }
+    }
+
+    mutating func listen() async -> HolderResult {
+        guard let mailbox else { return .closed }
+        guard let delivered = await mailbox.receive() else { return Task.isCancelled ? .draining : .closed }
+        let news = delivered.elements.map { news -> HolderNews in
+            switch news {
+            case .tokens(let item): .tokens(item)
+            case .nodeLost(let id): .nodeLost(id)
+            case .cancelRequested: .cancelRequested
+            case .tick: .tick
+            case .becameHead: .becameHead
+            case .prepared(let preparation): .prepared(preparation)
+            case .placed(let place): .placed(register(place))
+            }
+        }
+        return .news(news, hasGap: delivered.hasGap)
+    }
+
+    mutating func register(_ place: NodePool.Place) -> HolderPlace {
+        lastPlace += 1
+        places[lastPlace] = place
+        return HolderPlace(id: lastPlace, node: place.node.id, numericsID: place.node.numericsID)
+    }
+
+    /// The lease as the holder has it.
+    func lease() throws -> TurnLog.Lease {
+        guard let lease = holder.lease else { throw Abandoned.fenced }
+        return lease
+    }
+
+    func release(parks: Bool, _ verdicts: [TurnLog.Verdict]) async throws {
+        let (services, lease) = (services, try lease())
+        // In a task of its own: when this process drains, this one is cancelled, and would not wait for the reply.
+        let isOurs = try await Task {
+            try await services.log.release(lease, parkedBy: parks ? services.rules.name : nil, verdicts: verdicts)
+        }.value
+        guard isOurs else { throw Abandoned.fenced }
+        if parks { services.parking.add(turn) }
+    }
+
+    func publishToRung(_ seconds: Int) async throws {
+        let ladder = RetryLadder()
+        let rung = RetryLadder.delays.firstIndex(of: seconds) ?? 0
+        logger.notice("a turn is tried again later", metadata: ["seconds": "\(seconds)"])
+        try await services.publisher.publish(
+            OutgoingMessage(queue: ladder.queue(rung: rung), body: delivery.body, id: turn.id.description))
+    }
+
+    mutating func stopWaiting() async {
+        background?.cancel()
+        await background?.value
+        background = nil
+    }
+
+    /// Places that were granted in the last moment go back.
+    mutating func closeMailbox() async {
+        guard let mailbox else { return }
+        self.mailbox = nil
+        services.mail.close(turn.id, mailbox)
+        while let rest = await mailbox.receive() {
+            for case .placed(let place) in rest.elements { await services.nodes.release(place) }
+        }
+    }
+}
