@@ -66,7 +66,7 @@ let package = Package(
         service(
             "gateway", "Gateway",
             [
-                "PostgresStore", "RedisStore", "RabbitQueue",
+                "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -144,6 +144,7 @@ let package = Package(
         tests("RedisStoreTests", ["RedisStore", "TestServers"] + lifecycle),
         tests("RabbitQueueTests", ["RabbitQueue", "TestServers"] + lifecycle),
         tests("ChatClientTests", ["ChatClient"]),
+        tests("TurnProtocolTests", ["TurnProtocol", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
         tests("GatewayTests", ["gateway", "ChatCore"]),
         tests(
             "OrchestratorTests",

@@ -12,6 +12,7 @@ struct GatewayConfiguration: Sendable {
     let heartbeat: Duration
     let intake: IntakeLimits
     let turnRetention: Duration
+    let maximumBacklog: Int
     let redis: RedisConfiguration
     let rabbit: RabbitConfiguration
     let database: DatabaseConfiguration
@@ -22,6 +23,7 @@ struct GatewayConfiguration: Sendable {
         maximumBodyBytes = try settings(Settings.gatewayMaxBody)
         heartbeat = try settings(Settings.gatewayHeartbeat)
         turnRetention = try settings(Settings.turnRetention)
+        maximumBacklog = try settings(Settings.gatewayMaxBacklog)
         intake = IntakeLimits(
             model: try settings(Settings.modelName),
             defaultMaxTokens: try settings(Settings.turnMaxTokens),
@@ -30,6 +32,7 @@ struct GatewayConfiguration: Sendable {
                 .stream: try settings(Settings.rateLimitStream),
                 .batch: try settings(Settings.rateLimitAsync),
             ],
+            acceptsUncounted: try settings(Settings.rateLimitWithoutRedis) == .allow,
             outstandingPerUser: try settings(Settings.maxOutstanding),
             deadline: try settings(Settings.turnDeadline),
             batchDeadline: try settings(Settings.turnBatchDeadline))

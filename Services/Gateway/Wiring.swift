@@ -7,6 +7,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TurnProtocol
 
 /// Makes the gateway of its settings. Services start in the order of the list and stop in the reverse.
 func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
@@ -38,13 +39,25 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             },
         ], logger: logger)
 
+    let clock = RedisClock(pool: redis)
+    let backlog = ResponseBacklog(shards: shards, inspector: inspector, logger: logger)
+    let keys = IdempotencyKeys(pool: redis)
+    let acceptance = TurnAcceptance(
+        keys: keys, outstanding: OutstandingTurns(pool: redis), log: log, order: ConversationOrder(pool: redis),
+        publisher: publisher, logger: logger)
     let intake = TurnIntake(
-        limits: configuration.intake, limiter: RateLimiter(pool: redis), outstanding: OutstandingTurns(pool: redis),
-        log: log, order: ConversationOrder(pool: redis), contexts: ContextCache(pool: redis),
-        conversations: conversations, clock: RedisClock(pool: redis), publisher: publisher, logger: logger)
-    let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
+        limits: configuration.intake, limiter: RateLimiter(pool: redis),
+        gate: IntakeGate(
+            publisher: publisher, backlog: backlog, database: database, backlogLimit: configuration.maximumBacklog),
+        repeats: RepeatedRequests(
+            keys: keys, log: log, conversations: conversations, clock: clock, logger: logger),
+        acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
+        logger: logger)
+    let settled = SettledTurns(conversations: conversations, logger: logger)
+    let begin = BeginRoutes(
+        intake: intake, relay: relay, settled: settled, maximumBodyBytes: configuration.maximumBodyBytes)
     let follow = FollowRoutes(
-        relay: relay, settled: SettledTurns(conversations: conversations, logger: logger),
+        relay: relay, settled: settled,
         heartbeat: configuration.heartbeat, logger: logger)
     let operators = OperatorRoutes(health: health, inspector: inspector, shards: shards)
 
@@ -63,7 +76,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         configuration: .init(
             address: .hostname(configuration.host, port: configuration.port), serverName: "switchboard"),
         logger: logger)
-    return [redis, database, publisher, inspector, relay, health, server]
+    return [redis, database, publisher, inspector, relay, health, backlog, server]
 }
 
 /// Whether every shard answers.

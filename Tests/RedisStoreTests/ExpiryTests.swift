@@ -37,6 +37,12 @@ import Testing
             _ = try await RateLimiter(pool: pool).take("name", limit: 3)
             _ = try await OutstandingTurns(pool: pool)
                 .take(user: open.conversation.owner, turn: open.id, limit: 1, until: open.deadline)
+            var keyed = Turn.sample()
+            keyed.idempotency = .init(key: "k", requestDigest: "d")
+            _ = try await IdempotencyKeys(pool: pool).take(keyed, body: [1])
+            try await everyKeyHasExpiry(pool)
+            keyed.idempotency = .init(key: "l", requestDigest: "d")
+            try await IdempotencyKeys(pool: pool).confirm(keyed)
             try await NodeDirectory(pool: pool).announce(.sample("n", running: 0), ttl: .seconds(600))
             try await LoadDirectory(pool: pool).announce(OrchestratorLoad(id: "o"), ttl: .seconds(600))
             try await Presence(pool: pool).beat(kind: "orchestrator", id: "o", ttl: .seconds(600))
@@ -45,7 +51,8 @@ import Testing
             let kinds = try await everyKeyHasExpiry(pool)
             #expect(
                 kinds == [
-                    "turn", "context", "order", "limit", "outstanding", "node", "{nodes}", "{load}", "presence",
+                    "turn", "idempotency", "context", "order", "limit", "outstanding", "node", "{nodes}", "{load}",
+                    "presence",
                     "marker",
                     "inbox",
                 ])

@@ -2,15 +2,17 @@ import ChatCore
 import Foundation
 import Logging
 import PostgresStore
-import RabbitQueue
 import RedisStore
 import ServiceKit
+import TurnProtocol
 
 /// What a turn is measured by before it is accepted.
 struct IntakeLimits: Sendable {
     let model: String
     let defaultMaxTokens: Int
     let requestsPerMinute: [Turn.Kind: Int]
+    /// Whether requests are let through while Redis, which counts them, does not answer.
+    let acceptsUncounted: Bool
     let outstandingPerUser: Int
     let deadline: Duration
     let batchDeadline: Duration
@@ -18,52 +20,89 @@ struct IntakeLimits: Sendable {
     func deadline(of kind: Turn.Kind) -> Duration { kind == .batch ? batchDeadline : deadline }
 }
 
-/// Accepts turns: limits, freezes everything that changes tokens, reserves the id, publishes durably. What it returns
+/// Accepts turns: limits, freezes everything that changes tokens, and has the frozen turn made durable. What it returns
 /// survives the death of any process.
 struct TurnIntake: Sendable {
+    /// A turn that a request began, or had begun before.
+    struct Accepted: Equatable {
+        let id: TurnID
+        /// The request had been made before, under the same Idempotency-Key.
+        var isRepeat = false
+    }
+
     let limits: IntakeLimits
     let limiter: RateLimiter
-    let outstanding: OutstandingTurns
-    let log: TurnLog
-    let order: ConversationOrder
+    let gate: IntakeGate
+    let repeats: RepeatedRequests
+    let acceptance: TurnAcceptance
     let contexts: ContextCache
     let conversations: ConversationRepository
     let clock: RedisClock
-    let publisher: RabbitPublisher
     let logger: Logger
 
-    /// Publishes are repeated under the same id when their fate is unclear; the lease makes a double harmless.
-    private static let publishAttempts = 4
+    /// How often a request whose key another one takes at the same moment looks again whose turn it is.
+    private static let looks = 3
 
-    func accept(_ request: TurnRequest, kind: Turn.Kind, from principal: Principal) async throws(APIError) -> Turn {
+    /// - Parameter key: the Idempotency-Key that came with the request.
+    func accept(
+        _ request: TurnRequest, kind: Turn.Kind, key: IdempotencyKey?, from principal: Principal
+    ) async throws(APIError) -> Accepted {
         let owner = UserKey(tenant: principal.tenant, user: request.userID.text)
         if let model = request.model, model != limits.model {
             throw .invalid("model", "names no model of this server; it has \(limits.model)")
         }
         try await limitRate(kind, owner: owner, key: principal.keyID)
-        let continued = try await existing(request.conversationID, of: owner)
-        let turn = try await freeze(request, kind: kind, owner: owner, continues: continued)
-        // Not cut short by a client that leaves: half an acceptance would block its conversation and count against its user.
-        let acceptance = Task { () -> APIError? in
-            do throws(APIError) {
-                try await reserve(turn)
-                try await publish(turn)
-                return nil
-            } catch {
-                return error
+        let idempotency = key.map { $0.idempotency(for: request, kind) }
+        for _ in 0..<TurnIntake.looks {
+            switch try await repeats.find(idempotency, of: owner) {
+            case .accepted(let id): return Accepted(id: id, isRepeat: true)
+            case .reserved(let turn):
+                try gate.check(owner)
+                guard try await makeDurable(turn) else { continue }
+                return Accepted(id: turn.id, isRepeat: true)
+            case .new(let lapsed):
+                try gate.check(owner)
+                let continued = try await existing(request.conversationID, of: owner)
+                var turn = try await freeze(request, kind: kind, owner: owner, continues: continued)
+                turn.idempotency = idempotency
+                guard try await makeDurable(turn, insteadOf: lapsed) else { continue }
+                return Accepted(id: turn.id)
             }
         }
-        if let error = await acceptance.value { throw error }
-        return turn
+        throw .keyInUse
     }
 
-    private func limitRate(_ kind: Turn.Kind, owner: UserKey, key: String) async throws(APIError) {
+    /// - Returns: false when the turn's key stands for another turn since a moment ago.
+    private func makeDurable(_ turn: Turn, insteadOf lapsed: TurnID? = nil) async throws(APIError) -> Bool {
+        let now = try await now()
+        do throws(AcceptanceError) {
+            try await acceptance.accept(
+                turn, outstandingLimit: limits.outstandingPerUser, now: now, insteadOf: lapsed)
+            return true
+        } catch {
+            switch error {
+            case .keyTaken: return false
+            case .tooManyUnfinished(let limit):
+                throw .tooManyRequests("the user has \(limit) unfinished turns", retryAfter: .seconds(5))
+            case .unwritable: throw .invalid("body", "cannot be encoded")
+            case .store: throw .unavailable("Redis")
+            case .refused, .unconfirmed: throw .unavailable("the message broker")
+            }
+        }
+    }
+
+    private func now() async throws(APIError) -> Int64 {
+        do throws(RedisError) { return try await clock.now() } catch { throw .unavailable("Redis") }
+    }
+
+    func limitRate(_ kind: Turn.Kind, owner: UserKey, key: String) async throws(APIError) {
         guard let limit = limits.requestsPerMinute[kind], limit > 0 else { return }
         let decision: RateLimiter.Decision
         do throws(RedisError) {
             decision = try await limiter.take("\(kind.rawValue):\(key):\(owner.ringKey)", limit: limit)
         } catch {
-            throw .unavailable("Redis")
+            guard limits.acceptsUncounted else { throw .unavailable("Redis, which counts requests,") }
+            return logger.warning("a request was not counted", metadata: ["error": "\(error)"])
         }
         if case .refused(let wait) = decision {
             throw .tooManyRequests("at most \(limit) requests a minute for each key and user", retryAfter: wait)
@@ -77,7 +116,8 @@ struct TurnIntake: Sendable {
         let isThere: Bool
         do {
             isThere =
-                if try await contexts.exists(key) { true } else if try await order.exists(key) { true } else {
+                if try await contexts.exists(key) { true } else if try await acceptance.order.exists(key) { true } else
+                {
                     try await conversations.exists(key)
                 }
         } catch {
@@ -91,8 +131,7 @@ struct TurnIntake: Sendable {
     private func freeze(
         _ request: TurnRequest, kind: Turn.Kind, owner: UserKey, continues: ConversationKey?
     ) async throws(APIError) -> Turn {
-        let now: Int64
-        do throws(RedisError) { now = try await clock.now() } catch { throw .unavailable("Redis") }
+        let now = try await now()
         var random = SystemRandomNumberGenerator()
         let id = TurnID(milliseconds: UInt64(clamping: now), using: &random)
         let deadline = now + Int64(limits.deadline(of: kind) / .milliseconds(1))
@@ -113,54 +152,5 @@ struct TurnIntake: Sendable {
                 stop: request.stop?.texts ?? []),
             acceptedAt: now,
             deadline: deadline)
-    }
-
-    private func reserve(_ turn: Turn) async throws(APIError) {
-        let isFree: Bool
-        do {
-            // Three keys, three scripts, one trip: what a refusal leaves behind is withdrawn.
-            async let taken = outstanding.take(
-                user: turn.conversation.owner, turn: turn.id, limit: limits.outstandingPerUser, until: turn.deadline)
-            async let reserved = log.reserve(turn)
-            async let head = order.add(turn)
-            isFree = try await (taken, reserved, head).0
-        } catch {
-            await withdraw(turn)
-            throw .unavailable("Redis")
-        }
-        guard isFree else {
-            await withdraw(turn)
-            throw .tooManyRequests(
-                "the user has \(limits.outstandingPerUser) unfinished turns", retryAfter: .seconds(5))
-        }
-    }
-
-    private func publish(_ turn: Turn) async throws(APIError) {
-        let body: [UInt8]
-        do { body = Array(try JSONEncoder().encode(turn)) } catch { throw .invalid("body", "cannot be encoded") }
-        let message = OutgoingMessage(turn: turn, body: body, now: turn.acceptedAt)
-        var backoff = Backoff(base: .milliseconds(50), cap: .milliseconds(500))
-        var mayBeQueued = false
-        for _ in 0..<TurnIntake.publishAttempts {
-            do throws(RabbitError) {
-                return try await publisher.publish(message)
-            } catch {
-                mayBeQueued = mayBeQueued || error.outcomeIsUnknown
-                logger.warning("a turn was not confirmed", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
-                // A fresh channel's first publish is sometimes refused by a queue that is not full: once more tells.
-                guard mayBeQueued || error == .rejected(queue: message.queue) else { break }
-                try? await Task.sleep(for: backoff.next())
-            }
-        }
-        // A turn that may be queued keeps its reservation: if it is, it runs, unread, and ends; its id was never given out.
-        if !mayBeQueued { await withdraw(turn) }
-        throw .unavailable("the message broker")
-    }
-
-    private func withdraw(_ turn: Turn) async {
-        // Each of these expires by itself; a failure here costs the user a place until then, and nothing else.
-        _ = try? await log.forget(turn.id)
-        try? await order.remove(turn.id, of: turn.conversation)
-        try? await outstanding.release(user: turn.conversation.owner, turn: turn.id)
     }
 }

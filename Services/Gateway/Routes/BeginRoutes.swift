@@ -1,5 +1,6 @@
 import ChatCore
 import Foundation
+import HTTPTypes
 import Hummingbird
 import NIOCore
 import RedisStore
@@ -8,6 +9,7 @@ import RedisStore
 struct BeginRoutes: Sendable {
     let intake: TurnIntake
     let relay: TurnRelay
+    let settled: SettledTurns
     let maximumBodyBytes: Int
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
@@ -22,25 +24,42 @@ struct BeginRoutes: Sendable {
         // The body is read inside, since only what still holds the connection's stream hears of its end.
         try await request.body.consumeWithCancellationOnInboundClose { body in
             do {
-                return try await wholeChat(body, context).closingConnection()
+                return try await wholeChat(body, request.headers, context).closingConnection()
             } catch let error as APIError {
                 return error.response.closingConnection()
             }
         }
     }
 
-    private func wholeChat(_ body: RequestBody, _ context: GatewayRequestContext) async throws -> Response {
+    private func wholeChat(
+        _ body: RequestBody, _ headers: HTTPFields, _ context: GatewayRequestContext
+    ) async throws -> Response {
         let start = ContinuousClock.now
         let turnRequest = try await read(body)
         guard turnRequest.stream != true else {
             throw APIError.invalid("stream", "must be false here; POST /stream-chat streams")
         }
-        let turn = try await intake.accept(turnRequest, kind: .chat, from: context.principal)
-        let (text, end) = try await wholeAnswer(of: turn.id)
-        return try .answer(text, end, time: ContinuousClock.now - start, turn: turn.id)
+        let key = try IdempotencyKey(headers)
+        let accepted = try await intake.accept(turnRequest, kind: .chat, key: key, from: context.principal)
+        if accepted.isRepeat, let (text, end) = try await settledAnswer(of: accepted.id, context.principal.tenant) {
+            return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id).marking(accepted)
+        }
+        let (text, end) = try await wholeAnswer(of: accepted.id, canBeAskedForAgain: key != nil)
+        return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id).marking(accepted)
     }
 
-    private func wholeAnswer(of turn: TurnID) async throws -> (String, TurnEnd) {
+    /// The answer of a turn whose log has expired; nil when it has not, or nobody knows of the turn's end yet.
+    private func settledAnswer(of turn: TurnID, _ tenant: String) async throws -> (String, TurnEnd)? {
+        guard try await relay.log.record(of: turn) == nil else { return nil }
+        do {
+            let outcome = try await settled.find(turn, of: tenant)
+            return (outcome.response, TurnEnd(outcome: outcome))
+        } catch APIError.unknownTurn {
+            return nil
+        }
+    }
+
+    private func wholeAnswer(of turn: TurnID, canBeAskedForAgain: Bool) async throws -> (String, TurnEnd) {
         try await relay.withReader(of: turn, from: 0, endsOnShutdown: false) { reader in
             var text = ""
             while let events = try await reader.next() {
@@ -52,9 +71,12 @@ struct BeginRoutes: Sendable {
                     }
                 }
             }
-            // The client has left, and a chat cannot be resumed: nobody will ever read the answer.
-            let log = relay.log
-            Task { try await log.requestCancel(turn, reason: "the client disconnected") }
+            // The client has left. Without a key it cannot come back: nobody will ever read the answer. With one it may,
+            // as a stream's may, and has the same grace.
+            if !canBeAskedForAgain {
+                let log = relay.log
+                Task { try await log.requestCancel(turn, reason: "the client disconnected") }
+            }
             throw CancellationError()
         }
     }
@@ -62,17 +84,25 @@ struct BeginRoutes: Sendable {
     // MARK: Token by token, and later
 
     @Sendable private func streamChat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        let turn = try await intake.accept(try await read(request.body), kind: .stream, from: context.principal)
+        let turn = try await begin(request, .stream, context)
         return Response(
             json: .object([
                 ("status", .string("streaming")), ("message", .string("follow the tokens at stream_endpoint")),
                 ("correlation_id", .string(turn.id.description)), ("stream_endpoint", .string("/stream/\(turn.id)")),
-            ]), headers: .correlation(turn.id))
+            ]), headers: .correlation(turn.id)
+        ).marking(turn)
     }
 
     @Sendable private func asyncChat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        let turn = try await intake.accept(try await read(request.body), kind: .batch, from: context.principal)
-        return .processing(turn.id)
+        let turn = try await begin(request, .batch, context)
+        return .processing(turn.id).marking(turn)
+    }
+
+    private func begin(
+        _ request: Request, _ kind: Turn.Kind, _ context: GatewayRequestContext
+    ) async throws -> TurnIntake.Accepted {
+        let key = try IdempotencyKey(request.headers)
+        return try await intake.accept(try await read(request.body), kind: kind, key: key, from: context.principal)
     }
 
     private func read(_ body: RequestBody) async throws -> TurnRequest {
@@ -88,5 +118,15 @@ struct BeginRoutes: Sendable {
             throw APIError.invalid("body", "ended too early or is malformed")
         }
         return try TurnRequest(body: Data(buffer.readableBytesView))
+    }
+}
+
+extension Response {
+    /// Says in a header that the request had been made before.
+    fileprivate func marking(_ accepted: TurnIntake.Accepted) -> Response {
+        guard accepted.isRepeat, let name = IdempotencyKey.replayedHeader else { return self }
+        var response = self
+        response.headers[name] = "true"
+        return response
     }
 }

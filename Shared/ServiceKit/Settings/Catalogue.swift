@@ -7,6 +7,9 @@ public enum MatrixBackend: String, Sendable, CaseIterable { case automatic, open
 public enum AnswerCaching: String, Sendable, CaseIterable { case off, overload, always }
 public enum DraftSource: String, Sendable, CaseIterable { case off, lookup, draft }
 
+/// What becomes of requests that cannot be counted.
+public enum UncountedRequests: String, Sendable, CaseIterable { case refuse, allow }
+
 extension Settings {
     // The model and the engine
     public static let modelPath = Setting<String>.text(
@@ -79,6 +82,12 @@ extension Settings {
     public static let rateLimitAsync = Setting<Int>.integer(
         "RATE_LIMIT_ASYNC", default: 120, in: 0...100_000,
         help: "POST /async-chat requests a minute for each key and user; 0 lifts the limit")
+    public static let rateLimitWithoutRedis = Setting<UncountedRequests>.choice(
+        "RATE_LIMIT_WITHOUT_REDIS", default: .refuse,
+        help: "what becomes of requests that cannot be counted because Redis does not answer")
+    public static let gatewayMaxBacklog = Setting<Int>.integer(
+        "GATEWAY_MAX_BACKLOG", default: 50_000, in: 1...100_000,
+        help: "ended turns that may wait for a user's shard; beyond them the user's new turns get 503")
     public static let maxOutstanding = Setting<Int>.integer(
         "MAX_OUTSTANDING_PER_USER", default: 64, in: 1...100_000,
         help: "turns of one user that may be unfinished at a time")
@@ -171,8 +180,8 @@ extension Settings {
             "Gateway",
             [
                 gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, rateLimitChat, rateLimitStream,
-                rateLimitAsync,
-                maxOutstanding,
+                rateLimitAsync, rateLimitWithoutRedis,
+                maxOutstanding, gatewayMaxBacklog,
             ]
         ),
         (

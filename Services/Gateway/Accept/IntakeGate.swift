@@ -1,0 +1,22 @@
+import ChatCore
+import PostgresStore
+import RabbitQueue
+
+/// What has to be there for a new turn to be accepted, asked before anything is written for it.
+struct IntakeGate: Sendable {
+    let publisher: RabbitPublisher
+    let backlog: ResponseBacklog
+    let database: ShardedDatabase
+    /// Outcomes that may wait to be settled in a shard.
+    let backlogLimit: Int
+
+    /// - Throws: `APIError` 503 while the broker is away, or the user's shard has too much to settle.
+    func check(_ owner: UserKey) throws(APIError) {
+        guard publisher.isConnected else { throw .unavailable("the message broker") }
+        let shard = database.shard(for: owner).name
+        guard backlog.messages(of: shard) < backlogLimit else {
+            throw .backlogged(
+                "too many ended turns wait for the user's shard", retryAfter: ResponseBacklog.retryAfter)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import ChatCore
+import RabbitQueue
+import RedisStore
+
+/// Why a turn was not accepted.
+public enum AcceptanceError: Error, Sendable, CustomStringConvertible {
+    /// The user has as many unfinished turns as it may.
+    case tooManyUnfinished(limit: Int)
+    /// The turn's Idempotency-Key stands for another turn, or for this one, which is published already.
+    case keyTaken(IdempotencyKeys.Claim)
+    /// The turn cannot be written as a message.
+    case unwritable
+    /// Redis did not reserve it; nothing was published.
+    case store(RedisError)
+    /// The broker does not have it.
+    case refused(RabbitError)
+    /// The broker may have it: a repeat must be under the same id.
+    case unconfirmed(RabbitError)
+
+    public var description: String {
+        switch self {
+        case .tooManyUnfinished(let limit): "the user has \(limit) unfinished turns"
+        case .keyTaken(let claim): "the Idempotency-Key stands for turn \(claim.turn)"
+        case .unwritable: "the turn cannot be encoded"
+        case .store(let error): "\(error)"
+        case .refused(let error), .unconfirmed(let error): "\(error)"
+        }
+    }
+}

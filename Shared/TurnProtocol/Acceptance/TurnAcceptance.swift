@@ -1,0 +1,132 @@
+import ChatCore
+import Foundation
+import Logging
+import RabbitQueue
+import RedisStore
+import ServiceKit
+
+/// Makes a frozen turn durable: its Idempotency-Key, its places in Redis, then its message. A turn that this returns for
+/// survives the death of any process.
+public struct TurnAcceptance: Sendable {
+    public let keys: IdempotencyKeys
+    public let outstanding: OutstandingTurns
+    public let log: TurnLog
+    public let order: ConversationOrder
+    public let publisher: RabbitPublisher
+    private let logger: Logger
+
+    /// Publishes are repeated under the same id when their fate is unclear; the lease makes a double harmless.
+    private static let publishAttempts = 4
+
+    public init(
+        keys: IdempotencyKeys, outstanding: OutstandingTurns, log: TurnLog, order: ConversationOrder,
+        publisher: RabbitPublisher, logger: Logger
+    ) {
+        self.keys = keys
+        self.outstanding = outstanding
+        self.log = log
+        self.order = order
+        self.publisher = publisher
+        self.logger = logger
+    }
+
+    /// Takes the turn's key, reserves its places, publishes it. To be repeated with the same turn when it was not
+    /// confirmed. It is not cut short by the caller's cancellation: half an acceptance would block its conversation and
+    /// count against its user.
+    /// - Parameters:
+    ///   - limit: unfinished turns that the user may have.
+    ///   - now: Unix milliseconds of the Redis clock.
+    ///   - lapsed: a turn that the Idempotency-Key may be taken from.
+    public func accept(
+        _ turn: Turn, outstandingLimit limit: Int, now: Int64, insteadOf lapsed: TurnID? = nil
+    ) async throws(AcceptanceError) {
+        let acceptance = Task { () -> AcceptanceError? in
+            do throws(AcceptanceError) {
+                try await acceptToEnd(turn, limit, now, lapsed)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let error = await acceptance.value { throw error }
+    }
+
+    private func acceptToEnd(
+        _ turn: Turn, _ limit: Int, _ now: Int64, _ lapsed: TurnID?
+    ) async throws(AcceptanceError) {
+        let body: [UInt8]
+        do { body = Array(try JSONEncoder().encode(turn)) } catch { throw .unwritable }
+        let attempt = try await takeKey(of: turn, body, lapsed)
+        do throws(AcceptanceError) {
+            try await reserve(turn, limit)
+            try await publish(OutgoingMessage(turn: turn, body: body, now: now))
+        } catch {
+            // A turn that may be queued keeps its places: if it is, it runs and ends; its id was never given out.
+            if case .unconfirmed = error {} else { await withdraw(turn, attempt: attempt) }
+            throw error
+        }
+        do throws(RedisError) {
+            try await keys.confirm(turn)
+        } catch {
+            // A repeat publishes the turn once more; the lease makes that harmless.
+            logger.warning(
+                "an accepted turn's key was not confirmed", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
+        }
+    }
+
+    private func takeKey(of turn: Turn, _ body: [UInt8], _ lapsed: TurnID?) async throws(AcceptanceError) -> Int {
+        let taking: IdempotencyKeys.Taking
+        do throws(RedisError) {
+            taking = try await keys.take(turn, body: body, insteadOf: lapsed)
+        } catch {
+            throw .store(error)
+        }
+        switch taking {
+        case .taken(let attempt): return attempt
+        case .standsFor(let claim): throw .keyTaken(claim)
+        }
+    }
+
+    private func reserve(_ turn: Turn, _ limit: Int) async throws(AcceptanceError) {
+        let isFree: Bool
+        do {
+            // Three keys, three scripts, one trip: what a refusal leaves behind is withdrawn.
+            async let taken = outstanding.take(
+                user: turn.conversation.owner, turn: turn.id, limit: limit, until: turn.deadline)
+            async let reserved = log.reserve(turn)
+            async let head = order.add(turn)
+            isFree = try await (taken, reserved, head).0
+        } catch {
+            throw .store(error as? RedisError ?? .cancelled)
+        }
+        guard isFree else { throw .tooManyUnfinished(limit: limit) }
+    }
+
+    private func publish(_ message: OutgoingMessage) async throws(AcceptanceError) {
+        var backoff = Backoff(base: .milliseconds(50), cap: .milliseconds(500))
+        var mayBeQueued = false
+        var last = RabbitError.unavailable
+        for _ in 0..<TurnAcceptance.publishAttempts {
+            do throws(RabbitError) {
+                return try await publisher.publish(message)
+            } catch {
+                last = error
+                mayBeQueued = mayBeQueued || error.outcomeIsUnknown
+                logger.warning("a turn was not confirmed", metadata: ["turn": "\(message.id)", "error": "\(error)"])
+                // A fresh channel's first publish is sometimes refused by a queue that is not full: once more tells.
+                guard mayBeQueued || error == .rejected(queue: message.queue) else { break }
+                try? await Task.sleep(for: backoff.next())
+            }
+        }
+        throw mayBeQueued ? .unconfirmed(last) : .refused(last)
+    }
+
+    private func withdraw(_ turn: Turn, attempt: Int) async {
+        // Whoever only repeats an acceptance knows nothing of the publishes before his: the turn may be queued.
+        guard attempt == 1, (try? await keys.release(turn, attempt: attempt)) ?? false else { return }
+        // Each of these expires by itself; a failure here costs the user a place until then, and nothing else.
+        _ = try? await log.forget(turn.id)
+        try? await order.remove(turn.id, of: turn.conversation)
+        try? await outstanding.release(user: turn.conversation.owner, turn: turn.id)
+    }
+}

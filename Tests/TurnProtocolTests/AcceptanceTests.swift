@@ -1,0 +1,144 @@
+import ChatCore
+import Foundation
+import Logging
+import RabbitQueue
+import RedisStore
+import ServiceLifecycle
+import TestServers
+import Testing
+import TurnProtocol
+
+/// What is left of an acceptance that went well, failed, or broke off in the middle.
+@Suite(.timeLimit(.minutes(2))) struct AcceptanceTests {
+    @Test func anAcceptedTurnIsQueuedOnceAndItsKeyStandsForIt() async throws {
+        try await withAcceptance { acceptance, inspector in
+            let turn = Turn.sample(key: "k")
+            try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+            #expect(try await acceptance.keys.look("k", of: turn.conversation.owner)?.state == .published)
+            #expect(try await acceptance.log.record(of: turn.id) != nil)
+            #expect(try await acceptance.order.head(of: turn.conversation) == turn.id)
+            try await eventually { try await queued(inspector) == 1 }
+            // Again, as a repeated request would: it is published already, and stays so.
+            await #expect(throws: AcceptanceError.self) {
+                try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+            }
+            #expect(try await queued(inspector) == 1)
+            #expect(try await acceptance.log.record(of: turn.id) != nil)
+        }
+    }
+
+    @Test func whatARequestThatDiedHadReservedIsPublishedUnderTheSameId() async throws {
+        try await withAcceptance { acceptance, inspector in
+            let turn = Turn.sample(key: "k")
+            let body = Array(try JSONEncoder().encode(turn))
+            // Everything but the publish, then the gateway is gone.
+            _ = try await acceptance.keys.take(turn, body: body)
+            _ = try await acceptance.log.reserve(turn)
+            let claim = try #require(try await acceptance.keys.look("k", of: turn.conversation.owner))
+            guard case .reserved(let kept) = claim.state else {
+                Issue.record("\(claim)")
+                return
+            }
+            let again = try JSONDecoder().decode(Turn.self, from: Data(kept))
+            #expect(again == turn)
+            try await acceptance.accept(again, outstandingLimit: 1, now: turn.acceptedAt + 1000)
+            try await eventually { try await queued(inspector) == 1 }
+            #expect(try await acceptance.keys.look("k", of: turn.conversation.owner)?.state == .published)
+        }
+    }
+
+    @Test func aTurnThatTheBrokerRefusedLeavesNothing() async throws {
+        // No queue for turns in this virtual host: every publish comes back.
+        try await withAcceptance(topology: Topology(queues: [])) { acceptance, _ in
+            let turn = Turn.sample(key: "k")
+            await expectRefusal(of: turn, by: acceptance)
+            #expect(try await acceptance.keys.look("k", of: turn.conversation.owner) == nil)
+            #expect(try await acceptance.log.record(of: turn.id) == nil)
+            #expect(try await acceptance.order.head(of: turn.conversation) == nil)
+            // The only place is free again.
+            let owner = turn.conversation.owner
+            #expect(try await acceptance.outstanding.take(user: owner, turn: turn.id, limit: 1, until: turn.deadline))
+
+            // A repeat does not know whether an earlier publish arrived: what is reserved stays for the next one.
+            let reserved = Turn.sample(key: "k")
+            _ = try await acceptance.keys.take(reserved, body: [1])
+            await expectRefusal(of: reserved, by: acceptance)
+            #expect(try await acceptance.log.record(of: reserved.id) != nil)
+            #expect(try await acceptance.keys.look("k", of: reserved.conversation.owner)?.turn == reserved.id)
+        }
+    }
+
+    @Test func oneTooManyIsRefusedAndItsKeyIsFree() async throws {
+        try await withAcceptance { acceptance, inspector in
+            let first = Turn.sample(key: "a")
+            let second = Turn.sample(key: "b", user: first.conversation.owner)
+            try await acceptance.accept(first, outstandingLimit: 1, now: first.acceptedAt)
+            do throws(AcceptanceError) {
+                try await acceptance.accept(second, outstandingLimit: 1, now: first.acceptedAt)
+                Issue.record("two were accepted")
+            } catch .tooManyUnfinished(let limit) {
+                #expect(limit == 1)
+            }
+            #expect(try await acceptance.keys.look("b", of: first.conversation.owner) == nil)
+            #expect(try await acceptance.log.record(of: second.id) == nil)
+            #expect(try await acceptance.order.head(of: second.conversation) == nil)
+        }
+    }
+
+    private func expectRefusal(of turn: Turn, by acceptance: TurnAcceptance) async {
+        do throws(AcceptanceError) {
+            try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+            Issue.record("it was accepted")
+        } catch .refused {
+        } catch {
+            Issue.record("\(error)")
+        }
+    }
+
+    private func queued(_ inspector: QueueInspector) async throws -> Int {
+        try await inspector.statistics(of: [Topology.streamQueue])[Topology.streamQueue]?.messages ?? 0
+    }
+
+    private func withAcceptance(
+        topology: Topology = .platform(responseShards: []),
+        _ body: (TurnAcceptance, QueueInspector) async throws -> Void
+    ) async throws {
+        let endpoint = try await TestServers.redis()
+        let broker = try RabbitConfiguration(uri: try await TestServers.rabbit().freshVirtualHost().uri)
+        let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let redis = RedisPool(
+            configuration: RedisConfiguration(host: endpoint.host, port: endpoint.port, password: endpoint.password),
+            logger: silent)
+        let publisher = RabbitPublisher(configuration: broker, topology: topology, logger: silent)
+        let inspector = QueueInspector(configuration: broker, logger: silent)
+        let services: [any Service] = [redis, publisher, inspector]
+        let tasks = services.map { service in Task { try await service.run() } }
+        defer { for task in tasks { task.cancel() } }
+        try await redis.waitUntilConnected()
+        try await eventually { publisher.isConnected && inspector.isConnected }
+        try await body(
+            TurnAcceptance(
+                keys: IdempotencyKeys(pool: redis), outstanding: OutstandingTurns(pool: redis),
+                log: TurnLog(pool: redis), order: ConversationOrder(pool: redis), publisher: publisher, logger: silent),
+            inspector)
+    }
+
+    /// The time limit of the suite ends a wait in vain.
+    private func eventually(_ condition: () async throws -> Bool) async throws {
+        while try await !condition() { try await Task.sleep(for: .milliseconds(5)) }
+    }
+}
+
+extension Turn {
+    fileprivate static func sample(key: String, user: UserKey? = nil) -> Turn {
+        var random = SystemRandomNumberGenerator()
+        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        let id = TurnID(milliseconds: UInt64(now), using: &random)
+        let owner = user ?? UserKey(tenant: "acme", user: "user-\(id)")
+        return Turn(
+            id: id, conversation: ConversationKey(owner: owner, id: ConversationID(firstTurn: id)),
+            beginsConversation: true, kind: .stream, message: "Hello", system: nil, context: [], model: nil,
+            sampling: Sampling(maxTokens: 16, seed: 1), acceptedAt: now, deadline: now + 600_000,
+            idempotency: .init(key: key, requestDigest: String(repeating: "a", count: 64)))
+    }
+}
