@@ -10,9 +10,7 @@ extension TurnHolder {
             switch item {
             case .tokens(let item): take(item, seen)
             case .nodeLost(let id):
-                for job in jobs where job.place.node == id {
-                    end(job, "the node was lost", isFruitless: ids.count == job.start, cancels: true, avoids: false)
-                }
+                for job in jobs where job.place.node == id { lose(job) }
             case .cancelRequested: isCancelled = true
             case .tick:
                 mustLook = true
@@ -50,6 +48,14 @@ extension TurnHolder {
         }
     }
 
+    /// The first time the turn goes on at once. Afterwards it waits a little: among turns that lose node after node
+    /// together, one may be what kills them, and chance is to part it from its neighbours.
+    private mutating func lose(_ job: HolderJob) {
+        let isFruitless = ids.count == job.start
+        end(job, "the node was lost", isFruitless: isFruitless, cancels: true, avoids: false)
+        if isFruitless, fruitless > 1, jobs.isEmpty { retry = Retry(reason: "its nodes were lost") }
+    }
+
     private mutating func take(_ preparation: HolderNews.Preparation) {
         guard stage == .planning else { return }
         switch preparation {
@@ -59,12 +65,12 @@ extension TurnHolder {
         case .refused(let reason): how = .failed(reason)
         case .unavailable(let reason):
             stage = .toPlan
-            retryReason = reason
+            retry = Retry(reason: reason)
         }
     }
 
     private mutating func take(_ item: TokenBatch.Item, _ seen: Seen) {
-        guard how == nil, retryReason == nil,
+        guard how == nil, retry == nil,
             let index = jobs.firstIndex(where: { $0.epoch == item.epoch && $0.attempt == item.attempt })
         else { return }
         jobs[index].lastHeard = seen.now
@@ -101,7 +107,7 @@ extension TurnHolder {
             guard jobs.isEmpty, how == nil else { return }
             // The record keeps them: it is one count for all holders.
             if history.count(where: { $0.endReason?.hasPrefix("failed: ") == true }) <= rules.retries {
-                retryReason = "generation failed: \(end.reason)"
+                retry = Retry(reason: "generation failed: \(end.reason)", isLast: true)
             } else {
                 how = .failed("generation failed: \(end.reason)")
             }

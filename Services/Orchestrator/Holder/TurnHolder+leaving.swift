@@ -13,7 +13,7 @@ extension TurnHolder {
         if fruitless >= rules.fruitlessAttempts, jobs.isEmpty {
             return bury("generation began \(fruitless) times and brought no token")
         }
-        if let reason = retryReason { tryLater(reason, seen) }
+        if let retry { tryLater(retry, seen) }
     }
 
     /// What the turn waited for when its time ran out.
@@ -31,7 +31,7 @@ extension TurnHolder {
     mutating func leave(as how: TurnEnd.How) {
         stopWork(because: how.status == .cancelled ? "cancelled" : "the turn ended")
         self.how = how
-        retryReason = nil
+        retry = nil
         stage = .leaving
         ending = .record
     }
@@ -45,19 +45,15 @@ extension TurnHolder {
 
     /// The message goes to the ladder first, confirmed; then the lease is given back, and the delivery is acknowledged. A
     /// holder that dies in between leaves two messages, of which one finds the turn ended.
-    private mutating func tryLater(_ reason: String, _ seen: Seen) {
+    private mutating func tryLater(_ retry: Retry, _ seen: Seen) {
         let delays = rules.delays(retry: retries, ladder: RetryLadder.delays, left: turn.deadline - seen.now)
         guard let delay = delays.randomElement(using: &random) else {
-            // No rung is short enough. Generation that failed has failed; history may yet come before the deadline.
-            retryReason = nil
-            if stage == .toPlan {
-                chores.append(.pause(milliseconds: HolderRules.lastPauses))
-            } else {
-                leave(as: .failed(reason))
-            }
-            return
+            // No rung is short enough. Generation that failed has failed; history or a node may yet come before the deadline.
+            self.retry = nil
+            if retry.isLast { return leave(as: .failed(retry.reason)) }
+            return chores.append(.pause(milliseconds: HolderRules.lastPauses))
         }
-        stopWork(because: reason)
+        stopWork(because: retry.reason)
         stage = .leaving
         chores += [.publishToRung(seconds: delay)]
     }
@@ -75,7 +71,7 @@ extension TurnHolder {
         case .publishToRung:
             // It comes back by itself from now on, whatever happens here.
             chores += [.release(parks: true, verdicts), .acknowledge]
-            retryReason = nil
+            retry = nil
             verdicts = []
         default: break
         }
@@ -97,7 +93,7 @@ extension TurnHolder {
         stopWork(because: "its orchestrator shut down")
         if stage != .leaving || ending != nil, lease != nil { chores.append(.release(parks: false, verdicts)) }
         chores.append(.reject)
-        (how, ending, retryReason, recovery, stage) = (nil, nil, nil, .none, .leaving)
+        (how, ending, retry, recovery, stage) = (nil, nil, nil, .none, .leaving)
     }
 
     /// The turn is another's. While the delivery lives nobody else will get it: look again who has the turn, without taking
@@ -114,7 +110,7 @@ extension TurnHolder {
     /// Begins anew, with nothing but the delivery.
     mutating func forget() {
         stopWork(because: "the turn is another's")
-        (stage, recovery, lease, plan, how, ending, retryReason) = (.acquiring, .none, nil, nil, nil, nil, nil)
+        (stage, recovery, lease, plan, how, ending, retry) = (.acquiring, .none, nil, nil, nil, nil, nil)
         (ids, logged, mustLook, mustJoin, isCancelled) = ([], 0, false, false, false)
         (history, verdicts, looks) = ([], [], 0)
     }

@@ -31,6 +31,13 @@ struct TurnHolder<Random: RandomNumberGenerator> {
         case leaving
     }
 
+    /// A try that is to come later.
+    struct Retry: Equatable {
+        let reason: String
+        /// Whether the turn has failed when no rung of the ladder is short enough for the time that it has left.
+        var isLast = false
+    }
+
     /// What is to be done about a log that is not where it was left.
     enum Recovery: Equatable { case none, looking, reacquiring }
 
@@ -64,7 +71,7 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     /// The step at which the turn's ending is.
     var ending: EndingStep?
     /// Why the turn is to be tried again later; acted on when its tokens are logged.
-    var retryReason: String?
+    var retry: Retry?
     var retries = 0
     var attempts = 0
     var fruitless = 0
