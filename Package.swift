@@ -79,7 +79,9 @@ let package = Package(
             ]),
         service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol"]),
         service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
-        service("switchboard", "Switchboard", ["PostgresStore", "ChatClient"]),
+        service(
+            "switchboard", "Switchboard",
+            ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "ChatClient"]),
 
         library("ChatCore", []),
         library("ServiceKit", ["ChatCore", .product(name: "Crypto", package: "swift-crypto")] + lifecycle),
@@ -149,6 +151,7 @@ let package = Package(
         tests(
             "OrchestratorTests",
             ["orchestrator", "ChatCore", "ModelFile", "RedisStore", "TurnProtocol", "TestServers"] + lifecycle),
+        tests("QueueWorkerTests", ["queue-worker", "ChatCore", "RabbitQueue"]),
         tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
         tests("ModelFileTests", ["ModelFile"], exclude: ["Fixtures"]),
         tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"], exclude: ["Fixtures"]),

@@ -82,8 +82,17 @@ struct DeadLetterTests {
         #expect(try await run("list", "--tenant", "nobody").isEmpty)
         #expect(try await run("show", id).contains("\"message\" : \"Hi\""))
 
+        let orchestrator = try cluster.another("orchestrator")
+        let replayed = try await run("replay", id)
+        let outcome = try await settled(replayed, cluster)
+        #expect(outcome.status == .done && outcome.replayOf == turn.id, "\(orchestrator.log)")
+        #expect(outcome.conversation == turn.conversation && outcome.seed == turn.sampling.seed)
+        await #expect(throws: HarnessError.self) { try await run("replay", id) }
+        #expect(try await run("show", id).contains("replayed as: \(replayed)"))
+
         #expect(try await run("drop", id) == "dropped \(id)")
         await #expect(throws: HarnessError.self) { try await run("show", id) }
+        _ = await orchestrator.ended(by: SIGKILL)
     }
 }
 

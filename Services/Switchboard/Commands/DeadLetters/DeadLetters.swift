@@ -11,7 +11,7 @@ struct DeadLetters: AsyncParsableCommand {
             again and again, or when its message cannot be read. Its client has got a failure by then; a replay is a \
             new turn.
             """,
-        subcommands: [List.self, Show.self, Drop.self])
+        subcommands: [List.self, Show.self, Replay.self, Drop.self])
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
