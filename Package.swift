@@ -59,6 +59,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     ],
@@ -84,7 +85,12 @@ let package = Package(
             ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "ChatClient"]),
 
         library("ChatCore", []),
-        library("ServiceKit", ["ChatCore", .product(name: "Crypto", package: "swift-crypto")] + lifecycle),
+        library(
+            "ServiceKit",
+            [
+                "ChatCore", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "Metrics", package: "swift-metrics"),
+            ] + lifecycle),
         library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"] + lifecycle),
         library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"] + lifecycle),
         library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"] + lifecycle),

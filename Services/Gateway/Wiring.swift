@@ -27,6 +27,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let relay = TurnRelay(name: name, log: log, redis: configuration.redis, logger: logger)
     let conversations = ConversationRepository(database: database)
 
+    let presence = Presence(pool: redis)
     let health = HealthMonitor(
         components: [
             .init("inference") { try await !nodes.nodes().isEmpty },
@@ -37,7 +38,12 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             .init("rabbitmq") {
                 try await inspector.ping(); return publisher.isConnected
             },
+        ],
+        populations: [
+            .init("orchestrators") { try await presence.alive(kind: "orchestrator").count },
+            .init("queue_workers") { try await presence.alive(kind: "queue-worker").count },
         ], logger: logger)
+    let breakers = [redis.breaker, publisher.breaker] + database.shards.map(\.pool.breaker)
 
     let clock = RedisClock(pool: redis)
     let backlog = ResponseBacklog(shards: shards, inspector: inspector, logger: logger)
@@ -59,12 +65,16 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let follow = FollowRoutes(
         relay: relay, settled: settled,
         heartbeat: configuration.heartbeat, logger: logger)
-    let operators = OperatorRoutes(health: health, inspector: inspector, shards: shards)
+    let operators = OperatorRoutes(
+        health: health, inspector: inspector, breakers: breakers, shards: shards)
 
     let router = Router(context: GatewayRequestContext.self)
+    // Outermost, so that it sees the answers that errors become.
+    router.add(middleware: RequestMetrics())
     router.add(middleware: ErrorMiddleware())
     router.get("/health", use: operators.healthStatus)
     router.head("/health", use: operators.healthStatus)
+    router.get("/metrics", use: operators.metrics)
     let authenticator = Authenticator(keys: KeyRepository(directory: database.directory), logger: logger)
     let authenticated = router.group().add(middleware: AuthenticationMiddleware(authenticator: authenticator))
     authenticated.get("/debug/queue-stats", use: operators.queueStatistics)

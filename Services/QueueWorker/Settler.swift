@@ -8,6 +8,9 @@ import ServiceKit
 import ServiceLifecycle
 
 /// Settles one shard's response queue: many outcomes in one statement, each stored once however often it is delivered.
+///
+/// While the shard's circuit breaker is open it does not consume: what it held goes back to the queue, where it waits, or
+/// where another worker takes it that reaches the shard.
 struct Settler: Service {
     let shard: ShardedDatabase.Shard
     let consumer: RabbitConsumer
@@ -26,6 +29,7 @@ struct Settler: Service {
         let arrived = Mailbox<Delivery>(capacity: batch * 8)
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { try await consumer.run() }
+            group.addTask { await cancelWhenGracefulShutdown { await followBreaker() } }
             group.addTask {
                 for await delivery in consumer.deliveries where !arrived.send(delivery) {
                     try? await delivery.reject(requeue: true)
@@ -44,7 +48,28 @@ struct Settler: Service {
         }
     }
 
-    private func settle(_ deliveries: [Delivery]) async {
+    private func followBreaker() async {
+        await shard.pool.breaker.withChanges { changes in
+            var isPaused = false
+            while await changes.receive() != nil {
+                switch shard.pool.breaker.state {
+                case .open where !isPaused:
+                    logger.notice("the shard is away: its outcomes wait", metadata: ["shard": "\(shard.name)"])
+                    await consumer.pause()
+                    isPaused = true
+                case .closed where isPaused:
+                    consumer.resume()
+                    isPaused = false
+                // Half-open, the probe is on its way: its end is the news.
+                case .open, .halfOpen, .closed: break
+                }
+            }
+        }
+    }
+
+    private func settle(_ delivered: [Delivery]) async {
+        // Those of a channel that is gone come again, in order.
+        let deliveries = delivered.filter(\.isLive)
         var outcomes: [TurnOutcome] = []
         var marked: [SettleMarker] = []
         var settled: [Delivery] = []
@@ -64,7 +89,7 @@ struct Settler: Service {
             }
         }
         // When this process drains first, the broker keeps them all.
-        guard let refused = await store(outcomes) else { return }
+        guard let refused = await store(outcomes, while: { deliveries.contains(where: \.isLive) }) else { return }
         for delivery in deliveries {
             guard let turn = delivery.id.flatMap({ TurnID($0) }), let error = refused[turn] else { continue }
             if await !bury(delivery, reason: "\(error)") { settled.removeAll { $0.id == delivery.id } }
@@ -87,11 +112,16 @@ struct Settler: Service {
     }
 
     /// Stores a batch, as often as it takes: the shard may be away for hours, and the queue holds what waits.
-    /// - Returns: what can never be stored, and why; nil when this process drains first.
-    private func store(_ outcomes: [TurnOutcome]) async -> [TurnID: DatabaseError]? {
-        guard !outcomes.isEmpty else { return [:] }
+    /// - Parameter areHeld: whether this process still has the messages.
+    /// - Returns: what can never be stored, and why; nil when this process drains or loses the messages first.
+    private func store(
+        _ outcomes: [TurnOutcome], while areHeld: () -> Bool
+    ) async -> [TurnID: DatabaseError]? {
+        func goesOn() -> Bool { !Task.isCancelled && !Task.isShuttingDownGracefully && areHeld() }
+        // A marker alone needs no statement, but must not be set when the outcomes before it were let go.
+        guard !outcomes.isEmpty else { return goesOn() ? [:] : nil }
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
-        while !Task.isCancelled, !Task.isShuttingDownGracefully {
+        while goesOn() {
             do throws(DatabaseError) {
                 let result = try await repository.settle(outcomes, on: shard)
                 for (turn, error) in result.refused {

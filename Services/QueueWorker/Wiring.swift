@@ -46,5 +46,6 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
         letters: DeadLetterRepository(directory: database.directory),
         conversations: ConversationRepository(database: database), ending: ending, clock: clock,
         retention: try settings(Settings.deadLetterRetention), logger: logger)
-    return [redis, database, publisher] + settlers + [partitions, due, drain]
+    let beats = WorkerPresence(presence: Presence(pool: redis), logger: logger)
+    return [redis, database, publisher] + settlers + [partitions, due, drain, beats]
 }

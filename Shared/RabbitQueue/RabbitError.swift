@@ -1,3 +1,5 @@
+import ServiceKit
+
 /// What went wrong between a caller and the broker, and whether the work may have been done.
 public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
     /// There is no connection; nothing was sent.
@@ -50,6 +52,18 @@ public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
         switch self {
         case .timedOut, .connectionLost, .cancelled: true
         default: false
+        }
+    }
+}
+
+extension RabbitError {
+    /// What the error says about the broker, for its circuit breaker.
+    var verdict: CircuitBreaker.Verdict {
+        switch self {
+        case .unavailable, .connectionLost, .timedOut, .protocolViolation: .failure
+        // It answered: a full queue and one that is gone are no reason to keep messages from the others.
+        case .unroutable, .rejected, .server: .success
+        case .overloaded, .badURI, .invalid, .alreadySettled, .cancelled: .neither
         }
     }
 }

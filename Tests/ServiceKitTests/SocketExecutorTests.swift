@@ -104,11 +104,11 @@ private actor Echo {
             var backoff = Backoff(base: .milliseconds(10), cap: .milliseconds(100))
             for attempt in largest.indices {
                 let delay = backoff.next(using: &random)
-                #expect(delay >= .milliseconds(10) && delay <= min(.milliseconds(100), .milliseconds(10 << attempt)))
+                #expect(delay >= .milliseconds(10) && delay <= min(.milliseconds(100), .milliseconds(20 << attempt)))
                 largest[attempt] = max(largest[attempt], delay)
             }
         }
-        // The jitter uses the whole room: the eighth delay comes near its cap, the first is the base.
-        #expect(largest[0] == .milliseconds(10) && largest[7] > .milliseconds(95))
+        // The jitter uses the whole room, at the first attempt already: there all meet who lost the same server.
+        #expect(largest[0] > .milliseconds(19) && largest[7] > .milliseconds(95))
     }
 }

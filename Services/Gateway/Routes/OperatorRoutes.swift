@@ -8,9 +8,10 @@ import ServiceKit
 struct OperatorRoutes: Sendable {
     let health: HealthMonitor
     let inspector: QueueInspector
+    let breakers: [DependencyBreaker]
     let shards: [String]
 
-    /// Open to anyone who can connect: probes carry no keys, and it says nothing but up or down.
+    /// Open to anyone who can connect: probes carry no keys, and it says nothing but states and numbers of processes.
     @Sendable func healthStatus(_ request: Request, _ context: GatewayRequestContext) async -> Response {
         let components = health.snapshot
         let down = components.filter { $0.state == .down }
@@ -20,8 +21,17 @@ struct OperatorRoutes: Sendable {
             json: .object([
                 ("status", .string(status)),
                 ("components", .object(components.map { ($0.name, .string($0.state.rawValue)) })),
+                ("breakers", .object(breakers.map { ($0.name, .string($0.state.rawValue)) })),
+                ("alive", .object(health.alive.map { ($0.name, $0.count.map { .integer(Int64($0)) } ?? .null) })),
                 ("timestamp", .number((Date().timeIntervalSince1970 * 1000).rounded() / 1000)),
             ]))
+    }
+
+    /// This gateway's metrics for Prometheus, open like the health: no series names a tenant, a user or a turn.
+    @Sendable func metrics(_ request: Request, _ context: GatewayRequestContext) async -> Response {
+        Response(
+            status: .ok, headers: [.contentType: MetricRegistry.prometheusContentType],
+            body: .init(byteBuffer: ByteBuffer(string: MetricRegistry.process.prometheusText())))
     }
 
     @Sendable func queueStatistics(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {

@@ -1,3 +1,5 @@
+import ServiceKit
+
 extension PostgresPool {
     /// Lends a connection for the time of `body`. A connection that `body` leaves in an open transaction, or in any
     /// state that is not known to be clean, is closed instead of being lent again.
@@ -7,13 +9,35 @@ extension PostgresPool {
         isolation: isolated (any Actor)? = #isolation,
         _ body: (PostgresConnection) async throws(DatabaseError) -> R
     ) async throws(DatabaseError) -> R {
-        let connection = try await acquire(patience: configuration.acquireTimeout)
-        do throws(DatabaseError) {
-            let result = try await body(connection)
-            await giveBack(connection)
-            return result
+        try await lend(patience: configuration.acquireTimeout, body)
+    }
+
+    /// One use of the shard, as its circuit breaker counts them.
+    @discardableResult
+    private func lend<R: Sendable>(
+        patience: Duration, isolation: isolated (any Actor)? = #isolation,
+        _ body: (PostgresConnection) async throws(DatabaseError) -> R
+    ) async throws(DatabaseError) -> R {
+        let permit: CircuitBreaker.Permit
+        do throws(DependencyBreaker.Refusal) {
+            permit = try breaker.admit()
         } catch {
-            await giveBack(connection)
+            throw .unavailable(shard: name, reason: error.description)
+        }
+        do throws(DatabaseError) {
+            let connection = try await acquire(patience: patience)
+            do throws(DatabaseError) {
+                let result = try await body(connection)
+                breaker.settle(permit, .success)
+                await giveBack(connection)
+                return result
+            } catch {
+                await giveBack(connection)
+                throw error
+            }
+        } catch {
+            let waited = ContinuousClock.now - permit.startedAt
+            breaker.settle(permit, error.verdict(afterWaiting: waited, of: patience), reason: error.description)
             throw error
         }
     }
@@ -59,13 +83,25 @@ extension PostgresPool {
 
     /// One round trip; fails within about four seconds: two for a connection, two for the answer.
     public func ping() async throws(DatabaseError) {
-        let connection = try await acquire(patience: Self.testTimeout)
-        do throws(DatabaseError) {
+        try await lend(patience: Self.testTimeout) { connection throws(DatabaseError) in
             try await connection.query("SELECT 1", timeout: Self.testTimeout)
-        } catch {
-            await giveBack(connection)
-            throw error
         }
-        await giveBack(connection)
+    }
+}
+
+extension DatabaseError {
+    /// What the error says about the shard, for its circuit breaker.
+    fileprivate func verdict(afterWaiting waited: Duration, of patience: Duration) -> CircuitBreaker.Verdict {
+        switch self {
+        case .unavailable, .connectionLost, .timedOut: .failure
+        // Nobody gave a connection back in all that time: the shard hangs. A full queue of callers only says that there
+        // are many.
+        case .overloaded: waited >= patience ? .failure : .neither
+        case .badConfiguration, .cancelled, .decoding, .migration: .neither
+        case .server(let sqlState, _, _):
+            // Connection, resources, operator intervention (a statement's time-out too) and I/O: it cannot work. All else
+            // is an answer.
+            ["08", "53", "57", "58"].contains(String(sqlState.prefix(2))) ? .failure : .success
+        }
     }
 }

@@ -7,6 +7,8 @@ import Synchronization
 ///
 /// It connects when somebody asks, so it works before and without ``run()``; running it adds upkeep: it reconnects with
 /// backoff while the server is away, and tests connections that nobody used for a while.
+///
+/// Borrowing goes through the shard's circuit breaker: while it is open, callers are refused at once as `unavailable`.
 public final class PostgresPool: Service, Sendable {
     typealias Wait = CheckedContinuation<Result<PostgresConnection, DatabaseError>, Never>
 
@@ -35,6 +37,8 @@ public final class PostgresPool: Service, Sendable {
     private let target: ConnectionTarget
     private let executor: SocketExecutor
     private let logger: Logger
+    /// Named `database.` and the shard's name.
+    public let breaker: DependencyBreaker
     let guarded: Mutex<Guarded>
 
     init(shard: DatabaseConfiguration.Shard, configuration: DatabaseConfiguration, logger: Logger) {
@@ -45,6 +49,10 @@ public final class PostgresPool: Service, Sendable {
         var logger = logger
         logger[metadataKey: "shard"] = "\(shard.name)"
         self.logger = logger
+        var policy = CircuitBreaker.Policy()
+        // Statements and connections have far more time than commands to Redis: the third failure has taken long enough.
+        policy.failures = 3
+        breaker = DependencyBreaker("database.\(shard.name)", policy: policy, logger: logger)
         let state = PoolState<PostgresConnection>(
             size: configuration.poolSize, maximumWaiters: configuration.maximumWaiters, backoff: Backoff())
         guarded = Mutex(Guarded(state: state))
@@ -181,6 +189,8 @@ public final class PostgresPool: Service, Sendable {
             try await connection.open(target, timeout: configuration.connectTimeout)
         } catch {
             logger.warning("cannot connect to the database", metadata: ["error": "\(error)"])
+            // Nobody may be asking; a permit is refused when the breaker knows already.
+            if let permit = try? breaker.admit() { breaker.settle(permit, .failure, reason: error.description) }
             let waits = guarded.withLock { guarded in
                 guarded.state.connectFailed(error, now: .now).compactMap { guarded.waits.removeValue(forKey: $0) }
             }
@@ -188,6 +198,7 @@ public final class PostgresPool: Service, Sendable {
             return finishClosing()
         }
         logger.debug("connected to the database")
+        breaker.signOfLife()
         await place(connection) { $0.connected(connection, now: .now) }
     }
 
@@ -212,19 +223,26 @@ public final class PostgresPool: Service, Sendable {
     /// Upkeep until cancellation or graceful shutdown; then closes the pool.
     public func run() async {
         await cancelWhenGracefulShutdown { [self] in
-            while !Task.isCancelled {
-                if guarded.withLock({ $0.state.reconnects(now: .now) }) { await connect() }
-                while let connection = guarded.withLock({
-                    $0.state.takeForTest(olderThan: Self.idleBeforeTest, now: .now)
-                }) {
-                    // Whether it answered shows in its state.
-                    _ = try? await connection.query("SELECT 1", timeout: Self.testTimeout)
-                    await giveBack(connection)
-                }
-                try? await Task.sleep(for: Self.upkeepInterval)
+            await withDiscardingTaskGroup { group in
+                group.addTask { await self.keepUp() }
+                group.addTask { await self.breaker.keepProbing { try? await self.ping() } }
             }
         }
         await close()
+    }
+
+    private func keepUp() async {
+        while !Task.isCancelled {
+            if guarded.withLock({ $0.state.reconnects(now: .now) }) { await connect() }
+            while let connection = guarded.withLock({
+                $0.state.takeForTest(olderThan: Self.idleBeforeTest, now: .now)
+            }) {
+                // Whether it answered shows in its state.
+                _ = try? await connection.query("SELECT 1", timeout: Self.testTimeout)
+                await giveBack(connection)
+            }
+            try? await Task.sleep(for: Self.upkeepInterval)
+        }
     }
 
     /// Refuses new callers, waits for lent connections to come back (10 s at most), and closes them all.

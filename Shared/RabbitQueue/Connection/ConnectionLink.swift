@@ -1,12 +1,14 @@
 import Logging
+import Metrics
 import ServiceKit
 import Synchronization
 
-/// Whether there is a connection, as other threads may ask and wait for.
-final class ConnectionLink: Sendable {
+/// The connection of a publisher, consumer or inspector, as any thread may ask about it and wait for it.
+public final class ConnectionLink: Sendable {
     private struct State {
         var isConnected = false
         var isClosing = false
+        var isPaused = false
         var lastFailure: RabbitError?
         var lastWaiter: UInt64 = 0
         var waiters: [UInt64: CheckedContinuation<Bool, Never>] = [:]
@@ -17,23 +19,36 @@ final class ConnectionLink: Sendable {
     /// What the connection is for, as the broker's operator sees it.
     let role: String
     let logger: Logger
+    private let breaker: DependencyBreaker?
+    private let connects: Counter
     private let state = Mutex(State())
 
-    init(configuration: RabbitConfiguration, role: String, logger: Logger) {
+    /// - Parameter breaker: is told when a connection stands.
+    init(configuration: RabbitConfiguration, role: String, breaker: DependencyBreaker? = nil, logger: Logger) {
         self.configuration = configuration
         self.role = role
+        self.breaker = breaker
         self.logger = logger
+        connects = Counter(label: "switchboard_broker_connects", dimensions: [("role", role)])
     }
 
-    var isConnected: Bool { state.withLock { $0.isConnected } }
-    var isClosing: Bool { state.withLock { $0.isClosing } }
+    /// Whether the connection stands and everything is declared.
+    public var isConnected: Bool { state.withLock { $0.isConnected } }
 
-    var lastFailure: RabbitError? { state.withLock { $0.lastFailure } }
+    /// Why there is no connection: `.server` with 403 for wrong credentials, with 406 for a queue that exists
+    /// otherwise, ... Nil while connected and before the first attempt has failed.
+    public var lastFailure: RabbitError? { state.withLock { $0.lastFailure } }
+
+    var isClosing: Bool { state.withLock { $0.isClosing } }
+    /// Whether there is to be no connection for now.
+    var isPaused: Bool { state.withLock { $0.isPaused } }
 
     func failed(_ reason: RabbitError) { state.withLock { $0.lastFailure = reason } }
 
     func connected() {
         state.withLock { $0.lastFailure = nil }
+        connects.increment()
+        breaker?.signOfLife()
         logger.info("connected to the broker", metadata: ["role": "\(role)"])
         resolveWaiters(connected: true)
     }
@@ -55,6 +70,17 @@ final class ConnectionLink: Sendable {
         sleeper?.resume()
     }
 
+    func pause() { state.withLock { $0.isPaused = true } }
+
+    func resume() {
+        let sleeper = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            guard state.isPaused else { return nil }
+            state.isPaused = false
+            return state.sleeper.take()
+        }
+        sleeper?.resume()
+    }
+
     private func resolveWaiters(connected: Bool) {
         let waiters = state.withLock { state in
             state.isConnected = connected
@@ -65,7 +91,7 @@ final class ConnectionLink: Sendable {
     }
 
     /// Waits for the connection, at most `timeout` and not after the task was cancelled.
-    func waitUntilConnected(timeout: Duration) async -> Bool {
+    public func waitUntilConnected(timeout: Duration) async -> Bool {
         let id = state.withLock { state in
             state.lastWaiter += 1
             return state.lastWaiter
@@ -94,16 +120,18 @@ final class ConnectionLink: Sendable {
         state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: false)
     }
 
-    /// Pauses between two attempts; `beginClosing` ends it early. On the executor's thread.
-    func sleep(_ delay: Duration, on executor: SocketExecutor, isolation: isolated (any Actor)? = #isolation) async {
+    /// Waits before the next attempt; `beginClosing` and `resume` end it early. On the executor's thread.
+    /// - Parameter delay: nil waits for one of these two.
+    func sleep(_ delay: Duration?, on executor: SocketExecutor, isolation: isolated (any Actor)? = #isolation) async {
         var timer: SocketExecutor.TimerID?
         await withCheckedContinuation(isolation: isolation) { continuation in
             let mustSleep = state.withLock { state in
-                guard !state.isClosing else { return false }
+                guard !state.isClosing, delay != nil || state.isPaused else { return false }
                 state.sleeper = continuation
                 return true
             }
             guard mustSleep else { return continuation.resume() }
+            guard let delay else { return }
             timer = executor.schedule(after: delay) { [weak self] in
                 self?.state.withLock { $0.sleeper.take() }?.resume()
             }

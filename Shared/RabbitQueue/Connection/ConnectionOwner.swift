@@ -1,5 +1,6 @@
 import Logging
 import ServiceKit
+import ServiceLifecycle
 
 /// What publisher, consumer and inspector have in common: an actor on a thread of its own that keeps one connection.
 protocol ConnectionOwner: Actor {
@@ -16,14 +17,28 @@ protocol ConnectionOwner: Actor {
 }
 
 extension ConnectionOwner {
-    /// A connection that lived shorter does not count as a success: the next waits longer, so that a broker that
-    /// accepts and hangs up is not hammered.
-    private static var steadyAfter: Duration { .seconds(5) }
+    /// Keeps the connection until the task is cancelled, or gracefully shut down: then `leave` is called, which ends with
+    /// `close`.
+    nonisolated func run(leavingBy leave: @escaping @Sendable (Self) async -> Void) async {
+        await withTaskCancellationHandler {
+            await withGracefulShutdownHandler {
+                await keepConnected()
+            } onGracefulShutdown: {
+                Task { await leave(self) }
+            }
+        } onCancel: {
+            Task { await close() }
+        }
+    }
 
     /// Connects, and connects again with backoff whenever the connection ends, until `close` was called.
-    func keepConnected() async {
+    private func keepConnected() async {
         var backoff = Backoff()
         while !link.isClosing {
+            guard !link.isPaused else {
+                await link.sleep(nil, on: executor)
+                continue
+            }
             let began = ContinuousClock.now
             let reason: RabbitError
             do throws(RabbitError) {
@@ -45,15 +60,15 @@ extension ConnectionOwner {
                     connection.end(error)
                     throw error
                 }
-                if link.isClosing { await connection.close() } else { link.connected() }
+                if link.isClosing || link.isPaused { await connection.close() } else { link.connected() }
                 reason = await connection.ended()
             } catch {
                 reason = error
             }
             guard !link.isClosing else { break }
+            guard !link.isPaused else { continue }
             link.failed(reason)
-            if .now - began > Self.steadyAfter { backoff.reset() }
-            let delay = backoff.next()
+            let delay = backoff.next(afterLifeOf: .now - began)
             link.logger.warning(
                 "no connection to the broker: will try again",
                 metadata: ["error": "\(reason)", "delay": "\(delay)", "role": "\(link.role)"])

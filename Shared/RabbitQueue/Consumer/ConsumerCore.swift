@@ -15,8 +15,7 @@ actor ConsumerCore: ConnectionOwner {
     private let alsoDeclares: Topology
     private let prefetch: Int
     private var generation: UInt64 = 0
-    private var unacknowledged = UnacknowledgedTags()
-    private var isPaused = false
+    private(set) var unacknowledged = UnacknowledgedTags()
     private var isStopped = false
     private var isConsuming = false
     /// Consuming and cancelling take several calls each.
@@ -36,14 +35,13 @@ actor ConsumerCore: ConnectionOwner {
 
     // MARK: Settling
 
-    func settle(_ delivery: Delivery, with method: OutgoingMethod) async throws(RabbitError) {
+    func settle(_ delivery: Delivery, with method: OutgoingMethod) throws(RabbitError) {
         guard let connection, delivery.generation == generation, delivery.isLive else { throw .connectionLost }
         guard unacknowledged.remove(delivery.tag) else { throw .alreadySettled }
         try connection.send(method)
-        await consumeWhenDue()
     }
 
-    func acknowledge(_ batch: [Delivery]) async -> [Delivery] {
+    func acknowledge(_ batch: [Delivery]) -> [Delivery] {
         let alive = batch.filter { $0.isLive && $0.generation == generation }
         do throws(RabbitError) {
             guard let connection else { throw .connectionLost }
@@ -52,20 +50,14 @@ actor ConsumerCore: ConnectionOwner {
         } catch {
             return batch
         }
-        await consumeWhenDue()
         return batch.filter { delivery in delivery.generation != generation || !delivery.isLive }
     }
 
     // MARK: Consuming
 
     func pause() async {
-        isPaused = true
-        await reconcile()
-    }
-
-    func resume() async {
-        isPaused = false
-        await reconcile()
+        link.pause()
+        await connection?.close()
     }
 
     func stopConsuming() async {
@@ -79,25 +71,14 @@ actor ConsumerCore: ConnectionOwner {
 
     private var isLive: Bool { liveGeneration.load(ordering: .acquiring) != 0 }
 
-    private var shouldConsume: Bool { !isPaused && !isStopped }
-
-    /// A new consumer has a prefetch of its own, beside what the one before a pause left unacknowledged. So that
-    /// pausing and resuming cannot heap up deliveries, at most twice the prefetch is out.
-    private var hasRoomToConsume: Bool { unacknowledged.count <= prefetch * queues.count }
-
-    private func consumeWhenDue() async {
-        if !isConsuming, shouldConsume, connection != nil { await reconcile() }
-    }
-
-    /// Consumes or cancels until the broker is where `pause`, `resume` and `stopConsuming` want it.
+    /// Consumes or cancels until the broker is where `stopConsuming` wants it.
     private func reconcile() async {
         // When too many wait, whoever is inside sees what this caller wants.
         guard (try? await gate.enter()) != nil else { return }
         defer { gate.leave() }
-        while let connection, isLive, isConsuming != shouldConsume {
-            guard !shouldConsume || hasRoomToConsume else { return }
+        while let connection, isLive, isConsuming == isStopped {
             do throws(RabbitError) {
-                try await (shouldConsume ? consume(on: connection) : cancelConsumers(on: connection))
+                try await (isStopped ? cancelConsumers(on: connection) : consume(on: connection))
             } catch {
                 // The next connection begins where it should.
                 connection.end(error)
@@ -157,7 +138,7 @@ actor ConsumerCore: ConnectionOwner {
                 throw .protocolViolation("delivery for consumer \(consumer)")
             }
             try unacknowledged.add(tag)
-            guard unacknowledged.count <= 2 * prefetch * queues.count else {
+            guard unacknowledged.count <= prefetch * queues.count else {
                 throw .protocolViolation("more deliveries than the prefetch")
             }
             let delivery = Delivery(

@@ -1,13 +1,13 @@
 import Logging
-import ServiceLifecycle
 
 /// Takes messages from queues, as many at a time as its prefetch says. Has its own connection and thread.
-public final class RabbitConsumer: Service, Sendable {
+public final class RabbitConsumer: BrokerClient, Sendable {
     /// The deliveries of all queues, in the order in which they came; at most `prefetch` of each queue are out at a
-    /// time (twice that after a `resume`). Deliveries of a channel that has died are taken out of it. Ends after
+    /// time. Deliveries of a channel that has died are taken out of it. Ends after
     /// `stopConsuming`, with the run, and when the task that iterates it is cancelled.
     public let deliveries: AsyncStream<Delivery>
     let core: ConsumerCore
+    public var link: ConnectionLink { core.link }
 
     /// - Parameters:
     ///   - queues: declared on every connect, then consumed from: one consumer each.
@@ -26,29 +26,8 @@ public final class RabbitConsumer: Service, Sendable {
     /// Keeps the connection and the consumers until cancelled or gracefully shut down. What is unacknowledged then
     /// goes back to its queue.
     public func run() async throws {
-        let core = core
-        await withTaskCancellationHandler {
-            await withGracefulShutdownHandler {
-                await core.keepConnected()
-            } onGracefulShutdown: {
-                Task { await core.leave() }
-            }
-        } onCancel: {
-            Task { await core.close() }
-        }
+        await core.run { await $0.leave() }
         core.buffer.finish()
-    }
-
-    /// Whether deliveries can come now (even when paused).
-    public var isConnected: Bool { core.link.isConnected }
-
-    /// Why there is no connection: `.server` with 403 for wrong credentials, with 406 for a queue that exists
-    /// otherwise, ... Nil while connected and before the first attempt has failed.
-    public var lastFailure: RabbitError? { core.link.lastFailure }
-
-    /// Waits for the connection, at most `timeout`; tells whether it is there.
-    public func waitUntilConnected(timeout: Duration) async -> Bool {
-        await core.link.waitUntilConnected(timeout: timeout)
     }
 
     /// Acknowledges many deliveries with as few frames as their tags allow. Those settled before are left out.
@@ -59,12 +38,13 @@ public final class RabbitConsumer: Service, Sendable {
         await core.acknowledge(batch)
     }
 
-    /// Cancels the consumers at the broker; what was already delivered can still be taken and acknowledged. For an
-    /// open breaker. Survives reconnects.
+    /// Takes nothing until `resume`, and gives everything unacknowledged back: the connection ends, and with it the claim
+    /// on its deliveries, in one step at the broker. So another consumer that goes on in this one's place finds the queue
+    /// in its order; cancelling alone would give it what lies behind what is still held here.
     public func pause() async { await core.pause() }
 
-    /// Consumes again after `pause`.
-    public func resume() async { await core.resume() }
+    /// Connects and consumes again after `pause`.
+    public func resume() { core.link.resume() }
 
     /// No new deliveries, for good: untaken ones go back to the broker at once, `deliveries` ends, and those already
     /// taken can still be acknowledged.

@@ -1,9 +1,9 @@
 import Logging
-import ServiceLifecycle
 
 /// Asks the broker how full its queues are. Has its own connection and thread.
-public final class QueueInspector: Service, Sendable {
+public final class QueueInspector: BrokerClient, Sendable {
     let core: InspectorCore
+    public var link: ConnectionLink { core.link }
 
     public init(configuration: RabbitConfiguration, logger: Logger) {
         core = InspectorCore(configuration: configuration, logger: logger)
@@ -11,28 +11,7 @@ public final class QueueInspector: Service, Sendable {
 
     /// Keeps the connection until cancelled or gracefully shut down.
     public func run() async throws {
-        let core = core
-        await withTaskCancellationHandler {
-            await withGracefulShutdownHandler {
-                await core.keepConnected()
-            } onGracefulShutdown: {
-                Task { await core.close() }
-            }
-        } onCancel: {
-            Task { await core.close() }
-        }
-    }
-
-    /// Whether a question would be sent now.
-    public var isConnected: Bool { core.link.isConnected }
-
-    /// Why there is no connection: `.server` with 403 for wrong credentials, with 406 for a queue that exists
-    /// otherwise, ... Nil while connected and before the first attempt has failed.
-    public var lastFailure: RabbitError? { core.link.lastFailure }
-
-    /// Waits for the connection, at most `timeout`; tells whether it is there.
-    public func waitUntilConnected(timeout: Duration) async -> Bool {
-        await core.link.waitUntilConnected(timeout: timeout)
+        await core.run { await $0.close() }
     }
 
     /// The ready messages (not those out at consumers) and the consumers of each queue. A queue that does not exist,

@@ -18,8 +18,8 @@ actor PublisherCore: ConnectionOwner {
     private var expiry: SocketExecutor.TimerID?
     private var drained: CheckedContinuation<Void, Never>?
 
-    init(configuration: RabbitConfiguration, topology: Topology, logger: Logger) {
-        link = ConnectionLink(configuration: configuration, role: "publisher", logger: logger)
+    init(configuration: RabbitConfiguration, topology: Topology, breaker: DependencyBreaker, logger: Logger) {
+        link = ConnectionLink(configuration: configuration, role: "publisher", breaker: breaker, logger: logger)
         self.topology = topology
     }
 
@@ -64,6 +64,14 @@ actor PublisherCore: ConnectionOwner {
         guard let (ticketGeneration, sequence) = ticket.value, ticketGeneration == generation else { return }
         window.remove(sequence)?.resume(returning: .failure(.cancelled))
         tellWhenDrained()
+    }
+
+    func ping() async throws(RabbitError) {
+        guard let connection, isReady, !link.isClosing else { throw .unavailable }
+        // Sets what a publisher never uses: the cheapest method that the channel's process itself answers.
+        guard case .basicQosOk = try await connection.call(.basicQos(prefetch: 1)) else {
+            throw .protocolViolation("no basic.qos-ok")
+        }
     }
 
     // MARK: The connection

@@ -1,40 +1,29 @@
 import Logging
-import ServiceLifecycle
+import ServiceKit
 
 /// Publishes with the broker's confirm: what `publish` returns from is stored. Has its own connection and thread.
-public final class RabbitPublisher: Service, Sendable {
+///
+/// Publishes go through a circuit breaker: while it is open they are refused at once as `.unavailable`.
+public final class RabbitPublisher: BrokerClient, Sendable {
     let core: PublisherCore
+    public let breaker: DependencyBreaker
+    public var link: ConnectionLink { core.link }
 
     /// - Parameter topology: declared on every connect, before the first publish.
     public init(configuration: RabbitConfiguration, topology: Topology, logger: Logger) {
-        core = PublisherCore(configuration: configuration, topology: topology, logger: logger)
+        breaker = DependencyBreaker("rabbitmq", logger: logger)
+        core = PublisherCore(configuration: configuration, topology: topology, breaker: breaker, logger: logger)
     }
 
     /// Keeps the connection until cancelled or gracefully shut down; then the publishes in flight get
     /// `confirmTimeout` to be confirmed.
     public func run() async throws {
-        let core = core
-        await withTaskCancellationHandler {
-            await withGracefulShutdownHandler {
-                await core.keepConnected()
-            } onGracefulShutdown: {
-                Task { await core.drain() }
-            }
-        } onCancel: {
-            Task { await core.close() }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.core.run { await $0.drain() } }
+            group.addTask { await self.breaker.keepProbing { try? await self.ping() } }
+            await group.next()
+            group.cancelAll()
         }
-    }
-
-    /// Whether a publish would be sent now.
-    public var isConnected: Bool { core.link.isConnected }
-
-    /// Why there is no connection: `.server` with 403 for wrong credentials, with 406 for a queue that exists
-    /// otherwise, ... Nil while connected and before the first attempt has failed.
-    public var lastFailure: RabbitError? { core.link.lastFailure }
-
-    /// Waits for the connection, at most `timeout`; tells whether it is there.
-    public func waitUntilConnected(timeout: Duration) async -> Bool {
-        await core.link.waitUntilConnected(timeout: timeout)
     }
 
     /// Returns only after the broker's confirm.
@@ -43,6 +32,23 @@ public final class RabbitPublisher: Service, Sendable {
     ///   the broker does not have it. `.timedOut`, `.connectionLost` and `.cancelled`: it may; retry under the same id.
     public func publish(_ message: OutgoingMessage) async throws(RabbitError) {
         try message.validate(maximumBodyBytes: core.link.configuration.maximumBodyBytes)
-        try await core.publish(message)
+        try await permitted { () async throws(RabbitError) in try await core.publish(message) }
+    }
+
+    /// A round trip over the publisher's channel.
+    func ping() async throws(RabbitError) {
+        try await permitted { () async throws(RabbitError) in try await core.ping() }
+    }
+
+    private func permitted(_ call: () async throws(RabbitError) -> Void) async throws(RabbitError) {
+        guard let permit = try? breaker.admit() else { throw .unavailable }
+        do throws(RabbitError) {
+            try await call()
+            breaker.settle(permit, .success)
+        } catch {
+            // Whoever leaves has no connection, and learns nothing from that.
+            breaker.settle(permit, link.isClosing ? .neither : error.verdict, reason: error.description)
+            throw error
+        }
     }
 }

@@ -1,3 +1,5 @@
+import ServiceKit
+
 /// Why a command gave no value. The first three say whether the server may have carried it out.
 public enum RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Not connected: nothing was sent.
@@ -33,5 +35,26 @@ public enum RedisError: Error, Sendable, Equatable, CustomStringConvertible {
         case .server(let text): "Redis refused: \(text)"
         case .unexpectedReply(let what): "Redis replied otherwise than expected: \(what)"
         }
+    }
+}
+
+extension RedisError {
+    /// What the error says about Redis, for its circuit breaker.
+    var verdict: CircuitBreaker.Verdict {
+        switch self {
+        case .unavailable, .connectionLost, .timedOut: .failure
+        case .overloaded, .cancelled: .neither
+        // It answered. What it refuses (no memory, a wrong type) it may refuse to one command and give to the next.
+        case .server, .unexpectedReply: .success
+        }
+    }
+
+    /// What replies say: a server that refuses every command alike is as good as away.
+    static func verdict(of replies: [RedisValue]) -> CircuitBreaker.Verdict {
+        let isUseless = replies.contains { reply in
+            guard case .error(let text) = reply else { return false }
+            return ["BUSY ", "LOADING ", "MASTERDOWN "].contains(where: text.hasPrefix)
+        }
+        return isUseless ? .failure : .success
     }
 }

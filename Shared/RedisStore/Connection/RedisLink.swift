@@ -25,6 +25,8 @@ actor RedisLink {
     private var isReady = false
     private var isStopped = true
     private var backoff = Backoff()
+    /// When this life of the connection became ready.
+    private var readySince: ContinuousClock.Instant?
     private var timer: SocketExecutor.TimerID?
     private var lastHeard = ContinuousClock.now
     private var inbound = [UInt8](repeating: 0, count: 64 << 10)
@@ -117,7 +119,7 @@ extension RedisLink {
             if case .error(let text) = reply { return lose("\(command) refused: \(text)") }
         }
         isReady = true
-        backoff.reset()
+        readySince = .now
         lastHeard = .now
         queue.becomeReady()
         logger.info("connected to Redis", metadata: ["host": "\(configuration.host)", "port": "\(configuration.port)"])
@@ -128,7 +130,8 @@ extension RedisLink {
     private func retry(_ reason: String) {
         logger.warning("no connection to Redis", metadata: ["reason": "\(reason)"])
         guard !isStopped else { return }
-        setTimer(backoff.next()) { $0.connect() }
+        let life = readySince.take().map { .now - $0 } ?? Duration.zero
+        setTimer(backoff.next(afterLifeOf: life)) { $0.connect() }
     }
 
     /// Ends this life of the connection, whatever state it is in, and begins the wait for the next one.

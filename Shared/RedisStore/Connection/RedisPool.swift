@@ -8,20 +8,28 @@ import Synchronization
 ///
 /// Two commands of which the second is sent before the first was answered may travel on two connections and arrive in
 /// either order; `pipeline` keeps an order.
+///
+/// All commands go through one circuit breaker: while it is open they are refused at once as `.unavailable`.
 public final class RedisPool: Service, Sendable {
     private let connections: [RedisConnection]
     private let executor: SocketExecutor
     private let gate: ReadyGate
     private let turn = Atomic<Int>(0)
+    public let breaker: DependencyBreaker
 
     public init(configuration: RedisConfiguration, logger: Logger) {
+        let breaker = DependencyBreaker("redis", logger: logger)
+        self.breaker = breaker
         // One thread for all: parsing replies is cheap, and a thread that is awake already answers soonest.
         let executor = SocketExecutor(name: "redis")
         let gate = ReadyGate()
         self.executor = executor
         self.gate = gate
         connections = (0..<max(1, configuration.poolSize)).map { _ in
-            RedisConnection(configuration: configuration, executor: executor, logger: logger) { gate.note($0) }
+            RedisConnection(configuration: configuration, executor: executor, logger: logger) { event in
+                gate.note(event)
+                if case .ready = event { breaker.signOfLife() }
+            }
         }
     }
 
@@ -30,7 +38,7 @@ public final class RedisPool: Service, Sendable {
     /// Connects and stays until cancelled or shut down; commands in flight then fail as `.connectionLost`.
     public func run() async throws {
         for connection in connections { await connection.link.start() }
-        try? await gracefulShutdown()
+        await cancelWhenGracefulShutdown { await self.breaker.keepProbing { try? await self.ping() } }
         for connection in connections { await connection.link.stop() }
     }
 
@@ -51,7 +59,7 @@ public final class RedisPool: Service, Sendable {
     public func send(_ command: String, _ arguments: [RedisArgument]) async throws(RedisError) -> RedisValue {
         var bytes: [UInt8] = []
         CommandEncoder.append(command, arguments, to: &bytes)
-        guard let reply = try await choose().exchange(bytes, replies: 1).first else {
+        guard let reply = try await exchange(bytes, replies: 1).first else {
             throw .unexpectedReply("nothing")
         }
         if case .error(let text) = reply { throw .server(text) }
@@ -64,7 +72,24 @@ public final class RedisPool: Service, Sendable {
         guard !commands.isEmpty else { return [] }
         var bytes: [UInt8] = []
         for (command, arguments) in commands { CommandEncoder.append(command, arguments, to: &bytes) }
-        return try await choose().exchange(bytes, replies: commands.count)
+        return try await exchange(bytes, replies: commands.count)
+    }
+
+    private func exchange(_ bytes: [UInt8], replies: Int) async throws(RedisError) -> [RedisValue] {
+        let permit: CircuitBreaker.Permit
+        do throws(DependencyBreaker.Refusal) {
+            permit = try breaker.admit()
+        } catch {
+            throw .unavailable(error.description)
+        }
+        do throws(RedisError) {
+            let values = try await choose().exchange(bytes, replies: replies)
+            breaker.settle(permit, RedisError.verdict(of: values))
+            return values
+        } catch {
+            breaker.settle(permit, error.verdict, reason: error.description)
+            throw error
+        }
     }
 
     /// The ready connection with the fewest waiting replies; they take turns when equal. Without any, one of them

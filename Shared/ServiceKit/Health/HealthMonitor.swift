@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import Metrics
 import ServiceLifecycle
 import Synchronization
 
@@ -19,18 +20,33 @@ public final class HealthMonitor: Service {
         }
     }
 
+    /// Processes of a kind, which are counted and not judged: one that is missing is another's to replace.
+    public struct Population: Sendable {
+        public let name: String
+        let count: @Sendable () async throws -> Int
+
+        public init(_ name: String, count: @escaping @Sendable () async throws -> Int) {
+            self.name = name
+            self.count = count
+        }
+    }
+
     private let components: [Component]
+    private let populations: [Population]
     private let interval: Duration
     private let patience: Duration
     private let logger: Logger
     private let states = Mutex<[String: State]>([:])
+    private let counts = Mutex<[String: Int]>([:])
 
     /// - Parameter patience: time within which a component must answer.
     public init(
-        components: [Component], interval: Duration = .milliseconds(500), patience: Duration = .seconds(2),
+        components: [Component], populations: [Population] = [], interval: Duration = .milliseconds(500),
+        patience: Duration = .seconds(2),
         logger: Logger
     ) {
         self.components = components
+        self.populations = populations
         self.interval = interval
         self.patience = patience
         self.logger = logger
@@ -41,18 +57,26 @@ public final class HealthMonitor: Service {
         states.withLock { states in components.map { ($0.name, states[$0.name] ?? .down) } }
     }
 
+    /// How many of each population were seen last; nil while that is not known.
+    public var alive: [(name: String, count: Int?)] {
+        counts.withLock { counts in populations.map { ($0.name, counts[$0.name]) } }
+    }
+
     public func run() async throws {
         await cancelWhenGracefulShutdown {
             await withDiscardingTaskGroup { group in
                 for component in self.components { group.addTask { await self.watch(component) } }
+                for population in self.populations { group.addTask { await self.watch(population) } }
             }
         }
     }
 
     private func watch(_ component: Component) async {
+        let up = Gauge(label: "switchboard_component_up", dimensions: [("component", component.name)])
         while !Task.isCancelled {
-            let state: State = await answers(component) ? .up : .down
+            let state: State = await answer(of: component.probe) == true ? .up : .down
             let before = states.withLock { $0.updateValue(state, forKey: component.name) }
+            up.record(state == .up ? 1 : 0)
             if before != state {
                 logger.log(
                     level: state == .up ? .info : .warning, "a component changed its state",
@@ -62,15 +86,26 @@ public final class HealthMonitor: Service {
         }
     }
 
-    private func answers(_ component: Component) async -> Bool {
-        await withTaskGroup(of: Bool.self) { group in
-            group.addTask { (try? await component.probe()) ?? false }
+    private func watch(_ population: Population) async {
+        let alive = Gauge(label: "switchboard_alive", dimensions: [("kind", population.name)])
+        while !Task.isCancelled {
+            let count = await answer(of: population.count)
+            counts.withLock { $0[population.name] = count }
+            if let count { alive.record(count) }
+            try? await Task.sleep(for: interval)
+        }
+    }
+
+    /// What the question brings within the time that it has; nil when it fails or takes longer.
+    private func answer<Value: Sendable>(of question: @escaping @Sendable () async throws -> Value) async -> Value? {
+        await withTaskGroup(of: Value?.self) { group in
+            group.addTask { try? await question() }
             group.addTask { [patience] in
                 try? await Task.sleep(for: patience)
-                return false
+                return nil
             }
             defer { group.cancelAll() }
-            return await group.next() ?? false
+            return await group.next() ?? nil
         }
     }
 }

@@ -1,5 +1,6 @@
 import Foundation
 import Logging
+import Metrics
 import ServiceLifecycle
 
 /// What every service's main does: read the settings, start the log, wire, run until a signal, say how it ended.
@@ -21,6 +22,7 @@ public enum ServiceMain {
         } catch {
             fail(name, error)
         }
+        MetricsSystem.bootstrap(MetricRegistry.process)
         do {
             let services = try await wire(settings, logger)
             var configuration = ServiceGroupConfiguration(
