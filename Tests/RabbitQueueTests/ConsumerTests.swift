@@ -1,5 +1,6 @@
-import RabbitQueue
 import Testing
+
+@testable import RabbitQueue
 
 @Suite struct ConsumerTests {
     private let queue = QueueDeclaration.work("chat_queue")
@@ -167,7 +168,7 @@ import Testing
             await consumer.stopConsuming()
             try await eventually("untaken are back") { try await inspector.count("chat_queue") == 4 }
             for delivery in taken { try await delivery.acknowledge() }
-            await consumer.resume()
+            consumer.resume()
             for await _ in consumer.deliveries { Issue.record("a delivery after the end") }
             #expect(try await inspector.count("chat_queue") == 4)
         }

@@ -117,7 +117,8 @@ public struct CircuitBreaker: Sendable {
             (failures, runBegan, lastSuccess) = (0, nil, now)
         case (.failure, .closed) where isOfThisOpening:
             failures += 1
-            let began = max(min(runBegan ?? permit.startedAt, permit.startedAt), lastSuccess ?? permit.startedAt)
+            let earliest = min(runBegan ?? permit.startedAt, permit.startedAt)
+            let began = lastSuccess.map { max($0, earliest) } ?? earliest
             runBegan = began
             if failures >= policy.failures, now - began >= policy.span { open(at: now, using: &random) }
         case (.failure, .halfOpen(let probe)) where isOfThisOpening && probe == permit.startedAt:
