@@ -90,8 +90,20 @@ import Testing
             #expect(try await conversations.turn(outcome.turn, tenant: "acme") == outcome)
             #expect(await failure { try await conversations.turn(.test(9), tenant: "acme") }?.isTransient == true)
 
+            try await eventually {
+                _ = await failureIfAny { try await database.shards[1].pool.ping() }
+                return database.shards[1].pool.breaker.state == .open
+            }
+            #expect(database.shards[0].pool.breaker.state == .closed)
+            // A violated constraint is the caller's fault.
+            for _ in 0..<10 {
+                _ = await failureIfAny { try await database.shards[0].pool.query("SELECT 1/0") }
+            }
+            #expect(database.shards[0].pool.breaker.state == .closed)
+
             try await servers.1.restart()
             try await eventually { await failureIfAny { try await database.shards[1].pool.ping() } == nil }
+            #expect(database.shards[1].pool.breaker.state == .closed)
             #expect(try await conversations.turn(.test(9), tenant: "acme") == nil)
         }
         try await servers.0.stop()

@@ -95,9 +95,14 @@ import Testing
             try await eventually("noticed") { !publisher.isConnected && !consumer.isConnected }
             await #expect(throws: RabbitError.unavailable) { try await publisher.publish(21...21, to: "chat_queue") }
             await #expect(throws: RabbitError.self) { try await inspector.ping() }
+            try await eventually("failures in a row open the breaker") {
+                try? await publisher.publish(22...22, to: "chat_queue")
+                return publisher.breaker.state == .open
+            }
             #expect(held.allSatisfy { !$0.isLive })
             try await server.restart()
             try await connected(publisher)
+            #expect(publisher.breaker.state == .closed)
             try await eventually("publishes are confirmed again") {
                 try await publisher.publish(21...21, to: "chat_queue")
                 return true

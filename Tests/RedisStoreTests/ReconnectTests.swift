@@ -41,6 +41,29 @@ import Testing
         try await server.stop()
     }
 
+    @Test func aHangingServerOpensTheBreakerAndItsReturnClosesItWithoutCallers() async throws {
+        let server = try await TestServers.startRedis(persistent: false)
+        var configuration = RedisConfiguration(server.endpoint)
+        configuration.commandTimeout = .milliseconds(300)
+        configuration.connectTimeout = .milliseconds(500)
+        try await withPool(configuration) { pool in
+            // Wrong commands are their callers' fault, however many.
+            for _ in 0..<20 { _ = await failure { () throws(RedisError) in _ = try await pool.send("NONSENSE") } }
+            #expect(pool.breaker.state == .closed)
+            try await server.pause()
+            try await eventually("failures in a row open it") {
+                _ = await failure { () throws(RedisError) in try await pool.ping() }
+                return pool.breaker.state == .open
+            }
+            let refused = await failure { () throws(RedisError) in try await pool.ping() }
+            guard case .unavailable = refused else { throw TestFailure("refused otherwise: \(refused as Any)") }
+            try await server.resume()
+            try await eventually("closed by itself") { pool.breaker.state == .closed }
+            try await pool.ping()
+        }
+        try await server.stop()
+    }
+
     @Test func subscriberHearsThatHintsMayBeLost() async throws {
         let server = try await TestServers.startRedis(persistent: false)
         let configuration = RedisConfiguration(server.endpoint)

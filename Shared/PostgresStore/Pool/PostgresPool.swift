@@ -198,7 +198,7 @@ public final class PostgresPool: Service, Sendable {
             return finishClosing()
         }
         logger.debug("connected to the database")
-        breaker.signOfLife()
+        breaker.reconnected()
         await place(connection) { $0.connected(connection, now: .now) }
     }
 

@@ -48,7 +48,7 @@ public final class ConnectionLink: Sendable {
     func connected() {
         state.withLock { $0.lastFailure = nil }
         connects.increment()
-        breaker?.signOfLife()
+        breaker?.reconnected()
         logger.info("connected to the broker", metadata: ["role": "\(role)"])
         resolveWaiters(connected: true)
     }

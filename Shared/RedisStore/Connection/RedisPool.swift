@@ -27,8 +27,9 @@ public final class RedisPool: Service, Sendable {
         self.gate = gate
         connections = (0..<max(1, configuration.poolSize)).map { _ in
             RedisConnection(configuration: configuration, executor: executor, logger: logger) { event in
+                // Before anybody hears of it: whoever waited for the connection is not to be refused.
+                if case .ready = event { breaker.reconnected() }
                 gate.note(event)
-                if case .ready = event { breaker.signOfLife() }
             }
         }
     }

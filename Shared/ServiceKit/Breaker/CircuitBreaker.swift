@@ -1,8 +1,9 @@
 /// Whether calls to a dependency are let through: a state machine without I/O, to which time is given.
 ///
 /// Closed, every call passes. A run of failures opens it: so many, over so long a time, and no success between. Open, it
-/// refuses at once, until a delay with jitter is over or the dependency shows a sign of life. Then it is half-open: one
-/// call passes, the probe. Its success closes the breaker, its failure opens it again for longer.
+/// refuses at once, until a delay with jitter is over or an answer comes to an earlier call. Then it is half-open: one
+/// call passes, the probe. Its success closes the breaker, its failure opens it again for longer. A new connection whose
+/// greeting was answered closes it as well: nobody is refused by a store that is back.
 ///
 /// Failures of calls that began before the breaker opened say nothing new, and are not heard.
 public struct CircuitBreaker: Sendable {
@@ -109,12 +110,12 @@ public struct CircuitBreaker: Sendable {
         let isOfThisOpening = permit.openings == openings
         switch (verdict, phase) {
         case (.success, .closed):
-            (failures, runBegan, lastSuccess) = (0, nil, now)
+            delay.reset()
+            close(at: now)
         case (.success, .open), (.success, .halfOpen):
             guard isOfThisOpening else { return signOfLife() }
-            phase = .closed
             delay.reset()
-            (failures, runBegan, lastSuccess) = (0, nil, now)
+            close(at: now)
         case (.failure, .closed) where isOfThisOpening:
             failures += 1
             let earliest = min(runBegan ?? permit.startedAt, permit.startedAt)
@@ -129,9 +130,20 @@ public struct CircuitBreaker: Sendable {
         }
     }
 
-    /// The dependency was heard of (a connection stands again): an open breaker may probe at once.
-    public mutating func signOfLife() {
+    /// A new connection's greeting was answered: as good as a probe. Only the delays that grew stay, until a call succeeds.
+    public mutating func reconnected(at now: Instant) {
+        if case .closed = phase { return }
+        close(at: now)
+    }
+
+    /// An answer to a call from before it opened: it may have been on the way for long, but a probe is due.
+    private mutating func signOfLife() {
         if case .open = phase { phase = .halfOpen(probe: nil) }
+    }
+
+    private mutating func close(at now: Instant) {
+        phase = .closed
+        (failures, runBegan, lastSuccess) = (0, nil, now)
     }
 
     private mutating func open(at now: Instant, using random: inout some RandomNumberGenerator) {

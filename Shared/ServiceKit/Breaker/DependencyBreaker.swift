@@ -18,7 +18,7 @@ public final class DependencyBreaker: Sendable {
         var observers: [ObjectIdentifier: Mailbox<CircuitBreaker.State>] = [:]
     }
 
-    /// While it is not closed: how often it is looked whether a probe is due, since a sign of life makes it due early.
+    /// While it is not closed: how often it is looked whether a probe is due, since an answer makes it due early.
     private static let probeInterval: Duration = .milliseconds(50)
 
     /// `redis`, `rabbitmq`, or `database.` and the shard's name.
@@ -76,12 +76,12 @@ public final class DependencyBreaker: Sendable {
         report(change)
     }
 
-    /// A connection stands again: the next call is let through, as a probe.
-    public func signOfLife() {
+    /// A new connection stands, and its greeting was answered.
+    public func reconnected() {
         report(
             guarded.withLock { guarded in
                 let before = guarded.breaker.state
-                guarded.breaker.signOfLife()
+                guarded.breaker.reconnected(at: .now)
                 return guarded.change(since: before)
             })
     }
