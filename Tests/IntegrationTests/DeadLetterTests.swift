@@ -14,7 +14,7 @@ struct DeadLetterTests {
     /// middle: every turn has ended, no letter is kept yet.
     @Test(.timeLimit(.minutes(3))) func turnsOfNobodyEndAndBecomeLettersOnce() async throws {
         let cluster = try await Cluster(
-            .simulated(ttft: 1, itl: 500), settings: ["TURN_DEADLINE": "6s", "TURN_BATCH_DEADLINE": "6s"])
+            .simulated(ttft: 1, itl: 500), settings: ["TURN_DEADLINE": "5s", "TURN_BATCH_DEADLINE": "5s"])
         let letters = try Letters(cluster)
         defer { letters.close() }
         let long: [String: Any] = ["message": "Tell me a long story.", "max_tokens": 500, "user_id": "ann"]

@@ -4,7 +4,7 @@ import RedisStore
 import ServiceHarness
 import Testing
 
-/// Good turns are not poisoned by what happens to their consumers.
+/// Good turns are not poisoned by what happens to their consumers, and a turn that kills them is.
 @Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches: its tokenizer"), .serialized)
 struct KilledConsumersTests {
     private static let kills = 20
@@ -12,10 +12,13 @@ struct KilledConsumersTests {
 
     /// Each orchestrator dies as soon as it has begun the last of all turns, before that one's first token: to every
     /// turn its consumers look as if it killed them.
-    @Test(.timeLimit(.minutes(4))) func twentyKillsMakeNoDeadLetter() async throws {
+    @Test(.timeLimit(.minutes(4))) func twentyKillsPoisonNobodyAndPoisonIsFound() async throws {
         let cluster = try await Cluster(
             .simulated(ttft: 600, itl: 20),
-            settings: ["MAX_CONCURRENT": "128", "RATE_LIMIT_ASYNC": "0", "RATE_LIMIT_STREAM": "0"])
+            settings: [
+                "MAX_CONCURRENT": "128", "RATE_LIMIT_ASYNC": "0", "RATE_LIMIT_STREAM": "0",
+                "TURN_RETRY_MAX_DELAY": "1s",
+            ])
         let letters = try Letters(cluster)
         defer { letters.close() }
         var orchestrator = cluster.orchestrator
@@ -69,8 +72,45 @@ struct KilledConsumersTests {
         for queue in Topology.turnQueues + [RetryLadder.dueQueue, Topology.deadLetterQueue] {
             try await eventually("\(queue) is empty") { try await messages(in: queue, cluster) == 0 }
         }
+        try await poisonIsFound(cluster, letters)
         for process in [orchestrator, worker] { _ = await process.ended(by: SIGKILL) }
         await cluster.stop()
+    }
+
+    /// One turn's node dies each time that it has begun that turn: it is given up after five of them, and what was at
+    /// the same nodes goes on.
+    private func poisonIsFound(_ cluster: Cluster, _ letters: Letters) async throws {
+        func body(_ user: String, tokens: Int) -> [String: Any] {
+            ["message": "Tell me a long story.", "user_id": user, "seed": 3, "max_tokens": tokens]
+        }
+        let neighbours = try await accepted(8) { try await cluster.beginStream(body("neighbour\($0)", tokens: 200)) }
+        let followers = neighbours.map { id in Task { try await cluster.stream(id) } }
+        _ = try await cluster.stream(try #require(neighbours.last)) { !$0.events.isEmpty }
+        let poison = try await cluster.beginStream(body("poisoner", tokens: 50))
+        let follower = Task { try await cluster.stream(poison) }
+        var node = cluster.node
+        try await withRedis(cluster) { redis in
+            for attempt in 1...5 {
+                try await eventually("attempt \(attempt) is begun", or: { cluster.logs }) {
+                    let begun = try await redis.send("HGET", "turn:{\(poison)}:record", "attempts").text
+                    return begun.flatMap { Int($0) } ?? 0 >= attempt
+                }
+                _ = await node.ended(by: SIGKILL)
+                node = try cluster.another(
+                    "inference-node", ["serve", "--engine", "simulated", "--ttft-ms", "600", "--itl-ms", "20"])
+            }
+        }
+        let reason = "generation began 5 times and brought no token"
+        let end = try #require(try await follower.value.end)
+        #expect(end.status == "failed" && end.error?.message == reason)
+        for follower in followers { try expectWhole(try await follower.value, tokens: 200) }
+        try await eventually("its letter is kept") { try await letters.all().count == 1 }
+        let letter = try #require(try await letters.all().first)
+        #expect("\(letter.turn.map(String.init) ?? "")" == poison && letter.reason == reason)
+        #expect(letter.queue == Topology.streamQueue)
+        let outcome = try await settled(poison, cluster)
+        #expect(outcome.status == .failed && outcome.attempts == 5 && outcome.attemptLog?.count == 5)
+        _ = await node.ended(by: SIGKILL)
     }
 
     private func expectWhole(_ read: ReadStream, tokens: Int) throws {
