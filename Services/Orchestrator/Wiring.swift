@@ -26,8 +26,15 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         configuration: rabbitConfiguration, queues: topology.queues.filter { Topology.turnQueues.contains($0.name) },
         alsoDeclares: topology, prefetch: try settings(Settings.orchestratorPrefetch), logger: logger)
 
-    let mail = TurnMail(logger: logger)
-    let nodes = NodePool(directory: NodeDirectory(pool: redis), logger: logger) { mail.tellAll(.nodeLost($0)) }
+    let meter = FirstTokenMeter()
+    let mail = TurnMail(meter: meter, logger: logger)
+    var places = NodePool.Configuration(name: name)
+    places.limits.tokenDeadline = try settings(Settings.tokenDeadline)
+    places.patience.batch = try settings(Settings.batchPatience)
+    let nodes = NodePool(
+        configuration: places, directory: NodeDirectory(pool: redis), loads: LoadDirectory(pool: redis), meter: meter,
+        logger: logger
+    ) { mail.tellAll(.nodeLost($0)) }
     let inbox = InboxReader(configuration: redisConfiguration, orchestrator: name, logger: logger) { mail.receive($0) }
     let contexts = ContextCache(pool: redis)
     let history = HistorySource(
@@ -64,7 +71,8 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     }
     let heart = Heart(presence: presence, name: name, mail: mail, logger: logger)
     let turns = TurnConsumer(consumer: consumer, presence: presence, services: services, logger: logger)
-    return [redis, database, publisher, inbox, hints, nodes, parking, heart, due, turns]
+    let waiting = WaitingNews(nodes: nodes, log: log, logger: logger)
+    return [redis, database, publisher, inbox, hints, nodes, waiting, parking, heart, due, turns]
 }
 
 /// Tells nodes that this orchestrator lives, and its turns that time passes.

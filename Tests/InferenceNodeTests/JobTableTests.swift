@@ -27,14 +27,37 @@ import Testing
         let late = table.batches(
             of: [TokenEvent(request: 1, index: 0, token: TokenEvent.none, finish: .cancelled)], node: "n", at: .now)
         #expect(late["o"]?.items.first?.epoch == 5)
-        #expect(table.request(for: NodeControl(cancel: turn, epoch: 6, attempt: 1)) == 2)
+        #expect(table.cancel(NodeControl(cancel: turn, epoch: 6, attempt: 1)) == 2)
     }
 
     @Test func anOrderCancelsItsAttemptOrOlderOnly() {
         var table = JobTable()
         _ = table.admit(job(epoch: 5, attempt: 2), at: .now)
-        #expect(table.request(for: NodeControl(cancel: turn, epoch: 5, attempt: 1)) == nil)
-        #expect(table.request(for: NodeControl(cancel: turn, epoch: 5, attempt: 2)) == 1)
+        #expect(table.cancel(NodeControl(cancel: turn, epoch: 5, attempt: 1)) == nil)
+        #expect(table.cancel(NodeControl(cancel: turn, epoch: 5, attempt: 2)) == 1)
+    }
+
+    /// The order to cancel may be heard before the job is taken from the queue.
+    @Test func aJobThatWasCancelledBeforeItCameIsStale() {
+        var table = JobTable()
+        #expect(table.cancel(NodeControl(cancel: turn, epoch: 5, attempt: 2)) == nil)
+        #expect(table.cancel(NodeControl(cancel: turn, epoch: 4, attempt: 9)) == nil)
+        #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .stale)
+        #expect(table.admit(job(epoch: 5, attempt: 3), at: .now) == .run(1, cancelling: nil))
+        var random = SystemRandomNumberGenerator()
+        for _ in 0..<JobTable.maximumCancelled {
+            let other = TurnID(milliseconds: 2, using: &random)
+            #expect(table.cancel(NodeControl(cancel: other, epoch: 1, attempt: 1)) == nil)
+        }
+        table.remove(1)
+        #expect(table.admit(job(epoch: 1, attempt: 1), at: .now) == .run(2, cancelling: nil))  // forgotten by now
+    }
+
+    @Test func jobsPastTheirDeadlineAreFound() {
+        var table = JobTable()
+        _ = table.admit(job(), at: .now)
+        #expect(table.expired(at: 8).isEmpty)
+        #expect(table.expired(at: 9) == [1])
     }
 
     @Test func eventsGoToTheirOrchestratorsAndTheFirstTokenCarriesItsTime() {

@@ -19,7 +19,8 @@ struct SurvivalTests {
             Death(service: "inference-node", signal: SIGKILL), Death(service: "inference-node", signal: SIGTERM),
         ])
     func aStreamOutlives(death: Death) async throws {
-        let cluster = try await Cluster(.llama)
+        // A node that is asked to stop would finish a turn as short as this one.
+        let cluster = try await Cluster(.llama, settings: ["NODE_DRAIN": "0s"])
         let body: [String: Any] = [
             "message": "Tell me a long story about a lighthouse.", "user_id": "ann", "max_tokens": 200, "seed": 11,
             "temperature": 0.9,

@@ -6,8 +6,8 @@ import ServiceKit
 /// Which engine a node runs.
 enum EngineChoice: Sendable {
     case llama
-    /// Milliseconds.
-    case simulated(timeToFirstToken: Double, interTokenLatency: Double)
+    /// Milliseconds; the last from the first job on.
+    case simulated(timeToFirstToken: Double, interTokenLatency: Double, hangsAfter: Double?)
 }
 
 extension KVType {
@@ -46,6 +46,8 @@ struct RunningEngine: Sendable {
     let numericsID: String
     let contextLength: Int
     let maximumSequences: Int
+    /// Seconds that a step is known to take, where nothing is measured.
+    let stepSeconds: Double?
 
     init(
         _ choice: EngineChoice, settings: Settings, logger: Logger,
@@ -82,6 +84,7 @@ struct RunningEngine: Sendable {
                 makeForwardPass: { try model.makeForwardPass() }, makeDraftPass: makeDraftPass,
                 tokenizer: loaded.tokenizer, configuration: configuration, onStep: onStep)
             numericsID = model.numericsID
+            stepSeconds = nil
             contextLength = model.configuration.contextLength
             logger.info(
                 "the model is loaded",
@@ -91,14 +94,16 @@ struct RunningEngine: Sendable {
                     "speculation": "\(configuration.speculation.mode.rawValue)",
                     "blas": "\(model.backendName ?? "none")", "row_invariant": "\(model.isRowInvariant)",
                 ])
-        case .simulated(let timeToFirstToken, let interTokenLatency):
+        case .simulated(let timeToFirstToken, let interTokenLatency, let hangsAfter):
             var configuration = SimulatedEngine.Configuration()
             configuration.timeToFirstToken = timeToFirstToken
             configuration.interTokenLatency = interTokenLatency
-            configuration.maxRequests = maximumSequences
             contextLength = configuration.contextLength
-            engine = try SimulatedEngine(configuration: configuration, onStep: onStep)
+            engine = try SimulatedNode(
+                configuration: configuration, places: maximumSequences,
+                hangsAfter: hangsAfter.map { .milliseconds($0) }, onStep: onStep)
             numericsID = "simulated"
+            stepSeconds = max(timeToFirstToken, interTokenLatency) / 1000
         }
     }
 }

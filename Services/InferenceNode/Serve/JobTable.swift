@@ -9,8 +9,13 @@ struct JobTable {
         let attempt: Int
         let orchestrator: String
         let submitted: ContinuousClock.Instant
+        /// Unix time in milliseconds of the Redis clock.
+        let deadline: Int64
         var hasFirstToken = false
     }
+
+    /// Cancelled turns that are remembered, in case their job is still on the way here.
+    static let maximumCancelled = 1024
 
     enum Admission: Equatable {
         /// Submit the request under this id, after cancelling the older one of the same turn if there is one.
@@ -21,6 +26,8 @@ struct JobTable {
 
     private var jobs: [UInt64: Job] = [:]
     private var requests: [TurnID: UInt64] = [:]
+    private var cancelled: [TurnID: (epoch: Int64, attempt: Int)] = [:]
+    private var cancelledInOrder: [TurnID] = []
     private var lastRequest: UInt64 = 0
 
     var count: Int { jobs.count }
@@ -31,16 +38,26 @@ struct JobTable {
         if let older, let known = jobs[older], (known.epoch, known.attempt) >= (job.epoch, job.attempt) {
             return .stale
         }
+        // A job may be taken from the queue later than the order to cancel it was heard, most of all after a stop.
+        if let known = cancelled[job.turn], known >= (job.epoch, job.attempt) { return .stale }
         lastRequest += 1
         jobs[lastRequest] = Job(
             turn: job.turn, epoch: job.epoch, attempt: job.attempt, orchestrator: job.orchestrator,
-            submitted: now)
+            submitted: now, deadline: job.deadline)
         requests[job.turn] = lastRequest
         return .run(lastRequest, cancelling: older)
     }
 
-    /// The request that an order to cancel means: of that epoch and attempt, or older.
-    func request(for control: NodeControl) -> UInt64? {
+    /// The request that an order to cancel means: of that epoch and attempt, or older. Such a job that comes later is
+    /// stale.
+    mutating func cancel(_ control: NodeControl) -> UInt64? {
+        if cancelled[control.cancel] == nil {
+            cancelledInOrder.append(control.cancel)
+            if cancelledInOrder.count > JobTable.maximumCancelled { cancelled[cancelledInOrder.removeFirst()] = nil }
+        }
+        if cancelled[control.cancel].map({ $0 < (control.epoch, control.attempt) }) ?? true {
+            cancelled[control.cancel] = (control.epoch, control.attempt)
+        }
         guard let request = requests[control.cancel], let job = jobs[request] else { return nil }
         return (job.epoch, job.attempt) <= (control.epoch, control.attempt) ? request : nil
     }
@@ -48,6 +65,12 @@ struct JobTable {
     func requests(of orchestrator: String) -> [UInt64] {
         jobs.filter { $0.value.orchestrator == orchestrator }.map(\.key)
     }
+
+    /// Everything in progress.
+    var all: [UInt64] { Array(jobs.keys) }
+
+    /// Jobs that nobody wants any more at that time of the Redis clock.
+    func expired(at now: Int64) -> [UInt64] { jobs.filter { $0.value.deadline <= now }.map(\.key) }
 
     mutating func remove(_ request: UInt64) {
         guard let job = jobs.removeValue(forKey: request) else { return }

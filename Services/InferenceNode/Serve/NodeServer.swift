@@ -12,40 +12,39 @@ import Synchronization
 /// one write for each engine step and orchestrator.
 final class NodeServer: Service {
     /// Steps that wait to be sent, at most; an orchestrator that misses one sees the gap and asks again.
-    private static let maximumUnsentSteps = 4096
-    private static let heartbeat: Duration = .milliseconds(500)
-    /// Missing three beats, a node is gone.
-    private static let lifetime: Duration = .milliseconds(1800)
-
-    /// How often orchestrators are looked after, and how many misses in a row mean death; they beat every second.
-    private static let orchestratorCheck: Duration = .seconds(1)
-    private static let missesOfTheDead = 3
+    static let maximumUnsentSteps = 4096
     /// Writes of one batch, over about ten seconds.
     private static let writeAttempts = 14
+    /// An announcement and a look at it.
+    private static let timeToBeSeen: Duration = .milliseconds(700)
+    /// How long the ends of what was cut off may take to be sent.
+    private static let farewell: Duration = .seconds(5)
 
-    private let name: String
-    private let model: String
-    private let queue: QueueDeclaration
+    let name: String
+    let engine: RunningEngine
+    let redis: RedisPool
+    let table = Mutex(JobTable())
+    let isDraining = Atomic(false)
+    let logger: Logger
+    let announcer: NodeAnnouncer
+    private let drain: Duration
     private let consumer: RabbitConsumer
-    private let redis: RedisPool
     private let control: Mutex<RedisSubscriber?> = Mutex(nil)
-    private let engine: RunningEngine
     private let steps: Mailbox<[TokenEvent]>
-    private let table = Mutex(JobTable())
-    private let logger: Logger
-    private let startedAt = Int64(Date().timeIntervalSince1970 * 1000)
 
+    /// - Parameter drain: time that jobs get to end when the node leaves.
     init(
         name: String, model: String, engine: RunningEngine, steps: Mailbox<[TokenEvent]>, redis: RedisPool,
-        redisConfiguration: RedisConfiguration, rabbit: RabbitConfiguration, logger: Logger
+        redisConfiguration: RedisConfiguration, rabbit: RabbitConfiguration, drain: Duration, logger: Logger
     ) {
         self.name = name
-        self.model = model
         self.engine = engine
         self.steps = steps
         self.redis = redis
+        self.drain = drain
         self.logger = logger
-        queue = .node(incarnation: name)
+        let queue = QueueDeclaration.node(incarnation: name)
+        announcer = NodeAnnouncer(name: name, model: model, queue: queue.name, engine: engine)
         consumer = RabbitConsumer(
             configuration: rabbit, queues: [queue], prefetch: max(16, engine.maximumSequences), logger: logger)
         let control = RedisSubscriber(
@@ -57,21 +56,65 @@ final class NodeServer: Service {
     }
 
     func run() async throws {
+        // Nothing in here hears of a shutdown: all of it goes on while the node drains.
+        let sender = Task.detached { await self.sendSteps() }
+        let (ended, ending) = AsyncStream.makeStream(of: Never.self)
+        let parts = Task.detached {
+            defer { ending.finish() }
+            try await self.runParts()
+        }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await gracefulShutdown() }
+            group.addTask { for await _ in ended {} }
+            await group.next()
+            group.cancelAll()
+        }
+        if Task.isShuttingDownGracefully, !Task.isCancelled { await finishJobs() }
+        // What is not done by now is cut off, and goes on elsewhere.
+        await engine.engine.shutdown(.atOnce)
+        steps.close()
+        let patience = Task {
+            try? await Task.sleep(for: NodeServer.farewell); sender.cancel()
+        }
+        await sender.value
+        patience.cancel()
+        parts.cancel()
+        let result = await parts.result
+        let (redis, name) = (redis, name)
+        await Task.detached { try? await NodeDirectory(pool: redis).withdraw(name) }.value
+        if case .failure(let error) = result, !(error is CancellationError) { throw error }
+    }
+
+    private func runParts() async throws {
         guard let control = control.withLock({ $0 }) else { return }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.consumer.run() }
             group.addTask { try await control.run() }
             group.addTask { await self.takeJobs() }
-            group.addTask { await self.sendSteps() }
             group.addTask { await self.announce() }
+            group.addTask { await self.watchDeadlines() }
             group.addTask { await self.watchOrchestrators() }
+            // A part that ends takes the others with it.
             try await group.next()
-            // One part has ended: this node drains. Jobs in progress are cut off, and their turns go on elsewhere.
-            await self.engine.engine.shutdown(.atOnce)
-            self.steps.close()
-            try await group.waitForAll()
+            group.cancelAll()
         }
     }
+
+    /// The drain: no new jobs, and some time for those in progress.
+    private func finishJobs() async {
+        isDraining.store(true, ordering: .releasing)
+        let start = ContinuousClock.now
+        logger.notice("the node drains", metadata: ["jobs": "\(table.withLock { $0.count })"])
+        // Until all orchestrators have seen that it drains, jobs may still come and are to be sent away.
+        let known = min(drain, NodeServer.timeToBeSeen)
+        while start.duration(to: .now) < known || (table.withLock { $0.count } > 0 && start.duration(to: .now) < drain)
+        {
+            guard (try? await Task.sleep(for: .milliseconds(20))) != nil else { return }
+        }
+    }
+
+    /// Whether the broker can bring jobs.
+    var isConnected: Bool { consumer.isConnected }
 
     // MARK: Jobs in
 
@@ -90,6 +133,9 @@ final class NodeServer: Service {
     }
 
     private func submit(_ job: GenerationJob) {
+        guard !isDraining.load(ordering: .acquiring) else {
+            return reply(to: job, TokenBatch.End(.unavailable, reason: "the node is leaving"))
+        }
         let admission = table.withLock { $0.admit(job, at: .now) }
         guard case .run(let request, let older) = admission else {
             return logger.debug("a stale job was dropped", metadata: ["turn": "\(job.turn)", "epoch": "\(job.epoch)"])
@@ -128,7 +174,7 @@ final class NodeServer: Service {
         guard let order = try? JSONDecoder().decode(NodeControl.self, from: Data(payload)) else {
             return logger.warning("a malformed order was dropped")
         }
-        if let request = table.withLock({ $0.request(for: order) }) { engine.engine.cancel(request) }
+        if let request = table.withLock({ $0.cancel(order) }) { engine.engine.cancel(request) }
     }
 
     // MARK: Tokens out
@@ -142,64 +188,6 @@ final class NodeServer: Service {
                 for (orchestrator, batch) in batches { group.addTask { await self.send(batch, to: orchestrator) } }
             }
         }
-    }
-
-    // MARK: Presence
-
-    private func announce() async {
-        let directory = NodeDirectory(pool: redis)
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do throws(RedisError) {
-                    // Only a node whose queue stands can take jobs.
-                    if self.consumer.isConnected {
-                        try await directory.announce(self.announcement, ttl: NodeServer.lifetime)
-                    }
-                } catch {
-                    self.logger.warning("the node cannot be announced", metadata: ["error": "\(error)"])
-                }
-                try? await Task.sleep(for: NodeServer.heartbeat)
-            }
-        }
-        await Task { try? await directory.withdraw(name) }.value
-    }
-
-    private var announcement: NodeAnnouncement {
-        let statistics = engine.engine.statistics
-        return NodeAnnouncement(
-            id: name, model: model, numericsID: engine.numericsID, queue: queue.name,
-            contextLength: engine.contextLength, maximumSequences: engine.maximumSequences,
-            running: statistics.running, waiting: statistics.waiting, freeBlocks: statistics.freeBlocks,
-            totalBlocks: statistics.totalBlocks, tokensPerSecond: statistics.decodeTokensPerSecond, startedAt: startedAt
-        )
-    }
-
-    /// Work for an orchestrator that has died is work for nobody: whoever took its turns orders them anew.
-    private func watchOrchestrators() async {
-        let presence = Presence(pool: redis)
-        await cancelWhenGracefulShutdown {
-            // A Redis that was emptied has forgotten the living too, until their next beat: one miss proves nothing.
-            var misses: [String: Int] = [:]
-            while (try? await Task.sleep(for: NodeServer.orchestratorCheck)) != nil {
-                let orchestrators = self.table.withLock { $0.orchestrators }
-                misses = misses.filter { orchestrators.contains($0.key) }
-                for orchestrator in orchestrators {
-                    guard let isAlive = try? await presence.isAlive(kind: "orchestrator", id: orchestrator) else {
-                        continue
-                    }
-                    misses[orchestrator] = isAlive ? 0 : misses[orchestrator, default: 0] + 1
-                    if misses[orchestrator, default: 0] >= NodeServer.missesOfTheDead { self.drop(orchestrator) }
-                }
-            }
-        }
-    }
-
-    private func drop(_ orchestrator: String) {
-        let requests = table.withLock { $0.requests(of: orchestrator) }
-        logger.notice(
-            "work of a dead orchestrator is dropped",
-            metadata: ["orchestrator": "\(orchestrator)", "jobs": "\(requests.count)"])
-        requests.forEach(engine.engine.cancel)
     }
 }
 

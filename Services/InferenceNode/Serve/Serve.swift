@@ -19,15 +19,19 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "Simulated: milliseconds between tokens.")
     var itlMs = 20.0
 
+    @Option(help: "Simulated: milliseconds after the first job from which on the engine hangs, for drills.")
+    var hangAfterMs: Double?
+
     func validate() throws {
-        guard (0...600_000).contains(ttftMs), (0...600_000).contains(itlMs) else {
-            throw ValidationError("--ttft-ms and --itl-ms must be between 0 and 600000")
+        guard [ttftMs, itlMs, hangAfterMs ?? 0].allSatisfy((0...600_000).contains) else {
+            throw ValidationError("--ttft-ms, --itl-ms and --hang-after-ms must be between 0 and 600000")
         }
     }
 
     func run() async {
         let choice: EngineChoice =
-            engine == .llama ? .llama : .simulated(timeToFirstToken: ttftMs, interTokenLatency: itlMs)
+            engine == .llama
+            ? .llama : .simulated(timeToFirstToken: ttftMs, interTokenLatency: itlMs, hangsAfter: hangAfterMs)
         await ServiceMain.run("inference-node") { settings, logger in
             try wireInferenceNode(settings, choice, logger)
         }

@@ -14,11 +14,11 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
     let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
     var logger = logger
     logger[metadataKey: "node"] = "\(name)"
-    let steps = Mailbox<[TokenEvent]>(capacity: 4096)
+    let steps = Mailbox<[TokenEvent]>(capacity: NodeServer.maximumUnsentSteps)
     let engine = try RunningEngine(choice, settings: settings, logger: logger) { steps.send($0) }
     let redis = RedisPool(configuration: redisConfiguration, logger: logger)
     let server = NodeServer(
         name: name, model: try settings(Settings.modelName), engine: engine, steps: steps, redis: redis,
-        redisConfiguration: redisConfiguration, rabbit: rabbit, logger: logger)
+        redisConfiguration: redisConfiguration, rabbit: rabbit, drain: try settings(Settings.nodeDrain), logger: logger)
     return [redis, server]
 }

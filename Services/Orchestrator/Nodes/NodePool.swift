@@ -8,33 +8,45 @@ actor NodePool: Service {
     /// A place at a node; give it back with `release`.
     struct Place: Sendable {
         let node: NodeAnnouncement
+        fileprivate let hold: UInt64
     }
 
-    private struct Waiter {
-        let id: UInt64
-        let numericsID: String?
+    struct Configuration: Sendable {
+        /// This orchestrator's name.
+        let name: String
+        var limits = NodeRoster.Limits()
+        /// How long a turn waits behind more urgent ones before it counts as one of them.
+        var patience = ByKind<Duration?>(stream: nil, chat: .seconds(10), batch: .seconds(60))
     }
 
     private static let refreshInterval: Duration = .milliseconds(200)
     /// A node that sent a turn away, or whose queue was gone, is left alone for this long.
     private static let avoidance: Duration = .seconds(1)
+    /// An orchestrator that has not said for this long what it has to do has no share any more.
+    private static let loadLifetime: Duration = .milliseconds(1500)
 
     private let directory: NodeDirectory
+    private let loads: LoadDirectory
+    private let meter: FirstTokenMeter
     private let logger: Logger
-    /// Told the ids of nodes that have vanished.
+    /// Told the ids of nodes whose turns have to go on elsewhere.
     private let onLost: @Sendable (String) -> Void
-    private var nodes: [String: NodeAnnouncement] = [:]
-    /// Turns that this orchestrator has at each node.
-    private var used: [String: Int] = [:]
-    private var avoided: [String: ContinuousClock.Instant] = [:]
-    private var queue = FairQueue<Waiter>()
+    private var roster: NodeRoster
+    private var placement: Placement
     private var waiting: [UInt64: CheckedContinuation<Place, any Error>] = [:]
     private var lastWaiter: UInt64 = 0
 
-    init(directory: NodeDirectory, logger: Logger, onLost: @escaping @Sendable (String) -> Void) {
+    init(
+        configuration: Configuration, directory: NodeDirectory, loads: LoadDirectory, meter: FirstTokenMeter,
+        logger: Logger, onLost: @escaping @Sendable (String) -> Void
+    ) {
         self.directory = directory
+        self.loads = loads
+        self.meter = meter
         self.logger = logger
         self.onLost = onLost
+        roster = NodeRoster(limits: configuration.limits)
+        placement = Placement(name: configuration.name, patience: configuration.patience)
     }
 
     func run() async throws {
@@ -44,88 +56,85 @@ actor NodePool: Service {
                 try? await Task.sleep(for: NodePool.refreshInterval)
             }
         }
+        let (loads, name) = (loads, placement.name)
+        await Task { try? await loads.withdraw(name) }.value
     }
 
     /// A place at another node than `other` that is free now and that no turn waits for.
-    func freePlace(numericsID: String, besides other: String) -> Place? {
-        guard queue.isEmpty, let node = node(for: Waiter(id: 0, numericsID: numericsID), besides: other) else {
-            return nil
-        }
-        used[node.id, default: 0] += 1
-        return Place(node: node)
+    func freePlace(for turn: Turn, numericsID: String?, besides other: String) -> Place? {
+        placement.takeFree(waiter(turn, numericsID), besides: other, at: .now)
+            .map { Place(node: $0.node, hold: $0.hold) }
     }
 
-    /// Waits for a place at a node, of that numerics id if one is given.
+    /// Waits for a place at a node of the turn's model, of that numerics id if one is given.
     func place(for turn: Turn, numericsID: String?) async throws -> Place {
-        lastWaiter += 1
-        let id = lastWaiter
+        let waiter = waiter(turn, numericsID)
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 guard !Task.isCancelled else { return continuation.resume(throwing: CancellationError()) }
-                waiting[id] = continuation
-                queue.append(Waiter(id: id, numericsID: numericsID), kind: turn.kind, user: turn.conversation.owner)
+                waiting[waiter.id] = continuation
+                placement.wait(waiter, at: .now)
                 admit()
             }
         } onCancel: {
-            Task { await self.leave(id) }
+            Task { await self.leave(waiter.id) }
         }
     }
 
     func release(_ place: Place) {
-        used[place.node.id] = used[place.node.id].flatMap { $0 > 1 ? $0 - 1 : nil }
+        placement.release(place.hold, at: .now)
         admit()
     }
 
     /// Leaves a node alone for a moment.
-    func avoid(_ node: String) { avoided[node] = .now + NodePool.avoidance }
+    func avoid(_ node: String) { placement.avoid(node, until: .now + NodePool.avoidance) }
+
+    /// Where each waiting stream stands.
+    var waits: [TurnID: TurnWait] { placement.waits(firstTokenSeconds: meter.seconds, at: .now) }
+
+    private func waiter(_ turn: Turn, _ numericsID: String?) -> Placement.Waiter {
+        lastWaiter += 1
+        return Placement.Waiter(
+            id: lastWaiter, turn: turn.id, kind: turn.kind, owner: turn.conversation.owner, model: turn.model,
+            numericsID: numericsID)
+    }
 
     private func leave(_ id: UInt64) {
-        // Its entry in the queue finds no continuation any more and falls out when its turn comes.
-        waiting.removeValue(forKey: id)?.resume(throwing: CancellationError())
-        admit()
+        guard let continuation = waiting.removeValue(forKey: id) else { return }
+        placement.leave(id)
+        continuation.resume(throwing: CancellationError())
+    }
+
+    private func admit() {
+        for grant in placement.admit(at: .now) {
+            let place = Place(node: grant.node, hold: grant.hold)
+            waiting.removeValue(forKey: grant.waiter.id)?.resume(returning: place)
+        }
     }
 
     private func refresh() async {
         do throws(RedisError) {
-            let found = Dictionary(try await directory.nodes().map { ($0.id, $0) }) { first, _ in first }
-            for id in nodes.keys where found[id] == nil {
-                logger.warning("a node has vanished", metadata: ["node": "\(id)"])
-                onLost(id)
-            }
-            for id in found.keys where nodes[id] == nil {
-                logger.info("a node has appeared", metadata: ["node": "\(id)"])
-            }
-            nodes = found
+            let found = try await directory.look()
+            let changes = roster.look(found.nodes, listening: found.listening, at: .now)
+            placement.nodes = roster.available
+            changes.forEach(report)
+            try await loads.announce(
+                placement.load(firstTokenSeconds: meter.seconds, at: .now), ttl: NodePool.loadLifetime)
+            placement.peers = try await loads.loads().filter { $0.id != placement.name }
         } catch {
-            // Redis is away: the nodes known so far stay; what they send cannot arrive meanwhile anyway.
+            // The nodes known so far stay; what they send cannot arrive meanwhile anyway.
             logger.debug("nodes cannot be listed", metadata: ["error": "\(error)"])
         }
-        avoided = avoided.filter { $0.value > .now }
+        placement.age(at: .now)
         admit()
     }
 
-    private func admit() {
-        while let waiter = queue.popFirst(where: { waiting[$0.id] == nil || node(for: $0) != nil }) {
-            guard let continuation = waiting.removeValue(forKey: waiter.id) else { continue }
-            guard let node = node(for: waiter) else { continue }
-            used[node.id, default: 0] += 1
-            continuation.resume(returning: Place(node: node))
+    private func report(_ change: NodeRoster.Change) {
+        switch change {
+        case .appeared(let id): logger.info("a node has appeared", metadata: ["node": "\(id)"])
+        case .lost(let id, let loss):
+            logger.warning("a node is lost", metadata: ["node": "\(id)", "why": "\(loss.rawValue)"])
+            onLost(id)
         }
-    }
-
-    /// The least used node that may run the turn and has a place.
-    private func node(for waiter: Waiter, besides other: String? = nil) -> NodeAnnouncement? {
-        nodes.values
-            .filter { node in
-                (waiter.numericsID == nil || node.numericsID == waiter.numericsID) && avoided[node.id] == nil
-                    && node.id != other
-                    && used[node.id, default: 0] < node.maximumSequences
-            }
-            .min { load($0) < load($1) }
-    }
-
-    /// Turns at a node for each place: what it announced, or what this orchestrator has sent since, whichever is more.
-    private func load(_ node: NodeAnnouncement) -> Double {
-        Double(max(node.running + node.waiting, used[node.id, default: 0])) / Double(max(node.maximumSequences, 1))
     }
 }

@@ -23,9 +23,13 @@ final class TurnMail: Sendable {
     private static let capacity = 4096
 
     private let logger: Logger
+    private let meter: FirstTokenMeter
     private let mailboxes = Mutex<[TurnID: Mailbox<TurnNews>]>([:])
 
-    init(logger: Logger) { self.logger = logger }
+    init(meter: FirstTokenMeter, logger: Logger) {
+        self.meter = meter
+        self.logger = logger
+    }
 
     func open(_ turn: TurnID) -> Mailbox<TurnNews> {
         let mailbox = Mailbox<TurnNews>(capacity: TurnMail.capacity)
@@ -49,6 +53,9 @@ final class TurnMail: Sendable {
         for payload in payloads {
             do throws(WireError) {
                 let batch = try TokenBatch(decoding: payload)
+                for case .some(let time) in batch.items.lazy.map(\.timeToFirstToken) {
+                    meter.add(seconds: Double(time) / 1_000_000)
+                }
                 mailboxes.withLock { mailboxes in
                     for item in batch.items { mailboxes[item.turn]?.send(.tokens(item)) }
                 }

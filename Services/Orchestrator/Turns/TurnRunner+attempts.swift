@@ -42,7 +42,7 @@ extension TurnRunner {
     mutating func seekHedge(_ numericsID: String, besides node: String) async -> HolderPlace? {
         let work = (holder.plan?.prompt.count ?? 0) + holder.ids.count
         guard services.hedging.allows(work),
-            let place = await services.nodes.freePlace(numericsID: numericsID, besides: node)
+            let place = await services.nodes.freePlace(for: turn, numericsID: numericsID, besides: node)
         else { return nil }
         services.hedging.duplicate(work)
         return register(place)

@@ -86,7 +86,7 @@ public struct ClusterLoad: Sendable, Equatable {
     }
 
     /// Seconds that a turn keeps its place: the kinds' means, each as often as it runs.
-    private var service: Double? {
+    public var service: Double? {
         var (sum, weight) = (0.0, 0.0)
         for load in orchestrators {
             for kind in Turn.Kind.byUrgency {

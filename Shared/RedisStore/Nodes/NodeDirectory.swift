@@ -1,3 +1,4 @@
+import ChatCore
 import Foundation
 
 /// What an inference node says about itself with every heartbeat.
@@ -18,6 +19,14 @@ public struct NodeAnnouncement: Sendable, Codable, Equatable {
     public var tokensPerSecond: Double?
     /// Unix time in milliseconds.
     public let startedAt: Int64
+    /// Counts the announcements of this node: one that does not change is the last word of a node that is gone.
+    public var beat: Int64?
+    /// Milliseconds since the engine's last step while it has work; nil while it has none.
+    public var stepAge: Int64?
+    /// Seconds that a step takes, on average; nil before the first.
+    public var stepSeconds: Double?
+    /// The node is leaving: it finishes what it has and takes nothing more.
+    public var isDraining: Bool?
 
     public init(
         id: String, model: String, numericsID: String, queue: String, contextLength: Int, maximumSequences: Int,
@@ -69,6 +78,19 @@ public struct NodeDirectory: Sendable {
     /// In the order of ids; one round trip. An announcement that cannot be read is left out.
     public func nodes() async throws(RedisError) -> [NodeAnnouncement] {
         try await board.all().sorted { $0.id < $1.id }
+    }
+
+    /// The nodes, and which ids of them listen on their control channel (`NodeControl`): a process that has died does
+    /// not, long before its announcement expires.
+    public func look() async throws(RedisError) -> (nodes: [NodeAnnouncement], listening: Set<String>) {
+        let nodes = try await nodes()
+        guard !nodes.isEmpty else { return ([], []) }
+        let reply = try await pool.send("PUBSUB", ["NUMSUB"] + nodes.map { .text(NodeControl.channel(node: $0.id)) })
+        guard let counts = reply.array, counts.count == 2 * nodes.count else {
+            throw .unexpectedReply("who listens: \(reply.summary)")
+        }
+        let listening = nodes.indices.filter { counts[2 * $0 + 1].int ?? 0 > 0 }.map { nodes[$0].id }
+        return (nodes, Set(listening))
     }
 
     private func key(_ id: String) -> String { "node:{\(id)}" }

@@ -42,6 +42,10 @@ extension Settings {
     public static let engineDraftModel = Setting<String>.text(
         "ENGINE_DRAFT_MODEL", default: nil, help: "the draft model: a GGUF file or a folder, of the model's vocabulary")
 
+    public static let nodeDrain = Setting<Duration>.duration(
+        "NODE_DRAIN", default: "10s",
+        help: "time that a node which is told to stop gives its turns to end; the rest goes on elsewhere")
+
     // Stores
     public static let redisHost = Setting<String>.text("REDIS_HOST", default: "127.0.0.1", help: "host of Redis")
     public static let redisPort = Setting<Int>.integer(
@@ -140,14 +144,22 @@ extension Settings {
         help: "longest wait between two tries of a turn, 1s to 64s; waits double from 1s on")
     public static let turnHedgeBudget = Setting<Int>.integer(
         "TURN_HEDGE_BUDGET", default: 0, in: 0...100,
-        help: "share of work, in percent, that premium turns may cause twice to be had from the faster of two nodes; 0 is off")
+        help:
+            "share of work, in percent, that premium turns may cause twice to be had from the faster of two nodes; 0 is off"
+    )
     public static let detachGrace = Setting<Duration>.duration(
         "DETACH_GRACE", default: "30s", help: "time that a stream without a reader goes on before it is cancelled")
 
     // The orchestrator and the queue worker
     public static let orchestratorPrefetch = Setting<Int>.integer(
-        "ORCHESTRATOR_PREFETCH", default: 256, in: 1...10_000,
+        "ORCHESTRATOR_PREFETCH", default: 1024, in: 1...10_000,
         help: "turns that an orchestrator takes from each queue at a time")
+    public static let tokenDeadline = Setting<Duration>.duration(
+        "TOKEN_DEADLINE", default: "1500ms",
+        help: "time without a step after which a node's engine that has work counts as hung")
+    public static let batchPatience = Setting<Duration>.duration(
+        "BATCH_PATIENCE", default: "1m",
+        help: "time that an asynchronous turn waits for free capacity before it counts as a chat")
     public static let workerBatch = Setting<Int>.integer(
         "WORKER_BATCH", default: 128, in: 1...1000, help: "outcomes that are settled in one statement at most")
 
@@ -166,7 +178,7 @@ extension Settings {
             [
                 modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineKVType, engineStepTokens,
                 engineSwap,
-                engineKernels, engineMatrices, engineSpeculation, engineDraftModel,
+                engineKernels, engineMatrices, engineSpeculation, engineDraftModel, nodeDrain,
             ]
         ),
         (
@@ -198,7 +210,10 @@ extension Settings {
                 turnRetryMaxDelay, turnHedgeBudget, detachGrace,
             ]
         ),
-        ("Orchestrator and queue worker", [orchestratorPrefetch, workerBatch, deadLetterRetention]),
+        (
+            "Orchestrator and queue worker",
+            [orchestratorPrefetch, tokenDeadline, batchPatience, workerBatch, deadLetterRetention]
+        ),
         ("Logs", [logLevel, logFormat]),
     ]
 

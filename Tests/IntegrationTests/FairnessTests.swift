@@ -1,0 +1,60 @@
+import ChatCore
+import Foundation
+import ServiceHarness
+import Testing
+
+/// Two orchestrators, one node with eight places, and one user who wants all of it.
+@Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches: its tokenizer"), .serialized)
+struct FairnessTests {
+    private static let places = 8
+
+    @Test(.timeLimit(.minutes(3))) func aBusyUserDelaysAnotherByOneSlot() async throws {
+        // Without limits: it is fairness alone that helps here.
+        let cluster = try await Cluster(
+            .simulated(ttft: 20, itl: 20),
+            settings: [
+                "MAX_CONCURRENT": "\(Self.places)", "RATE_LIMIT_STREAM": "0", "MAX_OUTSTANDING_PER_USER": "1000",
+            ])
+        let second = try cluster.another("orchestrator")
+        try await eventually("two orchestrators share the places", or: { second.log }) {
+            try await consumers(cluster) == 2
+        }
+        let busy = try await withThrowingTaskGroup(of: [String].self) { group in
+            for _ in 0..<10 {
+                group.addTask {
+                    var ids: [String] = []
+                    for _ in 0..<16 { ids.append(try await begin("busy", cluster)) }
+                    return ids
+                }
+            }
+            return try await group.reduce(into: []) { $0 += $1 }
+        }
+        let lone = try await settled(try await begin("lone", cluster), cluster)
+        try #require(lone.status == .done)
+        // The rest would take a while and shows nothing more.
+        var started: [Int64] = []
+        for id in busy {
+            let answer = try await cluster.get("/check-response/\(id)")
+            guard answer.status == 200 else { continue }
+            if let time = try await settled(id, cluster).firstTokenAt { started.append(time) }
+        }
+        let firstToken = try #require(lone.firstTokenAt)
+        // Turns that began before the lone one was accepted were in their places; those between were let past it.
+        let overtaking = started.filter { $0 > lone.acceptedAt + 40 && $0 < firstToken }.count
+        #expect(started.count >= Self.places, "the busy user's turns run")
+        #expect(overtaking <= Self.places, "\(overtaking) of \(started.count) went first")
+        print("the lone turn's first token came after \(firstToken - lone.acceptedAt) ms, behind \(overtaking) turns")
+        _ = await second.ended(by: SIGKILL)
+        await cluster.stop()
+    }
+
+    private func begin(_ user: String, _ cluster: Cluster) async throws -> String {
+        try await cluster.beginStream(["message": "Go on.", "user_id": user, "max_tokens": 20, "seed": 5])
+    }
+
+    private func consumers(_ cluster: Cluster) async throws -> Int {
+        let answer = try await cluster.get("/debug/queue-stats")
+        let queue = answer.json["stream_queue"] as? [String: Any]
+        return queue?["consumer_count"] as? Int ?? 0
+    }
+}
