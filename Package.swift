@@ -153,7 +153,9 @@ let package = Package(
         tests("RabbitQueueTests", ["RabbitQueue", "TestServers"] + lifecycle),
         tests("ChatClientTests", ["ChatClient"]),
         tests("TurnProtocolTests", ["TurnProtocol", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
-        tests("GatewayTests", ["gateway", "ChatCore"]),
+        tests(
+            "GatewayTests",
+            ["gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "TurnProtocol"] + lifecycle),
         tests(
             "OrchestratorTests",
             ["orchestrator", "ChatCore", "ModelFile", "RedisStore", "TurnProtocol", "TestServers"] + lifecycle),

@@ -11,12 +11,13 @@ import Testing
 @Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches: its tokenizer"), .serialized)
 struct IdempotencyTests {
     @Test(.timeLimit(.minutes(3))) func aRepeatedRequestIsTheSameTurn() async throws {
-        let cluster = try await Cluster(.simulated(ttft: 5, itl: 10), settings: ["RATE_LIMIT_CHAT": "1000"])
+        let cluster = try await Cluster(.simulated(ttft: 5, itl: 10), settings: ["GATEWAY_MAX_BACKLOG": "3"])
         try await samePathsSameTurn(cluster)
         try await otherRequests(cluster)
         try await manyAtOnce(cluster)
         try await aClientThatComesBack(cluster)
         try await afterALossOfRedis(cluster)
+        try await aBacklogOfOutcomes(cluster)
         await cluster.stop()
     }
 
@@ -105,6 +106,33 @@ struct IdempotencyTests {
         #expect(after.headers["x-correlation-id"] == before.headers["x-correlation-id"])
         #expect(after.json["response"] as? String == before.json["response"] as? String)
         #expect(try await post(cluster, "/chat", "Lose", user: "eve", key: "kept").status == 422)
+    }
+
+    /// While a shard has more to settle than it may, its users' turns are refused, and nobody else's.
+    private func aBacklogOfOutcomes(_ cluster: Cluster) async throws {
+        _ = await cluster.worker.ended(by: SIGKILL)
+        func accepts(_ user: String) async throws -> HTTPAnswer {
+            try await cluster.post("/async-chat", ["message": "Hi", "user_id": user, "max_tokens": 1])
+        }
+        var refused: HTTPAnswer?
+        for _ in 0..<3 { #expect(try await accepts("fred").status == 202) }
+        try await eventually("the shard's users are refused", or: { cluster.logs }) {
+            let answer = try await accepts("fred")
+            if answer.status == 503 { refused = answer }
+            return refused != nil
+        }
+        let refusal = try #require(refused)
+        #expect(refusal.error["code"] as? String == "overloaded" && refusal.headers["retry-after"] == "10")
+        try await withDatabase(cluster) { database in
+            let full = database.shard(for: UserKey(tenant: "default", user: "fred")).name
+            let others = (0..<50).map { "other\($0)" }
+            let elsewhere = others.first { database.shard(for: UserKey(tenant: "default", user: $0)).name != full }
+            let answer = try await accepts(try #require(elsewhere))
+            #expect(answer.status == 202)
+        }
+        let worker = try cluster.another("queue-worker")
+        try await eventually("the backlog is gone", or: { cluster.logs }) { try await accepts("fred").status == 202 }
+        _ = await worker.ended(by: SIGKILL)
     }
 
     private func turns(of user: String, _ database: ShardedDatabase) async throws -> Int64 {

@@ -85,6 +85,32 @@ import TurnProtocol
         }
     }
 
+    @Test func whatCannotBeTakenBackAtOnceIsTakenBackLater() async throws {
+        try await withAcceptance { acceptance, inspector in
+            let turn = Turn.sample(key: "k")
+            let owner = turn.conversation.owner
+            let redis = try await RedisAlone()
+            defer { redis.end() }
+            // Something else stands where the conversation's order should: it can be neither entered nor left.
+            let order = "order:{\(turn.conversation.storageName)}"
+            _ = try await redis.pool.send("SET", .text(order), "in the way")
+            do throws(AcceptanceError) {
+                try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+                Issue.record("it was accepted")
+            } catch {
+                guard case .store = error else {
+                    Issue.record("\(error)")
+                    return
+                }
+            }
+            #expect(try await acceptance.outstanding.count(of: owner) == 1)
+            _ = try await redis.pool.send("DEL", .text(order))
+            try await eventually { try await acceptance.outstanding.count(of: owner) == 0 }
+            #expect(try await acceptance.log.record(of: turn.id) == nil)
+            #expect(try await acceptance.keys.look("k", of: owner) == nil)
+        }
+    }
+
     private func expectRefusal(of turn: Turn, by acceptance: TurnAcceptance) async {
         do throws(AcceptanceError) {
             try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
@@ -127,6 +153,24 @@ import TurnProtocol
     private func eventually(_ condition: () async throws -> Bool) async throws {
         while try await !condition() { try await Task.sleep(for: .milliseconds(5)) }
     }
+}
+
+/// A connection of its own to the Redis that all tests share.
+private struct RedisAlone {
+    let pool: RedisPool
+    private let running: Task<Void, any Error>
+
+    init() async throws {
+        let endpoint = try await TestServers.redis()
+        let pool = RedisPool(
+            configuration: RedisConfiguration(host: endpoint.host, port: endpoint.port, password: endpoint.password),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        self.pool = pool
+        running = Task { try await pool.run() }
+        try await pool.waitUntilConnected()
+    }
+
+    func end() { running.cancel() }
 }
 
 extension Turn {

@@ -16,6 +16,7 @@ extension TurnRunner {
         let acquisition = try await services.log.acquire(
             turn, owner: services.rules.name, redelivered: taking == .anybody, from: owner, creates: creates)
         if case .acquired(let lease, let progress) = acquisition {
+            confirmKey()
             if isAgain {
                 logger.warning("a turn's log was lost and is written again", metadata: ["tokens": "\(transcript.next)"])
             } else {
@@ -23,6 +24,13 @@ extension TurnRunner {
             }
         }
         return .acquisition(acquisition, isHeldHere: services.mail.holds(turn.id, besides: mailbox))
+    }
+
+    /// Whoever holds a turn knows that it was published. The gateway may have died before it could say so, and Redis may
+    /// have lost the key.
+    private func confirmKey() {
+        guard turn.idempotency != nil else { return }
+        Task { [turn, keys = IdempotencyKeys(pool: services.redis)] in try? await keys.confirm(turn) }
     }
 
     private mutating func takeUp(_ lease: TurnLog.Lease, _ progress: TurnLog.Progress) {

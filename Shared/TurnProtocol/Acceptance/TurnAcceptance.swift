@@ -13,7 +13,7 @@ public struct TurnAcceptance: Sendable {
     public let log: TurnLog
     public let order: ConversationOrder
     public let publisher: RabbitPublisher
-    private let logger: Logger
+    let logger: Logger
 
     /// Publishes are repeated under the same id when their fate is unclear; the lease makes a double harmless.
     private static let publishAttempts = 4
@@ -126,14 +126,5 @@ public struct TurnAcceptance: Sendable {
             }
         }
         throw mayBeQueued ? .unconfirmed(last) : .refused(last)
-    }
-
-    private func withdraw(_ turn: Turn, attempt: Int) async {
-        // Whoever only repeats an acceptance knows nothing of the publishes before his: the turn may be queued.
-        guard attempt == 1, (try? await keys.release(turn, attempt: attempt)) ?? false else { return }
-        // Each of these expires by itself; a failure here costs the user a place until then, and nothing else.
-        _ = try? await log.forget(turn.id)
-        try? await order.remove(turn.id, of: turn.conversation)
-        try? await outstanding.release(user: turn.conversation.owner, turn: turn.id)
     }
 }
