@@ -101,6 +101,8 @@ public struct Drill: Sendable {
             repeat {
                 try await Task.sleep(for: .milliseconds(500))
                 found = try await leftovers.inRedis() + leftovers.atNodes() + leftovers.inQueues()
+                // What a worker holds is in no queue's count.
+                found += try await leftovers.unsettled(drilled.values.compactMap(\.ids.last))
             } while !found.isEmpty && ContinuousClock.now < deadline
             await cluster.retireServices()
             found += try await leftovers.inQueues() + leftovers.inDirectory()
