@@ -5,11 +5,16 @@ import ServiceLifecycle
 
 /// What every service's main does: read the settings, start the log, wire, run until a signal, say how it ended.
 public enum ServiceMain {
+    /// The first SIGTERM or SIGINT asks for a drain, the second ends the process at once: nothing that was accepted
+    /// hangs on a drain.
+    ///
     /// - Parameters:
     ///   - name: the service's name in every log line.
+    ///   - shutdown: how long a drain may take before what is left of it is cancelled.
     ///   - wire: makes the configuration and the services; they start in order and shut down in the reverse.
     public static func run(
-        _ name: String, wire: (Settings, Logger) async throws -> [any Service]
+        _ name: String, shutdown: (Settings) throws -> Duration = { _ in .seconds(30) },
+        wire: (Settings, Logger) async throws -> [any Service]
     ) async -> Never {
         // A peer that closed its socket is an error of that write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
@@ -23,14 +28,20 @@ public enum ServiceMain {
             fail(name, error)
         }
         MetricsSystem.bootstrap(MetricRegistry.process)
+        raiseDescriptorLimit(logger)
         do {
             let services = try await wire(settings, logger)
             var configuration = ServiceGroupConfiguration(
                 services: services.map { .init(service: $0, successTerminationBehavior: .gracefullyShutdownGroup) },
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-            configuration.maximumGracefulShutdownDuration = .seconds(30)
+                logger: logger)
+            configuration.maximumGracefulShutdownDuration = try shutdown(settings)
             logger.notice("starting", metadata: ["pid": "\(getpid())"])
-            try await ServiceGroup(configuration: configuration).run()
+            let group = ServiceGroup(configuration: configuration)
+            let signals = StopSignals(logger: logger, writer: writer) {
+                Task { await group.triggerGracefulShutdown() }
+            }
+            defer { signals.cancel() }
+            try await group.run()
             logger.notice("stopped")
             writer.flush()
             leave(0)
@@ -40,6 +51,17 @@ public enum ServiceMain {
             logger.critical("stopped by an error", metadata: ["error": "\(error)"])
             writer.flush()
             leave(1)
+        }
+    }
+
+    /// Takes as many file descriptors as it may: the usual limit of 1,024 is that of a person's shell.
+    private static func raiseDescriptorLimit(_ logger: Logger) {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max
+        else { return }
+        limit.rlim_cur = limit.rlim_max
+        if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 {
+            logger.warning("the limit of open files stays", metadata: ["errno": "\(errno)"])
         }
     }
 

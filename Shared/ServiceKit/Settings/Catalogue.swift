@@ -77,6 +77,16 @@ extension Settings {
         help: "largest request body; a larger one gets 413")
     public static let gatewayHeartbeat = Setting<Duration>.duration(
         "GATEWAY_HEARTBEAT", default: "15s", help: "silence on a stream after which a comment is sent")
+    public static let gatewayDrain = Setting<Duration>.duration(
+        "GATEWAY_DRAIN", default: "10s",
+        help: "time that streams are given to end when the gateway is asked to stop, before their clients are sent away"
+    )
+    public static let gatewayMaxConnections = Setting<Int>.integer(
+        "GATEWAY_MAX_CONNECTIONS", default: 10_000, in: 10...1_000_000,
+        help: "connections that are open at a time; nine tenths of them may follow turns")
+    public static let gatewayIdleTimeout = Setting<Duration>.duration(
+        "GATEWAY_IDLE_TIMEOUT", default: "60s",
+        help: "time that a connection may bring nothing, between requests or within one")
     public static let rateLimitChat = Setting<Int>.integer(
         "RATE_LIMIT_CHAT", default: 20, in: 0...100_000,
         help: "POST /chat requests a minute for each key and user; 0 lifts the limit")
@@ -166,6 +176,13 @@ extension Settings {
     public static let deadLetterRetention = Setting<Duration>.duration(
         "DEAD_LETTER_RETENTION", default: "720h", help: "time that a dead letter stays for replay before it is dropped")
 
+    // The chat in the terminal
+    public static let chatGateways = Setting<String>.text(
+        "CHAT_GATEWAYS", default: "http://127.0.0.1:8080",
+        help: "URLs of gateways for `switchboard chat`, with commas between; it goes on at the next when one dies")
+    public static let chatAPIKey = Setting<String>.text(
+        "CHAT_API_KEY", default: nil, help: "the API key for `switchboard chat`", isSecret: true)
+
     // Logs
     public static let logLevel = Setting<LogLevel>.choice(
         "LOG_LEVEL", default: .info, help: "least level that is logged")
@@ -191,8 +208,8 @@ extension Settings {
         (
             "Gateway",
             [
-                gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, rateLimitChat, rateLimitStream,
-                rateLimitAsync, rateLimitWithoutRedis,
+                gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, gatewayDrain, gatewayMaxConnections,
+                gatewayIdleTimeout, rateLimitChat, rateLimitStream, rateLimitAsync, rateLimitWithoutRedis,
                 maxOutstanding, gatewayMaxBacklog,
             ]
         ),
@@ -214,6 +231,7 @@ extension Settings {
             "Orchestrator and queue worker",
             [orchestratorPrefetch, tokenDeadline, batchPatience, workerBatch, deadLetterRetention]
         ),
+        ("The chat in the terminal", [chatGateways, chatAPIKey]),
         ("Logs", [logLevel, logFormat]),
     ]
 

@@ -48,13 +48,14 @@ public struct Settings: Sendable {
 
     /// Names that begin like this are ours: an unknown one is a slip of the pen, not somebody else's variable.
     private static let prefixes = [
-        "ADMISSION_", "ANSWER_CACHE", "DATABASE_", "DEAD_LETTER_", "DEGRADE_", "DETACH_", "ENGINE_", "GATEWAY_",
+        "ADMISSION_", "ANSWER_CACHE", "DATABASE_", "DEAD_LETTER_", "DEGRADE_", "DETACH_", "ENGINE_",
+        "GATEWAY_",
         "ORCHESTRATOR_", "RATE_LIMIT_", "REDIS_", "WORKER_",
     ]
 
     /// Names that begin like this may well be somebody else's (the broker's own, a shell's): only one that is nearly a
     /// setting's counts as a slip.
-    private static let sharedPrefixes = ["LOG_", "MAX_", "MODEL_", "RABBITMQ_", "TURN_"]
+    private static let sharedPrefixes = ["CHAT_", "LOG_", "MAX_", "MODEL_", "RABBITMQ_", "TURN_"]
 
     private static func nearest(to name: String) -> String? {
         let candidates = catalogue.map { (name: $0.name, distance: editDistance(name, $0.name)) }
