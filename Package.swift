@@ -153,6 +153,7 @@ let package = Package(
         tests("RabbitQueueTests", ["RabbitQueue", "TestServers"] + lifecycle),
         tests("ChatClientTests", ["ChatClient"]),
         tests("TurnProtocolTests", ["TurnProtocol", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
+        tests("SwitchboardTests", ["switchboard"]),
         tests(
             "GatewayTests",
             ["gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "TurnProtocol"] + lifecycle),
@@ -168,7 +169,7 @@ let package = Package(
             "IntegrationTests",
             [
                 "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ChatCore", "PostgresStore",
-                "RedisStore", "RabbitQueue", "ServiceHarness", "TestServers",
+                "RedisStore", "RabbitQueue", "ChatClient", "ServiceHarness", "TestServers",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
             ] + lifecycle),
     ],

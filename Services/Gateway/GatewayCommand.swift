@@ -10,6 +10,7 @@ struct GatewayCommand: AsyncParsableCommand {
         discussion: Settings.help)
 
     func run() async {
-        await ServiceMain.run("gateway", wire: wireGateway)
+        await ServiceMain.run(
+            "gateway", shutdown: { try $0(Settings.gatewayDrain) + GatewayConfiguration.closing }, wire: wireGateway)
     }
 }

@@ -1,4 +1,5 @@
 import ChatCore
+import NIOCore
 import PostgresStore
 import RabbitQueue
 import RedisStore
@@ -13,6 +14,9 @@ struct GatewayConfiguration: Sendable {
     let intake: IntakeLimits
     let turnRetention: Duration
     let maximumBacklog: Int
+    let drain: Duration
+    let maximumConnections: Int
+    let idleTimeout: TimeAmount
     let redis: RedisConfiguration
     let rabbit: RabbitConfiguration
     let database: DatabaseConfiguration
@@ -24,6 +28,9 @@ struct GatewayConfiguration: Sendable {
         heartbeat = try settings(Settings.gatewayHeartbeat)
         turnRetention = try settings(Settings.turnRetention)
         maximumBacklog = try settings(Settings.gatewayMaxBacklog)
+        drain = try settings(Settings.gatewayDrain)
+        maximumConnections = try settings(Settings.gatewayMaxConnections)
+        idleTimeout = .milliseconds(Int64(try settings(Settings.gatewayIdleTimeout) / .milliseconds(1)))
         intake = IntakeLimits(
             model: try settings(Settings.modelName),
             defaultMaxTokens: try settings(Settings.turnMaxTokens),
@@ -40,4 +47,12 @@ struct GatewayConfiguration: Sendable {
         rabbit = try settings.rabbit(client: "gateway")
         database = try settings.database()
     }
+    /// Readers keep a connection each; the tenth that they leave is for whoever begins a turn or asks for health.
+    var maximumReaders: Int { max(1, maximumConnections - maximumConnections / 10) }
+
+    /// How long after its acceptance a turn is in Redis in any case.
+    var longestLifeInRedis: Duration { max(intake.deadline, intake.batchDeadline) + turnRetention }
+
+    /// The gateway's part of a shutdown beyond the time that streams are given: to send clients away and to close.
+    static let closing: Duration = .seconds(15)
 }

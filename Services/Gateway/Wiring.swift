@@ -24,8 +24,15 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let inspector = QueueInspector(configuration: configuration.rabbit, logger: logger)
     let nodes = NodeDirectory(pool: redis)
     let log = TurnLog(pool: redis, retention: configuration.turnRetention)
-    let relay = TurnRelay(name: name, log: log, redis: configuration.redis, logger: logger)
     let conversations = ConversationRepository(database: database)
+    let clock = RedisClock(pool: redis)
+    let generation = GenerationMark(pool: redis)
+    let finder = TurnFinder(
+        log: log, settled: SettledTurns(conversations: conversations, logger: logger), generation: generation,
+        clock: clock, horizon: configuration.longestLifeInRedis)
+    let relay = TurnRelay(
+        name: name, finder: finder, maximumReaders: configuration.maximumReaders, redis: configuration.redis,
+        logger: logger)
 
     let presence = Presence(pool: redis)
     let health = HealthMonitor(
@@ -45,7 +52,6 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         ], logger: logger)
     let breakers = [redis.breaker, publisher.breaker] + database.shards.map(\.pool.breaker)
 
-    let clock = RedisClock(pool: redis)
     let backlog = ResponseBacklog(shards: shards, inspector: inspector, logger: logger)
     let keys = IdempotencyKeys(pool: redis)
     let acceptance = TurnAcceptance(
@@ -59,12 +65,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             keys: keys, log: log, conversations: conversations, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
         logger: logger)
-    let settled = SettledTurns(conversations: conversations, logger: logger)
-    let begin = BeginRoutes(
-        intake: intake, relay: relay, settled: settled, maximumBodyBytes: configuration.maximumBodyBytes)
-    let follow = FollowRoutes(
-        relay: relay, settled: settled,
-        heartbeat: configuration.heartbeat, logger: logger)
+    let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
+    let follow = FollowRoutes(relay: relay, heartbeat: configuration.heartbeat, logger: logger)
     let operators = OperatorRoutes(
         health: health, inspector: inspector, breakers: breakers, shards: shards)
 
@@ -83,10 +85,13 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
 
     let server = Application(
         router: router,
+        server: .http1(configuration: .init(idleTimeout: configuration.idleTimeout)),
         configuration: .init(
-            address: .hostname(configuration.host, port: configuration.port), serverName: "switchboard"),
+            address: .hostname(configuration.host, port: configuration.port), serverName: "switchboard",
+            availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),
         logger: logger)
-    return [redis, database, publisher, inspector, relay, health, backlog, server]
+    let draining = DrainingServer(server: server, relay: relay, grace: configuration.drain)
+    return [redis, database, publisher, inspector, generation, relay, health, backlog, draining]
 }
 
 /// Whether every shard answers.

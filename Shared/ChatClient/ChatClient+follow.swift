@@ -9,7 +9,7 @@ extension ChatClient {
     /// - Throws: what `onEvent` throws; `CancellationError`; `ChatClientError.refused` when a gateway does not know the
     ///   turn or does not let this key read it, `.unreachable` when none gave a sign of life for as long as the policy
     ///   allows.
-    public func follow(
+    nonisolated(nonsending) public func follow(
         _ turn: String, from: Int = 0, onEvent: (ChatEvent) async throws -> Void
     ) async throws -> FollowedTurn {
         var follower = TurnFollower(next: from)
@@ -38,7 +38,7 @@ extension ChatClient {
     }
 
     /// One connection, from its request to its end.
-    private func readOnce(
+    nonisolated(nonsending) private func readOnce(
         _ turn: String, _ follower: inout TurnFollower, _ reconnection: inout Reconnection,
         _ onEvent: (ChatEvent) async throws -> Void
     ) async throws -> Reading {

@@ -157,7 +157,7 @@ public final class ChatClient: Sendable {
     var now: Duration { start.duration(to: .now) }
 
     /// Waits as long as the policy says; `report` is told before.
-    func pause(
+    nonisolated(nonsending) func pause(
         after loss: Loss, _ reconnection: inout Reconnection,
         report: (_ next: String, _ pause: Duration) async throws -> Void = { _, _ in }
     ) async throws {

@@ -104,25 +104,28 @@ public enum Executable {
     }
 
     /// Runs a program to its end and returns what it printed.
-    public static func output(_ name: String, _ arguments: [String], environment: [String: String]) async throws
-        -> String
-    {
+    /// - Parameter input: a file for its standard input.
+    public static func output(
+        _ name: String, _ arguments: [String], environment: [String: String], input: String? = nil
+    ) async throws -> String {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
-                continuation.resume(with: Result { try outputBlocking(name, arguments, environment) })
+                continuation.resume(with: Result { try outputBlocking(name, arguments, environment, input) })
             }
         }
     }
 
     private static func outputBlocking(
-        _ name: String, _ arguments: [String], _ environment: [String: String]
+        _ name: String, _ arguments: [String], _ environment: [String: String], _ input: String?
     ) throws -> String {
+        let file = input.map { open($0, O_RDONLY | O_CLOEXEC) }
+        defer { if let file { close(file) } }
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
             throw HarnessError("no descriptors left")
         }
         let process = try ChildProcess.spawn(
-            [path(name)] + arguments, environment: environment, input: nil, output: ends[1])
+            [path(name)] + arguments, environment: environment, input: file, output: ends[1])
         close(ends[1])
         let text = String(
             decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: true).readDataToEndOfFile(), as: UTF8.self)

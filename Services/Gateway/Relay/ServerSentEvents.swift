@@ -13,6 +13,9 @@ enum ServerSentEvents {
 
     static let heartbeat = ": waiting\n\n"
 
+    /// Asks the client to reconnect after `pause`.
+    static func retry(after pause: Duration) -> String { "retry: \(max(0, Int(pause / .milliseconds(1))))\n\n" }
+
     /// Appends one event. A token's id is its index; the end carries none, so that a reconnect asks for it again.
     static func append(_ event: TurnEvent, to text: inout String) {
         switch event {

@@ -2,32 +2,53 @@ import ChatCore
 import RedisStore
 import ServiceKit
 
-/// One client's place in a turn's log: gives every event from that place on exactly once and in order.
+/// One client's place in a turn's log: gives every event from that place on exactly once and in order, also when the log
+/// is lost and written again on the way, or has gone to the shard.
 struct TurnReader {
     /// After this long without news the log is read again, which also renews the registration.
     private static let silence: Duration = .seconds(2)
-    /// How long a log may be out of reach, or lost and not yet written again.
+    /// How long Redis may be out of reach.
     private static let patience: Duration = .seconds(30)
+    /// How long a log may be missing. Its holder writes it again as soon as it notices; a turn without a holder waits
+    /// in its queue.
+    private static let patienceWithoutLog: Duration = .seconds(120)
+    /// Between two questions to the shards about a turn whose log is missing.
+    private static let shardInterval: Duration = .seconds(2)
 
     let turn: TurnID
+    /// Set when this gateway drains and lets go of the client: the pause to ask it for before it comes back elsewhere.
+    private(set) var leave: Duration?
+
+    private let tenant: String
     private var sequence: EventSequence
     private let mailbox: Mailbox<TurnRelay.News>
     private let relay: TurnRelay
+    private let token: UInt64
     private var isRegistered = false
+    /// Whether the turn is known to be the tenant's.
+    private var isKnown: Bool
     private var hasSeenLog = false
+    private var missingSince: ContinuousClock.Instant?
+    private var lastAskedShards: ContinuousClock.Instant?
     private var lastNews = ContinuousClock.now
     private var lastRead = ContinuousClock.now
 
-    init(turn: TurnID, from: Int, mailbox: Mailbox<TurnRelay.News>, relay: TurnRelay) {
+    init(
+        turn: TurnID, tenant: String, from: Int, isKnown: Bool, mailbox: Mailbox<TurnRelay.News>, relay: TurnRelay,
+        token: UInt64
+    ) {
         self.turn = turn
+        self.tenant = tenant
         self.sequence = EventSequence(next: from)
+        self.isKnown = isKnown
         self.mailbox = mailbox
         self.relay = relay
+        self.token = token
     }
 
-    /// What came next: new events; an empty list about once a second while nothing does; nil when the task is
-    /// cancelled.
-    /// - Throws: `APIError.unknownTurn` when the log is not (or no longer) there.
+    /// What came next: new events; an empty list about once a second while nothing does; nil when the task is cancelled
+    /// or the gateway lets go of the client (`leave`).
+    /// - Throws: `APIError.unknownTurn` when there is no such turn, `.unavailable` when it was out of reach for too long.
     mutating func next() async throws -> [TurnEvent]? {
         if !isRegistered {
             // The mailbox stands already: what is appended between this read and now waits in it.
@@ -35,7 +56,7 @@ struct TurnReader {
             let events = try await read()
             if !events.isEmpty { return events }
         }
-        guard let delivery = await mailbox.receive() else { return nil }
+        guard leave == nil, let delivery = await mailbox.receive() else { return nil }
         var events: [TurnEvent] = []
         var mustRead = delivery.hasGap
         for news in delivery.elements {
@@ -43,35 +64,76 @@ struct TurnReader {
             case .events(let new):
                 lastNews = .now
                 if sequence.admit(new, into: &events) == .gap { mustRead = true }
-            case .reread: mustRead = true
+            case .reread, .seek: mustRead = true
+            case .leave(let pause): leave = pause
             case .tick:
                 // The registration lasts 20 s at Redis; a busy stream renews it too.
                 if lastNews + TurnReader.silence < .now || lastRead + .seconds(8) < .now { mustRead = true }
             }
         }
         if mustRead { events += try await read() }
-        return events
+        return leave != nil && events.isEmpty ? nil : events
     }
 
     private mutating func read() async throws -> [TurnEvent] {
-        let answer: (events: [TurnEvent], exists: Bool)
-        do throws(RedisError) {
-            answer = try await relay.log.follow(turn, reader: relay.name, from: sequence.next)
-        } catch {
+        let found: [TurnEvent]?
+        do {
+            found = try await look()
+        } catch let error where TurnReader.isOutage(error) {
             // Redis is away for a moment: the stream waits, and the next tick tries again.
             guard lastRead + TurnReader.patience > .now else { throw APIError.unavailable("Redis") }
             return []
         }
-        guard answer.exists else {
-            // It was there: Redis lost its memory, and the turn's holder is about to write the log again.
-            guard hasSeenLog, lastRead + TurnReader.patience > .now else { throw APIError.unknownTurn }
-            return []
-        }
+        // Redis answers, whatever it says.
+        lastRead = .now
+        guard let found else { return try await search() }
+        relay.found(token)
+        missingSince = nil
         hasSeenLog = true
         lastNews = .now
-        lastRead = .now
+        return admitted(found)
+    }
+
+    /// The log's events from here on, after registering for hints; nil when there is no log.
+    private mutating func look() async throws -> [TurnEvent]? {
+        if !isKnown {
+            guard try await relay.finder.record(of: turn, tenant: tenant) != nil else { return nil }
+            isKnown = true
+        }
+        let answer = try await relay.log.follow(turn, reader: relay.name, from: sequence.next)
+        return answer.exists ? answer.events : nil
+    }
+
+    private static func isOutage(_ error: any Error) -> Bool {
+        error is RedisError || (error as? APIError)?.status == .serviceUnavailable
+    }
+
+    /// The log is not there: it has expired and the turn is settled, or Redis has lost its memory and the turn's holder is
+    /// about to write it again. Until one of these shows, the turn is looked for several times a second.
+    private mutating func search() async throws -> [TurnEvent] {
+        let since = missingSince ?? .now
+        if missingSince == nil {
+            missingSince = since
+            relay.seek(token)
+        }
+        guard since + TurnReader.patienceWithoutLog > .now else { throw APIError.logLost }
+        if let last = lastAskedShards, last + TurnReader.shardInterval > .now { return [] }
+        lastAskedShards = .now
+        let whereabouts: TurnFinder.Whereabouts
+        do {
+            whereabouts = try await relay.finder.find(turn, of: tenant)
+        } catch let error {
+            // Its shard is away; or the log was there a moment ago, whatever became of its keys.
+            guard TurnReader.isOutage(error) || hasSeenLog && error == .unknownTurn else { throw error }
+            return []
+        }
+        guard case .settled(let outcome) = whereabouts else { return [] }
+        return admitted(outcome.events(from: sequence.next))
+    }
+
+    private mutating func admitted(_ new: [TurnEvent]) -> [TurnEvent] {
         var events: [TurnEvent] = []
-        _ = sequence.admit(answer.events, into: &events)
+        _ = sequence.admit(new, into: &events)
         return events
     }
 }

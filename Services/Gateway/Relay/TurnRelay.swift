@@ -17,26 +17,53 @@ final class TurnRelay: Service {
         case reread
         /// Time passes; sent about every second.
         case tick
+        /// The same, five times a second, for a reader whose log is missing.
+        case seek
+        /// The gateway drains: go, and ask the client to come back elsewhere after this pause.
+        case leave(Duration)
     }
 
     /// News that wait for one slow client, at most; beyond that its reader goes back to the log.
     private static let mailboxCapacity = 64
 
+    private static let tickInterval: Duration = .milliseconds(200)
+    private static let ticksPerSecond = 5
+
+    private struct Reader {
+        let turn: TurnID
+        let mailbox: Mailbox<News>
+        /// Whether its client can go on at another gateway.
+        let isResumable: Bool
+    }
+
     private struct Readers {
-        var mailboxes: [TurnID: [UInt64: Mailbox<News>]] = [:]
+        var byToken: [UInt64: Reader] = [:]
+        var tokens: [TurnID: Set<UInt64>] = [:]
+        var seeking: Set<UInt64> = []
         var lastToken: UInt64 = 0
+        /// Whoever comes now is sent away.
+        var isClosing = false
+
+        func mailboxes(of turn: TurnID) -> [Mailbox<News>] {
+            tokens[turn, default: []].compactMap { byToken[$0]?.mailbox }
+        }
     }
 
     /// The name under which this gateway registers itself at a turn.
     let name: String
-    let log: TurnLog
+    let finder: TurnFinder
+    private let maximumReaders: Int
     private let logger: Logger
     private let subscriber: Mutex<RedisSubscriber?> = Mutex(nil)
     private let readers = Mutex(Readers())
 
-    init(name: String, log: TurnLog, redis: RedisConfiguration, logger: Logger) {
+    var log: TurnLog { finder.log }
+
+    /// - Parameter maximumReaders: clients that are followed for at a time; the next one is refused.
+    init(name: String, finder: TurnFinder, maximumReaders: Int, redis: RedisConfiguration, logger: Logger) {
         self.name = name
-        self.log = log
+        self.finder = finder
+        self.maximumReaders = maximumReaders
         self.logger = logger
         let subscriber = RedisSubscriber(
             configuration: redis, channels: [TurnLog.channel(ofReader: name)], logger: logger
@@ -50,7 +77,12 @@ final class TurnRelay: Service {
             group.addTask { try await subscriber.run() }
             group.addTask {
                 await cancelWhenGracefulShutdown {
-                    while (try? await Task.sleep(for: .seconds(1))) != nil { self.tell(.tick) }
+                    var ticks = 0
+                    while (try? await Task.sleep(for: TurnRelay.tickInterval)) != nil {
+                        ticks = (ticks + 1) % TurnRelay.ticksPerSecond
+                        if ticks == 0 { self.tell(.tick) }
+                        self.tellSeekers()
+                    }
                 }
             }
         }
@@ -58,31 +90,37 @@ final class TurnRelay: Service {
 
     /// Follows a turn from token index `from` on for as long as `body` runs.
     ///
-    /// - Parameter endsOnShutdown: whether the reader ends as soon as the gateway drains; right for whoever can go on at
-    ///   another gateway.
+    /// - Parameters:
+    ///   - isKnown: whether the turn is known to be the tenant's; otherwise the reader finds out before it gives anything.
+    ///   - isResumable: whether the client can go on at another gateway; who cannot is the last to be sent away by a drain.
+    /// - Throws: `APIError` when this gateway has as many readers as it takes; what `body` throws.
     func withReader<Result>(
-        of turn: TurnID, from: Int, endsOnShutdown: Bool, _ body: (inout TurnReader) async throws -> Result
+        of turn: TurnID, tenant: String, from: Int, isKnown: Bool, isResumable: Bool,
+        _ body: (inout TurnReader) async throws -> Result
     ) async throws -> Result {
         let mailbox = Mailbox<News>(capacity: TurnRelay.mailboxCapacity)
-        let token = readers.withLock { readers in
+        let token = readers.withLock { readers -> UInt64? in
+            guard readers.byToken.count < maximumReaders else { return nil }
             readers.lastToken += 1
-            readers.mailboxes[turn, default: [:]][readers.lastToken] = mailbox
+            readers.byToken[readers.lastToken] = Reader(turn: turn, mailbox: mailbox, isResumable: isResumable)
+            readers.tokens[turn, default: []].insert(readers.lastToken)
+            if readers.isClosing { mailbox.send(.leave(DrainPlan.longestPause)) }
             return readers.lastToken
         }
+        guard let token else { throw APIError.tooManyReaders }
         defer { leave(turn, token) }
-        var reader = TurnReader(turn: turn, from: from, mailbox: mailbox, relay: self)
-        return try await withGracefulShutdownHandler {
-            try await body(&reader)
-        } onGracefulShutdown: {
-            if endsOnShutdown { mailbox.close() }
-        }
+        var reader = TurnReader(
+            turn: turn, tenant: tenant, from: from, isKnown: isKnown, mailbox: mailbox, relay: self, token: token)
+        return try await body(&reader)
     }
 
     private func leave(_ turn: TurnID, _ token: UInt64) {
         let wasLast = readers.withLock { readers in
-            readers.mailboxes[turn]?[token] = nil
-            guard readers.mailboxes[turn]?.isEmpty == true else { return false }
-            readers.mailboxes[turn] = nil
+            readers.byToken[token] = nil
+            readers.seeking.remove(token)
+            readers.tokens[turn]?.remove(token)
+            guard readers.tokens[turn]?.isEmpty == true else { return false }
+            readers.tokens[turn] = nil
             return true
         }
         guard wasLast else { return }
@@ -90,8 +128,17 @@ final class TurnRelay: Service {
         Task {
             try? await log.unfollow(turn, reader: name)
             // A new reader may have registered before this took the registration away: it registers again.
-            readers.withLock { $0.mailboxes[turn]?.values.map { $0 } }?.forEach { $0.send(.reread) }
+            readers.withLock { $0.mailboxes(of: turn) }.forEach { $0.send(.reread) }
         }
+    }
+
+    /// From now on the reader is told to look for its log several times a second.
+    func seek(_ token: UInt64) {
+        readers.withLock { if $0.byToken[token] != nil { _ = $0.seeking.insert(token) } }
+    }
+
+    func found(_ token: UInt64) {
+        readers.withLock { _ = $0.seeking.remove(token) }
     }
 
     private func hear(_ event: RedisSubscriber.Event) {
@@ -99,8 +146,7 @@ final class TurnRelay: Service {
         case .message(_, let payload):
             do throws(WireError) {
                 let hint = try TurnLog.decode(hint: payload)
-                let mailboxes = readers.withLock { $0.mailboxes[hint.turn] }
-                mailboxes?.values.forEach { $0.send(.events(hint.events)) }
+                readers.withLock { $0.mailboxes(of: hint.turn) }.forEach { $0.send(.events(hint.events)) }
             } catch {
                 logger.warning("a malformed hint was dropped", metadata: ["error": "\(error)"])
             }
@@ -110,7 +156,44 @@ final class TurnRelay: Service {
     }
 
     private func tell(_ news: News) {
-        let all = readers.withLock { $0.mailboxes.values.flatMap(\.values) }
+        let all = readers.withLock { $0.byToken.values.map(\.mailbox) }
         all.forEach { $0.send(news) }
+    }
+
+    private func tellSeekers() {
+        let seekers = readers.withLock { readers in readers.seeking.compactMap { readers.byToken[$0]?.mailbox } }
+        seekers.forEach { $0.send(.seek) }
+    }
+}
+
+// MARK: Draining
+
+extension TurnRelay {
+    /// Lets the streams that are open end for `grace`, then sends the rest of the clients away in small slices. Returns
+    /// when everybody was told; cancelled when nobody is left.
+    func drain(grace: Duration) async {
+        logger.notice("draining", metadata: ["readers": "\(readers.withLock { $0.byToken.count })"])
+        guard (try? await Task.sleep(for: grace)) != nil else { return }
+        let tokens = readers.withLock { readers in
+            readers.isClosing = true
+            return readers.byToken.sorted { $0.value.isResumable && !$1.value.isResumable }.map(\.key)
+        }
+        var random = SystemRandomNumberGenerator()
+        let plan = DrainPlan(tokens, using: &random)
+        logger.notice("sending readers away", metadata: ["readers": "\(tokens.count)"])
+        var refused: [DrainPlan.Departure] = []
+        for slice in plan.slices {
+            // A mailbox that was full is tried again with the next slice.
+            refused = (refused + slice).filter { !tell($0) }
+            guard (try? await Task.sleep(for: DrainPlan.interval)) != nil else { return }
+        }
+        while !refused.isEmpty, (try? await Task.sleep(for: DrainPlan.interval)) != nil {
+            refused = refused.filter { !tell($0) }
+        }
+    }
+
+    /// - Returns: false when the reader has to be told again.
+    private func tell(_ departure: DrainPlan.Departure) -> Bool {
+        readers.withLock { $0.byToken[departure.reader]?.mailbox }?.send(.leave(departure.pause)) ?? true
     }
 }

@@ -44,6 +44,19 @@ struct APIError: Error, Equatable {
             retryAfter: .seconds(2))
     }
 
+    static let draining = APIError(
+        status: .serviceUnavailable, code: "unavailable", message: "this gateway is shutting down; try again",
+        retryAfter: .seconds(1))
+
+    static let tooManyReaders = APIError(
+        status: .serviceUnavailable, code: "unavailable",
+        message: "this gateway follows as many turns as it can; try again", retryAfter: .seconds(2))
+
+    /// The turn goes on or has ended, and nobody can say which yet.
+    static let logLost = APIError(
+        status: .serviceUnavailable, code: "unavailable",
+        message: "the turn's log was lost and has not been written again; try again", retryAfter: .seconds(2))
+
     /// A turn that ended without an answer.
     static func turnFailed(_ reason: String) -> APIError {
         APIError(status: .badGateway, code: "turn_failed", message: reason)

@@ -31,6 +31,14 @@ extension Response {
             ]), headers: .correlation(id))
     }
 
+    /// What became of a turn whose end was asked for.
+    static func cancellation(of id: TurnID, status: String) -> Response {
+        Response(
+            status: status == "cancelling" ? .accepted : .ok,
+            json: .object([("status", .string(status)), ("correlation_id", .string(id.description))]),
+            headers: .correlation(id))
+    }
+
     /// Watching a connection for its end uses it up: it closes after this response, and the client is told so.
     func closingConnection() -> Response {
         var response = self

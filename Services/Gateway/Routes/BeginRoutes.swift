@@ -9,7 +9,6 @@ import RedisStore
 struct BeginRoutes: Sendable {
     let intake: TurnIntake
     let relay: TurnRelay
-    let settled: SettledTurns
     let maximumBodyBytes: Int
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
@@ -41,26 +40,15 @@ struct BeginRoutes: Sendable {
         }
         let key = try IdempotencyKey(headers)
         let accepted = try await intake.accept(turnRequest, kind: .chat, key: key, from: context.principal)
-        if accepted.isRepeat, let (text, end) = try await settledAnswer(of: accepted.id, context.principal.tenant) {
-            return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id).marking(accepted)
-        }
-        let (text, end) = try await wholeAnswer(of: accepted.id, canBeAskedForAgain: key != nil)
+        let (text, end) = try await wholeAnswer(
+            of: accepted.id, tenant: context.principal.tenant, canBeAskedForAgain: key != nil)
         return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id).marking(accepted)
     }
 
-    /// The answer of a turn whose log has expired; nil when it has not, or nobody knows of the turn's end yet.
-    private func settledAnswer(of turn: TurnID, _ tenant: String) async throws -> (String, TurnEnd)? {
-        guard try await relay.log.record(of: turn) == nil else { return nil }
-        do {
-            let outcome = try await settled.find(turn, of: tenant)
-            return (outcome.response, TurnEnd(outcome: outcome))
-        } catch APIError.unknownTurn {
-            return nil
-        }
-    }
-
-    private func wholeAnswer(of turn: TurnID, canBeAskedForAgain: Bool) async throws -> (String, TurnEnd) {
-        try await relay.withReader(of: turn, from: 0, endsOnShutdown: false) { reader in
+    private func wholeAnswer(
+        of turn: TurnID, tenant: String, canBeAskedForAgain: Bool
+    ) async throws -> (String, TurnEnd) {
+        try await relay.withReader(of: turn, tenant: tenant, from: 0, isKnown: true, isResumable: false) { reader in
             var text = ""
             while let events = try await reader.next() {
                 for event in events {
@@ -71,6 +59,7 @@ struct BeginRoutes: Sendable {
                     }
                 }
             }
+            guard reader.leave == nil else { throw APIError.draining }
             // The client has left. Without a key it cannot come back: nobody will ever read the answer. With one it may,
             // as a stream's may, and has the same grace.
             if !canBeAskedForAgain {

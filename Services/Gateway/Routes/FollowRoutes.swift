@@ -5,17 +5,21 @@ import Logging
 import NIOCore
 import RedisStore
 
-/// What became of a turn: follow its tokens, or look whether it has ended.
+/// What became of a turn: follow its tokens, look whether it has ended, or ask for its end.
 struct FollowRoutes: Sendable {
     let relay: TurnRelay
-    let settled: SettledTurns
     let heartbeat: Duration
     let logger: Logger
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
         router.get("/stream/{id}", use: stream)
+        router.delete("/stream/{id}", use: cancel)
         router.get("/check-response/{id}", use: checkResponse)
     }
+
+    /// How long a `DELETE` waits for a turn whose log Redis has lost: its holder writes it again within moments.
+    private static let patience: Duration = .seconds(5)
+    private static let lookInterval: Duration = .milliseconds(200)
 
     // MARK: Token by token
 
@@ -24,8 +28,13 @@ struct FollowRoutes: Sendable {
         let from = try firstIndex(request)
         var headers = HTTPFields.correlation(id)
         headers.append(contentsOf: ServerSentEvents.headers)
-        guard try await isLogged(id, tenant: context.principal.tenant) else {
-            let events = try await settled.find(id, of: context.principal.tenant).events(from: from)
+        let tenant = context.principal.tenant
+        let isKnown: Bool
+        switch try await relay.finder.find(id, of: tenant) {
+        case .logged: isKnown = true
+        case .awaited: isKnown = false
+        case .settled(let outcome):
+            let events = outcome.events(from: from)
             let text = events.reduce(into: "") { ServerSentEvents.append($1, to: &$0) }
             return Response(status: .ok, headers: headers, body: .init(byteBuffer: ByteBuffer(string: text)))
         }
@@ -34,7 +43,9 @@ struct FollowRoutes: Sendable {
             body: ResponseBody { writer in
                 do {
                     try await request.body.consumeWithCancellationOnInboundClose { _ in
-                        try await relay.withReader(of: id, from: from, endsOnShutdown: true) { reader in
+                        try await relay.withReader(
+                            of: id, tenant: tenant, from: from, isKnown: isKnown, isResumable: true
+                        ) { reader in
                             try await write(&reader, to: &writer)
                         }
                     }
@@ -62,8 +73,12 @@ struct FollowRoutes: Sendable {
             lastWrite = .now
             if case .end = events.last { return }
         }
-        // The client has left, or this gateway drains: then the stream is cut here, and the client goes on at another.
-        try Task.checkCancellation()
+        // The client has left, or this gateway drains: then the stream ends here, and the client goes on at another.
+        if let pause = reader.leave {
+            try await writer.write(ByteBuffer(string: ServerSentEvents.retry(after: pause)))
+        } else {
+            try Task.checkCancellation()
+        }
     }
 
     /// Last-Event-ID is the index of the last token that the client has seen.
@@ -77,18 +92,50 @@ struct FollowRoutes: Sendable {
         return index + 1
     }
 
+    // MARK: Asking for the end
+
+    /// Cancels a turn, whichever way it was begun and wherever it is: 202 when it will end as cancelled (or has ended in
+    /// this moment), 200 with its status when it had ended before.
+    @Sendable private func cancel(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
+        let id = try turnID(context)
+        let start = ContinuousClock.now
+        while true {
+            switch try await relay.finder.find(id, of: context.principal.tenant) {
+            case .logged:
+                do throws(RedisError) {
+                    // A turn in a queue keeps the request in its record, and whoever takes it ends it first thing.
+                    if try await relay.log.requestCancel(id, reason: "the client asked for its end") {
+                        logger.info("a turn is cancelled by its client", metadata: ["turn": "\(id)"])
+                        return .cancellation(of: id, status: "cancelling")
+                    }
+                } catch {
+                    throw APIError.unavailable("Redis")
+                }
+                if let (_, end) = try await endedAnswer(of: id) {
+                    return .cancellation(of: id, status: end.status.rawValue)
+                }
+            case .settled(let outcome): return .cancellation(of: id, status: outcome.status.rawValue)
+            case .awaited: break
+            }
+            guard start + FollowRoutes.patience > .now else { throw APIError.logLost }
+            try await Task.sleep(for: FollowRoutes.lookInterval)
+        }
+    }
+
     // MARK: Later
 
     @Sendable private func checkResponse(_ request: Request, _ context: GatewayRequestContext) async throws -> Response
     {
         let id = try turnID(context)
-        if try await isLogged(id, tenant: context.principal.tenant) {
+        switch try await relay.finder.find(id, of: context.principal.tenant) {
+        case .logged:
             guard let (text, end) = try await endedAnswer(of: id) else { return .processing(id) }
             return try .answer(text, end, time: .milliseconds(end.duration), turn: id)
+        case .settled(let outcome):
+            let end = TurnEnd(outcome: outcome)
+            return try .answer(outcome.response, end, time: .milliseconds(end.duration), turn: id)
+        case .awaited: return .processing(id)
         }
-        let settled = try await settled.find(id, of: context.principal.tenant)
-        let end = TurnEnd(outcome: settled)
-        return try .answer(settled.response, end, time: .milliseconds(end.duration), turn: id)
     }
 
     /// The answer of a turn whose log is there, or nil while it goes on.
@@ -110,15 +157,5 @@ struct FollowRoutes: Sendable {
         // What is no id at all names no turn either: 404, as for an unknown one.
         guard let id = TurnID(try context.parameters.require("id")) else { throw APIError.unknownTurn }
         return id
-    }
-
-    /// Whether the turn's log is in Redis.
-    /// - Throws: `APIError.unknownTurn` when it is another tenant's: its existence is nobody else's business.
-    private func isLogged(_ id: TurnID, tenant: String) async throws(APIError) -> Bool {
-        let record: TurnLog.Record?
-        do throws(RedisError) { record = try await relay.log.record(of: id) } catch { throw .unavailable("Redis") }
-        guard let record else { return false }
-        guard record.owner.tenant == tenant else { throw .unknownTurn }
-        return true
     }
 }

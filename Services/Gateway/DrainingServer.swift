@@ -1,0 +1,23 @@
+import ServiceLifecycle
+
+/// The HTTP server and its drain: a server that is asked to stop accepts nothing any more and waits for its open
+/// requests; beside it the relay sees to it that these come to an end.
+struct DrainingServer: Service {
+    let server: any Service
+    let relay: TurnRelay
+    let grace: Duration
+
+    func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.run() }
+            group.addTask {
+                try? await gracefulShutdown()
+                if !Task.isCancelled { await relay.drain(grace: grace) }
+                // The group ends with the server.
+                while (try? await Task.sleep(for: .seconds(3600))) != nil {}
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+}
