@@ -72,8 +72,6 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     var ending: EndingStep?
     /// Why the turn is to be tried again later; acted on when its tokens are logged.
     var retry: Retry?
-    /// Why the turn is to be given up.
-    var poison: String?
     var retries = 0
     var attempts = 0
     var fruitless = 0
@@ -171,7 +169,7 @@ struct TurnHolder<Random: RandomNumberGenerator> {
         case .toOrder: return issue(.joinOrder)
         case .toPlan:
             stage = .planning
-            return issue(.plan(insists: retries < rules.retriesForPredecessor))
+            return issue(.plan)
         case .toSeek:
             stage = .seeking
             return issue(.seekPlace(numericsID: plan?.numericsID))
