@@ -37,10 +37,10 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     ) { mail.tellAll(.nodeLost($0)) }
     let inbox = InboxReader(configuration: redisConfiguration, orchestrator: name, logger: logger) { mail.receive($0) }
     let contexts = ContextCache(pool: redis)
-    let history = HistorySource(
-        contexts: contexts, conversations: ConversationRepository(database: database), database: database,
-        markers: Markers(pool: redis), publisher: publisher, logger: logger)
     let log = TurnLog(pool: redis, retention: try settings(Settings.turnRetention))
+    let history = HistorySource(
+        contexts: contexts, log: log, conversations: ConversationRepository(database: database), database: database,
+        markers: Markers(pool: redis), publisher: publisher, logger: logger)
     let order = ConversationOrder(pool: redis)
     let ending = TurnEnding(
         log: log, order: order, contexts: contexts, outstanding: OutstandingTurns(pool: redis), publisher: publisher

@@ -40,7 +40,8 @@ import TurnProtocol
     ) -> Holder {
         var holder = Holder(turn ?? self.turn, redelivered: false, rules: rules, random: SplitMix(seed: 1))
         let progress = TurnLog.Progress(attempts: .init(total: 0, withoutProgress: stalled))
-        #expect(holder.resume(.acquisition(.acquired(lease, progress), isHeldHere: false), seen()) == .plan)
+        #expect(
+            holder.resume(.acquisition(.acquired(lease, progress), isHeldHere: false), seen()) == .plan(insists: true))
         #expect(holder.resume(.done, seen()) == .listen)
         #expect(
             holder.resume(.news([.prepared(.plan(plan(numericsID: nil)))], hasGap: false), seen())
@@ -113,6 +114,17 @@ import TurnProtocol
                 .acknowledge,
             ])
         #expect(holder.resume(.done, seen()) == .leave)
+    }
+
+    @Test func aTurnThatEndsItsOrchestratorsIsGivenUp() {
+        var holder = Holder(turn, redelivered: true, rules: HolderRules(name: "me"), random: SplitMix(seed: 1))
+        #expect(holder.step == .acquire(.anybody, creates: true))
+        #expect(holder.resume(.acquisition(.acquired(lease, .init()), isHeldHere: false), seen()) == .joinOrder)
+        #expect(holder.resume(.head(turn.id), seen()) == .plan(insists: true))
+        _ = holder.resume(.done, seen())
+        #expect(holder.resume(.news([.prepared(.deadly(5))], hasGap: false), seen()) == .stopWaiting)
+        #expect(
+            holder.resume(.done, seen()) == .bury(reason: "planning it ended its orchestrator 5 times"))
     }
 
     @Test func aNodeWithoutRoomAccusesNobody() {

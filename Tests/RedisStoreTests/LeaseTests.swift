@@ -130,6 +130,20 @@ import Testing
         }
     }
 
+    @Test func suspicionsAreCountedUntilTheyAreOver() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let old = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            #expect(try await log.suspect(old, begins: true) == 1)
+            let new = try #require(try await log.acquire(turn, owner: "p", redelivered: true).lease)
+            #expect(try await log.suspect(old, begins: true) == nil)
+            #expect(try await log.suspect(new, begins: true) == 2)
+            #expect(try await log.suspect(new, begins: false) == 0)
+            #expect(try await log.suspect(new, begins: true) == 1)
+        }
+    }
+
     @Test func releasedLeaseIsFree() async throws {
         try await withPool { pool in
             let log = TurnLog(pool: pool)

@@ -17,6 +17,8 @@ struct HolderRules: Equatable, Sendable {
     var looksAtTheDead = 6
     /// The same for looks that find no record: its living holder is given the time to write it again.
     var looksForRecord = 6
+    /// Retries, about half a minute together, for which a predecessor of which nothing is known is waited for.
+    var retriesForPredecessor = 5
     /// Milliseconds between two looks of a duplicate.
     var duplicatePause = 500
     /// Whether a second node may be asked for the same turn.

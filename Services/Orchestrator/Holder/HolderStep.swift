@@ -11,8 +11,9 @@ enum HolderStep: Equatable {
     case pause(milliseconds: Int)
     /// Put the turn into its conversation's order (again), and tell the head.
     case joinOrder
-    /// Begin to find the history and to plan the prompt; the result comes as news.
-    case plan
+    /// Begin to find the history and to plan the prompt; the result comes as news. `insists` on a predecessor of which
+    /// nothing is known.
+    case plan(insists: Bool)
     /// Begin to wait for a place at a node; it comes as news.
     case seekPlace(numericsID: String?)
     /// Take a free place for a second job beside the first one's, if the budget allows it; do not wait.
@@ -102,6 +103,8 @@ enum HolderNews: Equatable {
         case plan(TurnPlan)
         /// The turn can never be planned, for this reason.
         case refused(String)
+        /// Planning it began so often and was never over: it ends its orchestrators.
+        case deadly(Int)
         /// The history cannot be read now.
         case unavailable(String)
     }

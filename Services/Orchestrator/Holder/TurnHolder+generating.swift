@@ -63,6 +63,7 @@ extension TurnHolder {
             self.plan = plan
             stage = .toSeek
         case .refused(let reason): how = .failed(reason)
+        case .deadly(let count): poison = "planning it ended its orchestrator \(count) times"
         case .unavailable(let reason):
             stage = .toPlan
             retry = Retry(reason: reason)

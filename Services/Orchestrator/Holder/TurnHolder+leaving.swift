@@ -10,6 +10,7 @@ extension TurnHolder {
         if let how { return leave(as: how) }
         if isCancelled { return leave(as: .cancelled) }
         if seen.now >= turn.deadline { return leave(as: .failed("the turn's deadline has passed\(circumstances)")) }
+        if let poison { return bury(poison) }
         if fruitless >= rules.fruitlessAttempts, jobs.isEmpty {
             return bury("generation began \(fruitless) times and brought no token")
         }
@@ -112,7 +113,7 @@ extension TurnHolder {
         stopWork(because: "the turn is another's")
         (stage, recovery, lease, plan, how, ending, retry) = (.acquiring, .none, nil, nil, nil, nil, nil)
         (ids, logged, mustLook, mustJoin, isCancelled) = ([], 0, false, false, false)
-        (history, verdicts, looks) = ([], [], 0)
+        (history, verdicts, looks, poison) = ([], [], 0, nil)
     }
 
     private mutating func keepOnlyFarewells() {

@@ -72,6 +72,8 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     var ending: EndingStep?
     /// Why the turn is to be tried again later; acted on when its tokens are logged.
     var retry: Retry?
+    /// Why the turn is to be given up.
+    var poison: String?
     var retries = 0
     var attempts = 0
     var fruitless = 0
@@ -169,7 +171,7 @@ struct TurnHolder<Random: RandomNumberGenerator> {
         case .toOrder: return issue(.joinOrder)
         case .toPlan:
             stage = .planning
-            return issue(.plan)
+            return issue(.plan(insists: retries < rules.retriesForPredecessor))
         case .toSeek:
             stage = .seeking
             return issue(.seekPlace(numericsID: plan?.numericsID))

@@ -13,6 +13,7 @@ struct HistorySource: Sendable {
     private static let markerPatience: Duration = .seconds(10)
 
     let contexts: ContextCache
+    let log: TurnLog
     let conversations: ConversationRepository
     let database: ShardedDatabase
     let markers: Markers
@@ -20,11 +21,15 @@ struct HistorySource: Sendable {
     let logger: Logger
 
     /// The conversation's earlier turns, oldest first; those without a response are not to be shown.
-    /// - Throws: what a store threw, or when the shard's settling does not come through: it may be read later.
-    func history(before turn: Turn) async throws -> [ContextCache.Entry] {
+    /// - Parameter insists: whether a predecessor of which Redis knows nothing is waited for. It may have been forgotten
+    ///   there, with its message still in a queue; or its acceptance was taken back, and it never was.
+    /// - Throws: what a store threw, or when the shard's settling does not come through, or while the turn's predecessor
+    ///   has not ended: history may be read later.
+    func history(before turn: Turn, insists: Bool) async throws -> [ContextCache.Entry] {
         if turn.beginsConversation { return [] }
         if let cached = try await contexts.load(turn.conversation), cached.complete {
-            return cached.entries.filter { $0.turn != turn.id }
+            let entries = cached.entries.filter { $0.turn < turn.id }
+            if turn.after == nil || entries.contains(where: { $0.turn == turn.after }) { return entries }
         }
         // What ended a moment ago may still wait to be settled: the shard is right only when that queue has been worked
         // off up to here.
@@ -36,7 +41,11 @@ struct HistorySource: Sendable {
                 response: TurnOutcome.isPartOfHistory($0.status, response: $0.response) ? $0.response : "")
         }
         try await contexts.fill(turn.conversation, entries: entries)
-        return entries.filter { $0.turn != turn.id }
+        if let after = turn.after, !entries.contains(where: { $0.turn == after }) {
+            let isKnown = try await log.record(of: after) != nil
+            guard !isKnown, !insists else { throw PredecessorMissing(turn: after) }
+        }
+        return entries.filter { $0.turn < turn.id }
     }
 
     private func waitUntilSettled(_ turn: Turn) async throws {
@@ -57,4 +66,8 @@ struct HistorySource: Sendable {
     }
 
     private struct MarkerLost: Error {}
+
+    private struct PredecessorMissing: Error {
+        let turn: TurnID
+    }
 }

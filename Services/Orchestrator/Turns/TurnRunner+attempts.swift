@@ -8,17 +8,23 @@ import TurnProtocol
 
 /// Plans, places, jobs and tokens.
 extension TurnRunner {
-    mutating func beginToPlan() {
+    mutating func beginToPlan(insists: Bool) {
         guard let mailbox else { return }
         let (services, turn, logger) = (services, turn, logger)
+        // What killed an orchestrator comes again, redelivered; what comes for the first time pays nothing for this.
+        let suspect = delivery.redelivered ? holder.lease : nil
         background = Task {
             let preparation: HolderNews.Preparation
             do {
-                let history = try await services.history.history(before: turn)
-                do {
-                    preparation = .plan(try services.planner.plan(turn, history: history))
-                } catch {
-                    preparation = .refused("\(error)")
+                let history = try await services.history.history(before: turn, insists: insists)
+                // Right before and right after: of all the turns that a killed process held, hardly another is between these.
+                if let suspect, let count = try await services.log.suspect(suspect, begins: true),
+                    count > services.rules.fruitlessAttempts
+                {
+                    preparation = .deadly(count - 1)
+                } else {
+                    preparation = services.planner.prepare(turn, history: history)
+                    if let suspect { _ = try? await services.log.suspect(suspect, begins: false) }
                 }
             } catch {
                 guard !Task.isCancelled else { return }
@@ -110,5 +116,11 @@ extension TurnRunner {
     func keepPlan() async throws {
         guard let plan = try holder.plan?.encoded() else { return }
         guard try await services.log.recordPlan(try lease(), plan: plan) != nil else { throw Abandoned.fenced }
+    }
+}
+
+extension PromptPlanner {
+    fileprivate func prepare(_ turn: Turn, history: [ContextCache.Entry]) -> HolderNews.Preparation {
+        do { return .plan(try plan(turn, history: history)) } catch { return .refused("\(error)") }
     }
 }

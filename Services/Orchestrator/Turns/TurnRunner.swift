@@ -73,7 +73,7 @@ struct TurnRunner {
             return .owner(isAlive: try await services.presence.isAlive(kind: TurnServices.kind, id: owner))
         case .pause(let milliseconds): try await Task.sleep(for: .milliseconds(milliseconds))
         case .joinOrder: return .head(try await services.order.add(turn))
-        case .plan: beginToPlan()
+        case .plan(let insists): beginToPlan(insists: insists)
         case .seekPlace(let numericsID): beginToSeek(numericsID)
         case .seekHedge(let numericsID, let node): return .place(await seekHedge(numericsID, besides: node))
         case .listen: return await listen()

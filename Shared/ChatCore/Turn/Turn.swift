@@ -20,6 +20,9 @@ public struct Turn: Sendable, Codable, Equatable {
     /// Unix times in milliseconds of the Redis clock; the deadline ends the turn whatever happens.
     public let acceptedAt: Int64
     public let deadline: Int64
+    /// The conversation's newest unfinished turn before this one at accept: this one's history holds it. Redis may forget
+    /// the order of turns; their messages do not.
+    public var after: TurnID?
     /// The client's Idempotency-Key; nil when it sent none.
     public var idempotency: Idempotency?
     /// The dead-lettered turn that this one does again.

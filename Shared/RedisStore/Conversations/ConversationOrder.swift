@@ -19,15 +19,21 @@ public struct ConversationOrder: Sendable {
     /// Idempotent. The turn falls out by itself `grace` after its deadline.
     /// - Returns: the conversation's head; nil when the turn is past its time and there is no other.
     @discardableResult
-    public func add(_ turn: Turn) async throws(RedisError) -> TurnID? {
+    public func add(_ turn: Turn) async throws(RedisError) -> TurnID? { try await join(turn).head }
+
+    /// The same, and which unfinished turn comes right before this one.
+    public func join(_ turn: Turn) async throws(RedisError) -> (head: TurnID?, predecessor: TurnID?) {
         let leaves = turn.deadline.addingReportingOverflow(ConversationOrder.grace.milliseconds)
-        return try await pool.run(
+        let reply = try await pool.run(
             Self.addition, keys: keys(turn.conversation),
             arguments: [
                 .text(turn.id.description), .integer(turn.acceptedAt),
                 .integer(leaves.overflow ? .max : leaves.partialValue),
-            ]
-        ).text.flatMap { TurnID($0) }
+            ])
+        guard let parts = reply.array, parts.count == 2 else {
+            throw .unexpectedReply("an order: \(reply.summary)")
+        }
+        return (parts[0].text.flatMap { TurnID($0) }, parts[1].text.flatMap { TurnID($0) })
     }
 
     /// Removes the turn and publishes the new head, if there is one. Idempotent.
@@ -73,7 +79,10 @@ public struct ConversationOrder: Sendable {
             last = string.format('%.0f', tonumber(last))
             redis.call('PEXPIREAT', KEYS[1], last)
             redis.call('PEXPIREAT', KEYS[2], last)
-            return head() or false
+            local first = head() or false
+            local rank = redis.call('ZRANK', KEYS[1], ARGV[1])
+            if not rank or rank == 0 then return {first, false} end
+            return {first, redis.call('ZRANGE', KEYS[1], rank - 1, rank - 1)[1]}
             """)
 
     private static let removal = RedisScript(

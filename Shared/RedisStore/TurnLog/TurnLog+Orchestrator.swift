@@ -80,6 +80,14 @@ extension TurnLog {
         return (Attempts(total: Int(total), withoutProgress: Int(stalled)), plan, now)
     }
 
+    /// Counts that something begins with the turn that might end this very process, or takes the count back when it is over.
+    /// - Returns: how often it has begun and was not over, this time included; nil when fenced.
+    public func suspect(_ lease: Lease, begins: Bool) async throws(RedisError) -> Int? {
+        try await pool.run(
+            TurnLogScripts.suspect, keys: keys(lease.turn), arguments: fence(lease) + [begins ? 1 : 0]
+        ).int.map { Int($0) }
+    }
+
     /// Appends the terminal event after token `next` - 1, tells the readers and gives the lease back. Ending an ended
     /// turn changes nothing and returns true.
     /// - Returns: false when fenced.

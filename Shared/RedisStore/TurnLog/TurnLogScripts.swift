@@ -3,7 +3,7 @@
 /// The record's fields: tenant, user, conversation, kind, accepted, deadline, retention (ms); next (index after the last
 /// token); epoch, owner (the lease; owner empty when nobody holds it); ended; cancel (reason); absent (ms since when
 /// nobody reads); plan, outcome; attempts, stalled, node, numerics; for the last 64 attempts `begun:<slot>` (epoch, time in
-/// ms, node) and `end:<slot>` (why it ended); retries, parked (who put the turn on a rung of the retry ladder).
+/// ms, node) and `end:<slot>` (why it ended); suspected; retries, parked (who put the turn on a rung of the retry ladder).
 enum TurnLogScripts {
     /// Makes a record from ARGV 1...7: tenant, user, conversation, kind, accepted, deadline, retention.
     /// A log without a record is left over and goes. A turn past its deadline still gets `retention` to be ended in.
@@ -204,6 +204,16 @@ enum TurnLogScripts {
             redis.call('HSET', KEYS[2], 'begun:' .. slot, ARGV[1] .. ' ' .. whole(now) .. ' ' .. ARGV[3])
             redis.call('HDEL', KEYS[2], 'end:' .. slot)
             return {number, tonumber(redis.call('HGET', KEYS[2], 'stalled')), redis.call('HGET', KEYS[2], 'plan'), now}
+            """)
+
+    /// ARGV: epoch, owner, 1 or 0: whether something begins that may end its process, or is over.
+    static let suspect = RedisScript(
+        fence + """
+
+            if not isOurs or lease[4] then return false end
+            if ARGV[3] == '1' then return redis.call('HINCRBY', KEYS[2], 'suspected', 1) end
+            redis.call('HDEL', KEYS[2], 'suspected')
+            return 0
             """)
 
     /// ARGV: epoch, owner, next, entry.

@@ -58,8 +58,11 @@ public struct TurnAcceptance: Sendable {
         do { body = Array(try JSONEncoder().encode(turn)) } catch { throw .unwritable }
         let attempt = try await takeKey(of: turn, body, lapsed)
         do throws(AcceptanceError) {
-            try await reserve(turn, limit)
-            try await publish(OutgoingMessage(turn: turn, body: body, now: now))
+            // The message knows what it comes after: Redis may forget the conversation's order before it is taken.
+            var placed = turn
+            placed.after = try await reserve(turn, limit)
+            let message = placed.after.flatMap { _ in try? JSONEncoder().encode(placed) }.map(Array.init) ?? body
+            try await publish(OutgoingMessage(turn: turn, body: message, now: now))
         } catch {
             // A turn that may be queued keeps its places: if it is, it runs and ends; its id was never given out.
             if case .unconfirmed = error {} else { await withdraw(turn, attempt: attempt) }
@@ -87,19 +90,23 @@ public struct TurnAcceptance: Sendable {
         }
     }
 
-    private func reserve(_ turn: Turn, _ limit: Int) async throws(AcceptanceError) {
+    /// - Returns: the unfinished turn of the conversation right before this one.
+    private func reserve(_ turn: Turn, _ limit: Int) async throws(AcceptanceError) -> TurnID? {
         let isFree: Bool
+        let predecessor: TurnID?
         do {
             // Three keys, three scripts, one trip: what a refusal leaves behind is withdrawn.
             async let taken = outstanding.take(
                 user: turn.conversation.owner, turn: turn.id, limit: limit, until: turn.deadline)
             async let reserved = log.reserve(turn)
-            async let head = order.add(turn)
-            isFree = try await (taken, reserved, head).0
+            async let place = order.join(turn)
+            let places = try await (taken, reserved, place)
+            (isFree, predecessor) = (places.0, places.2.predecessor)
         } catch {
             throw .store(error as? RedisError ?? .cancelled)
         }
         guard isFree else { throw .tooManyUnfinished(limit: limit) }
+        return predecessor
     }
 
     private func publish(_ message: OutgoingMessage) async throws(AcceptanceError) {
