@@ -1,3 +1,4 @@
+import AsyncHTTPClient
 import ChatCore
 import Foundation
 import ServiceHarness
@@ -38,25 +39,32 @@ public struct Drill: Sendable {
             "seed \(options.seed): \(plan.turns.count) turns, \(schedule.faults.count) faults in \(options.length.inSeconds)"
         )
         let cluster = try await DrillCluster(options.engine)
+        let clients = DrillClient.clients()
         do {
-            let report = try await run(plan, schedule, on: cluster)
+            let report = try await run(plan, schedule, on: cluster, clients)
             await cluster.stop()
+            try await clients.quick.shutdown()
+            try await clients.slow.shutdown()
             if report.violations.isEmpty, !options.keepsLogs { cluster.removeFolder() }
             return report
         } catch {
             await cluster.stop()
+            try await clients.quick.shutdown()
+            try await clients.slow.shutdown()
             say("the logs are in \(cluster.folder)")
             throw error
         }
     }
 
-    private func run(_ plan: TurnPlan, _ schedule: FaultSchedule, on cluster: DrillCluster) async throws -> Report {
-        let (quick, slow) = DrillClient.clients()
+    private func run(
+        _ plan: TurnPlan, _ schedule: FaultSchedule, on cluster: DrillCluster,
+        _ clients: (quick: HTTPClient, slow: HTTPClient)
+    ) async throws -> Report {
         func player(_ prefix: String, until patience: ContinuousClock.Instant) -> Player {
             Player(
                 client: DrillClient(
                     doors: cluster.gatewayPorts.map { Door(port: $0, key: cluster.key) },
-                    run: "\(prefix)-\(options.seed)", patience: patience, quick: quick, slow: slow),
+                    run: "\(prefix)-\(options.seed)", patience: patience, quick: clients.quick, slow: clients.slow),
                 prefix: prefix)
         }
         let began = ContinuousClock.now
@@ -79,8 +87,6 @@ public struct Drill: Sendable {
         var report = Report(plan: plan, options: options, injected: injector.injected, records: drilled)
         report.violations += injector.failures.map { "the harness: \($0)" }
         try await check(&report, plan, calm: calm, drilled: drilled, cluster)
-        try await quick.shutdown()
-        try await slow.shutdown()
         if !report.violations.isEmpty { report.logs = cluster.folder }
         return report
     }
@@ -101,6 +107,8 @@ public struct Drill: Sendable {
             repeat {
                 try await Task.sleep(for: .milliseconds(500))
                 found = try await leftovers.inRedis() + leftovers.atNodes() + leftovers.inQueues()
+                // What a worker holds is in no queue's count.
+                found += try await leftovers.unsettled(drilled.values.compactMap(\.ids.last))
             } while !found.isEmpty && ContinuousClock.now < deadline
             await cluster.retireServices()
             found += try await leftovers.inQueues() + leftovers.inDirectory()

@@ -1,3 +1,4 @@
+import AsyncHTTPClient
 import ChatCore
 import Foundation
 import ServiceHarness
@@ -19,9 +20,9 @@ public struct PauseMeasurement: Sendable {
     public var seed: UInt64 = 1
 
     /// How long a stopped process or a server stays stopped.
-    private static let stopped: Duration = .seconds(8)
+    private static let stopped: Duration = .seconds(6)
     /// Streams run this long after a fault has ended; whatever pause comes from it has ended then.
-    private static let aftermath: Duration = .seconds(12)
+    private static let aftermath: Duration = .seconds(7)
 
     public init() {}
 
@@ -31,20 +32,39 @@ public struct PauseMeasurement: Sendable {
         let client = DrillClient(
             doors: cluster.gatewayPorts.map { Door(port: $0, key: cluster.key) }, run: "pauses-\(seed)",
             patience: .now + .seconds(3600), quick: quick, slow: slow)
+        do {
+            let results = try await measure(client, cluster, say)
+            try await close(quick, slow, cluster)
+            cluster.removeFolder()
+            return results
+        } catch {
+            say("the logs are in \(cluster.folder)")
+            try await close(quick, slow, cluster)
+            throw error
+        }
+    }
+
+    private func close(_ quick: HTTPClient, _ slow: HTTPClient, _ cluster: DrillCluster) async throws {
+        await cluster.stop()
+        try await quick.shutdown()
+        try await slow.shutdown()
+    }
+
+    private func measure(
+        _ client: DrillClient, _ cluster: DrillCluster, _ say: @Sendable (String) -> Void
+    ) async throws -> [Result] {
         var results: [Result] = []
-        for (what, faults) in Self.kinds(repetitions) {
+        for (number, (what, faults)) in Self.kinds(repetitions).enumerated() {
             var pauses: [Duration] = []
             for (round, fault) in faults.enumerated() {
-                pauses.append(try await longestPause(fault, round, client, cluster))
+                var own = client
+                own.run += "-\(number)-\(round)"
+                pauses.append(try await longestPause(fault, own, cluster))
             }
             let result = Result(what: what, pauses: pauses)
             say("\(what): median \(result.median.inSeconds), longest \(result.longest.inSeconds)")
             results.append(result)
         }
-        await cluster.stop()
-        cluster.removeFolder()
-        try await quick.shutdown()
-        try await slow.shutdown()
         return results
     }
 
@@ -55,6 +75,8 @@ public struct PauseMeasurement: Sendable {
         var all: [[Fault]] = []
         for kind in ServiceName.Kind.allCases {
             for (fault, length) in [(Fault.Kind.kill, Duration.zero), (.stop, stopped), (.drain, .zero)] {
+                // No stream passes through a worker: that none falls silent is shown by its death alone.
+                guard kind != .worker || fault == .kill else { continue }
                 all.append(faults(fault, length) { .service(ServiceName(kind: kind, number: $0)) })
             }
         }
@@ -68,7 +90,7 @@ public struct PauseMeasurement: Sendable {
     }
 
     private func longestPause(
-        _ fault: Fault, _ round: Int, _ client: DrillClient, _ cluster: DrillCluster
+        _ fault: Fault, _ client: DrillClient, _ cluster: DrillCluster
     ) async throws -> Duration {
         try await cluster.waitUntilHealthy(within: .seconds(60))
         let length = fault.length + Self.aftermath + .seconds(3)
@@ -80,10 +102,12 @@ public struct PauseMeasurement: Sendable {
                 seed: UInt64(index), isEager: false)
             return Task {
                 var record = TurnRecord(planned, user: "pause-\(index)")
-                var own = client
-                own.run += "-\(fault.summary)-\(round)"
-                try await own.begin(&record, conversation: nil)
-                try await own.follow(&record)
+                do {
+                    try await client.begin(&record, conversation: nil)
+                    try await client.follow(&record)
+                } catch {
+                    record.violate("given up: \(error)")
+                }
                 return record
             }
         }
@@ -94,7 +118,7 @@ public struct PauseMeasurement: Sendable {
         guard injector.failures.isEmpty else { throw HarnessError(injector.failures.joined()) }
         var longest = Duration.zero
         for follower in followers {
-            let record = try await follower.value
+            let record = await follower.value
             guard record.violations.isEmpty else { throw HarnessError(record.violations.joined(separator: "\n")) }
             for gap in record.gaps where gap.until > from { longest = max(longest, gap.length) }
         }

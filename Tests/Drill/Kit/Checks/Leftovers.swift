@@ -75,6 +75,12 @@ struct Leftovers: Sendable {
         }
     }
 
+    /// Of the shards: turns that are in none of them.
+    func unsettled(_ ids: [String]) async throws -> [String] {
+        let stored = Set(try await StoredTurns(of: "drill", in: database).turns.map(\.id))
+        return ids.filter { !stored.contains($0) }.map { "turn \($0) is not settled" }
+    }
+
     /// Of the directory: dead letters.
     func inDirectory() async throws -> [String] {
         let tables = try await database.directory.query("SELECT (to_regclass('dead_letters') IS NOT NULL) AS there")

@@ -55,7 +55,11 @@ struct ProxyLoop {
             polled.append(entry(connection.server, reads: connection.down, writes: connection.up))
         }
         poll(&polled, nfds_t(polled.count), patience(from: now))
-        if polled[0].revents != 0 { recv(bell, &buffer, buffer.count, 0) }
+        if polled[0].revents != 0 {
+            // Orders first: bytes sent after one was given must find it carried out.
+            recv(bell, &buffer, buffer.count, 0)
+            return true
+        }
         move(polled)
         for index in links.indices where polled[1 + index].revents != 0 { accept(index) }
         return true
