@@ -17,6 +17,7 @@ struct GatewayConfiguration: Sendable {
     let drain: Duration
     let maximumConnections: Int
     let idleTimeout: TimeAmount
+    let overload: OverloadConfiguration
     let redis: RedisConfiguration
     let rabbit: RabbitConfiguration
     let database: DatabaseConfiguration
@@ -43,6 +44,7 @@ struct GatewayConfiguration: Sendable {
             outstandingPerUser: try settings(Settings.maxOutstanding),
             deadline: try settings(Settings.turnDeadline),
             batchDeadline: try settings(Settings.turnBatchDeadline))
+        overload = try OverloadConfiguration(settings)
         redis = try settings.redis(client: "gateway")
         rabbit = try settings.rabbit(client: "gateway")
         database = try settings.database()

@@ -57,10 +57,20 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let acceptance = TurnAcceptance(
         keys: keys, outstanding: OutstandingTurns(pool: redis), log: log, order: ConversationOrder(pool: redis),
         publisher: publisher, logger: logger)
+    let admission = AdmissionControl(
+        bounds: configuration.overload.bounds, ladder: configuration.overload.ladder, loads: LoadDirectory(pool: redis),
+        nodes: nodes, outstanding: acceptance.outstanding, inspector: inspector,
+        answers: SharedAnswers(
+            cache: AnswerCache(
+                pool: redis, lifetime: configuration.overload.answerLifetime,
+                maximumBytes: configuration.overload.answerBytes),
+            contexts: ContextCache(pool: redis), order: acceptance.order, logger: logger),
+        logger: logger)
     let intake = TurnIntake(
         limits: configuration.intake, limiter: RateLimiter(pool: redis),
         gate: IntakeGate(
             publisher: publisher, backlog: backlog, database: database, backlogLimit: configuration.maximumBacklog),
+        admission: admission,
         repeats: RepeatedRequests(
             keys: keys, log: log, conversations: conversations, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
@@ -91,7 +101,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),
         logger: logger)
     let draining = DrainingServer(server: server, relay: relay, grace: configuration.drain)
-    return [redis, database, publisher, inspector, generation, relay, health, backlog, draining]
+    return [redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining]
 }
 
 /// Whether every shard answers.

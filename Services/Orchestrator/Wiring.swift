@@ -13,7 +13,12 @@ import TurnProtocol
 func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
     let redisConfiguration = try settings.redis(client: "orchestrator")
     let rabbitConfiguration = try settings.rabbit(client: "orchestrator")
-    let planner = try PromptPlanner(modelAt: try settings(Settings.modelPath))
+    var planners = PromptPlanners(standard: try PromptPlanner(modelAt: try settings(Settings.modelPath)))
+    if let lighter = try settings.optional(Settings.degradeModel),
+        let path = try settings.optional(Settings.degradeModelPath)
+    {
+        planners.others[lighter] = try PromptPlanner(modelAt: path)
+    }
     var logger = logger
     let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
     logger[metadataKey: "orchestrator"] = "\(name)"
@@ -51,10 +56,16 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     let model = try settings(Settings.modelName)
     let parking = Parking(name: name, model: model, ending: ending, clock: clock, logger: logger)
     let presence = Presence(pool: redis)
+    let answers = SharedAnswers(
+        cache: AnswerCache(
+            pool: redis, lifetime: try settings(Settings.answerCacheLifetime),
+            maximumBytes: try settings(Settings.answerCacheSize) << 20),
+        nodes: NodeDirectory(pool: redis))
     let services = TurnServices(
         rules: try HolderRules(settings, name: name), model: model, log: log, order: order, ending: ending,
         clock: clock,
-        redis: redis, history: history, planner: planner, nodes: nodes, mail: mail, presence: presence,
+        redis: redis, history: history, planners: planners, answers: answers, nodes: nodes, mail: mail,
+        presence: presence,
         parking: parking, hedging: Hedging(percent: try settings(Settings.turnHedgeBudget)), publisher: publisher)
     let hints = RedisSubscriber(
         configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name), ConversationOrder.channel],

@@ -73,6 +73,22 @@ struct PromptPlannerTests {
         #expect(more.droppedTurns == 1)
     }
 
+    @Test func underLoadHistoryGetsLessRoomAndNothingElseDoes() throws {
+        let planner = try planner(context: 2048)
+        let history = (0..<40).map { entry("question \($0)", "answer \($0)", system: $0 == 0 ? "Never forget." : nil) }
+        var turn = turn("now")
+        let whole = try planner.plan(turn, history: history)
+        #expect(whole.droppedTurns == 0)
+        turn.degradation = .init(contextTokens: 256)
+        let shortened = try planner.plan(turn, history: history)
+        #expect(shortened.prompt.count <= 256 && shortened.prompt.count > 200 && shortened.historyTurns > 5)
+        #expect(text(shortened, planner).contains("Never forget.") && text(shortened, planner).contains("question 39"))
+        // What is no history stays whole, also where it alone is longer.
+        turn.degradation = .init(contextTokens: 8)
+        let bare = try planner.plan(turn, history: history)
+        #expect(bare.historyTurns == 0 && bare.prompt.count > 8 && text(bare, planner).contains("now"))
+    }
+
     @Test func theAnswerIsCutToWhatThePromptLeaves() throws {
         let planner = try planner(context: 128)
         let plan = try planner.plan(turn("hello", maxTokens: 100_000), history: [])

@@ -69,6 +69,25 @@ import TurnProtocol
         #expect(holder.resume(.appended(.appended(.init(readers: 1))), seen()) == .listen)
     }
 
+    @Test func anIdenticalTurnsAnswerIsLoggedWholeBehindItsPlan() {
+        var holder = Holder(turn, redelivered: false, rules: HolderRules(name: "me"), random: SplitMix(seed: 1))
+        let progress = TurnLog.Progress(attempts: .init(total: 0, withoutProgress: 0))
+        _ = holder.resume(.acquisition(.acquired(lease, progress), isHeldHere: false), seen())
+        _ = holder.resume(.done, seen())
+        let other = Turn.sample(number: 2, run: 1).id
+        let answer = CachedAnswer(
+            turn: other, numericsID: "x", prompt: [1, 2], tokens: [5, 6, 7], finishReason: .length)
+        let news = HolderNews.prepared(.answered(plan(numericsID: nil), answer))
+        #expect(holder.resume(.news([news, .tick], hasGap: false), seen()) == .keepPlan)
+        #expect(holder.plan == plan(numericsID: "x") && holder.answerOf == other)
+        #expect(holder.resume(.done, seen()) == .append(first: 0, isFinal: true))
+        #expect(holder.ids == [5, 6, 7])
+        #expect(
+            holder.resume(.appended(.appended(.init(readers: 1))), seen())
+                == .stopWaiting || holder.step == .end(.record, .done(.length)))
+        #expect(holder.attempts == 0 && holder.history.isEmpty)
+    }
+
     @Test func aGapOrdersTheRestAnew() {
         var holder = following()
         _ = holder.resume(.done, seen())

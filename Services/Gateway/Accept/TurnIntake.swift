@@ -33,6 +33,7 @@ struct TurnIntake: Sendable {
     let limits: IntakeLimits
     let limiter: RateLimiter
     let gate: IntakeGate
+    let admission: AdmissionControl
     let repeats: RepeatedRequests
     let acceptance: TurnAcceptance
     let contexts: ContextCache
@@ -63,7 +64,13 @@ struct TurnIntake: Sendable {
             case .new(let lapsed):
                 try gate.check(owner)
                 let continued = try await existing(request.conversationID, of: owner)
-                var turn = try await freeze(request, kind: kind, owner: owner, continues: continued)
+                let whole = try await freeze(
+                    request, kind: kind, owner: owner, continues: continued, tier: principal.tier)
+                var turn = try await admission.admit(
+                    whole,
+                    asked: .init(
+                        namesModel: request.model != nil,
+                        isDeterministic: request.seed != nil || request.temperature == 0))
                 turn.idempotency = idempotency
                 guard try await makeDurable(turn, insteadOf: lapsed) else { continue }
                 return Accepted(id: turn.id)
@@ -129,7 +136,8 @@ struct TurnIntake: Sendable {
     }
 
     private func freeze(
-        _ request: TurnRequest, kind: Turn.Kind, owner: UserKey, continues: ConversationKey?
+        _ request: TurnRequest, kind: Turn.Kind, owner: UserKey, continues: ConversationKey?,
+        tier: Tier
     ) async throws(APIError) -> Turn {
         let now = try await now()
         var random = SystemRandomNumberGenerator()
@@ -151,6 +159,7 @@ struct TurnIntake: Sendable {
                 seed: request.seed ?? random.next(),
                 stop: request.stop?.texts ?? []),
             acceptedAt: now,
-            deadline: deadline)
+            deadline: deadline,
+            tier: tier == .standard ? nil : tier)
     }
 }

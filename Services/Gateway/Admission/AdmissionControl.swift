@@ -6,7 +6,8 @@ import ServiceKit
 import ServiceLifecycle
 import Synchronization
 
-/// Keeps `Admission` informed of the cluster's load, and asks it about every new turn.
+/// Keeps `Admission` informed of the cluster's load, asks it about every new turn, and takes from the turn what the load
+/// demands.
 final class AdmissionControl: Service {
     private static let interval: Duration = .milliseconds(250)
     /// The broker is asked less often: what it has not given out yet is little as long as orchestrators live.
@@ -24,6 +25,8 @@ final class AdmissionControl: Service {
     private let nodes: NodeDirectory
     private let outstanding: OutstandingTurns
     private let inspector: QueueInspector
+    /// nil when no answers are shared.
+    private let answers: SharedAnswers?
     private let logger: Logger
     private let admission: Mutex<Admission>
     private let queued = Mutex(Queued())
@@ -32,7 +35,7 @@ final class AdmissionControl: Service {
 
     init(
         bounds: Admission.Bounds, ladder: DegradationLadder, loads: LoadDirectory, nodes: NodeDirectory,
-        outstanding: OutstandingTurns, inspector: QueueInspector, logger: Logger
+        outstanding: OutstandingTurns, inspector: QueueInspector, answers: SharedAnswers?, logger: Logger
     ) {
         admission = Mutex(Admission(bounds: bounds))
         self.ladder = ladder
@@ -40,6 +43,7 @@ final class AdmissionControl: Service {
         self.nodes = nodes
         self.outstanding = outstanding
         self.inspector = inspector
+        self.answers = ladder.answers == .off ? nil : answers
         self.logger = logger
     }
 
@@ -54,8 +58,52 @@ final class AdmissionControl: Service {
         }
     }
 
-    /// The verdict on a new turn; one that is accepted counts as waiting from now on.
-    func verdict(on kind: Turn.Kind, of user: UserKey, tier: Tier) async -> Admission.Verdict {
+    /// What of a request its turn does not say.
+    struct Asked: Sendable {
+        let namesModel: Bool
+        /// Temperature 0, or a seed of the client's: the same request has the same answer.
+        let isDeterministic: Bool
+    }
+
+    /// The turn as it is accepted: as it was frozen, or degraded. It counts as waiting from now on.
+    /// - Throws: `APIError` 503 with the time after which it would be accepted.
+    func admit(_ turn: Turn, asked: Asked) async throws(APIError) -> Turn {
+        let owner = turn.conversation.owner
+        let verdict = await verdict(on: turn.kind, of: owner, tier: turn.tier ?? .standard)
+        let pressure = if case .accept(let pressure) = verdict { pressure } else { Double.infinity }
+        let grant = ladder.grant(
+            .init(
+                model: turn.model ?? "", namesModel: asked.namesModel, maxTokens: turn.sampling.maxTokens,
+                continuesConversation: !turn.beginsConversation), at: pressure
+        ) { model in served.withLock { $0.contains(model) } }
+
+        let history = asked.isDeterministic ? await answers?.history(before: turn) : nil
+        func sharing(_ turn: Turn) -> Turn {
+            var turn = turn
+            turn.answers = history.map { history in
+                AnswerUse(key: AnswerUse.key(of: turn, history: history), mayReuse: grant.mayReuseAnswer)
+            }
+            return turn
+        }
+        // A whole answer that is there already costs nothing: better than a degraded one, and than none.
+        let whole = sharing(turn)
+        if pressure >= ladder.start, let use = whole.answers, use.mayReuse,
+            await answers?.contains(use.key, of: owner.tenant) == true
+        {
+            return whole
+        }
+        if case .refuse(let estimate, let retryAfter) = verdict {
+            throw .overloaded(estimate: estimate, retryAfter: retryAfter)
+        }
+        guard let degradation = grant.degradation else { return whole }
+        var degraded = turn
+        degraded.model = grant.model
+        degraded.sampling.maxTokens = grant.maxTokens
+        degraded.degradation = degradation
+        return sharing(degraded)
+    }
+
+    private func verdict(on kind: Turn.Kind, of user: UserKey, tier: Tier) async -> Admission.Verdict {
         // The user's own turns are counted at Redis; a trip that is spared while they cannot matter.
         let isCalm = admission.withLock { $0.isCalm(kind, of: user, tier: tier, below: ladder.start, at: .now) }
         let own = isCalm ? 0 : (try? await outstanding.count(of: user)) ?? 0
@@ -64,10 +112,6 @@ final class AdmissionControl: Service {
             if case .accept = verdict { admission.noteAccepted(kind, of: user, at: .now) }
             return verdict
         }
-    }
-
-    func grant(_ request: DegradationLadder.Request, at pressure: Double) -> DegradationLadder.Grant {
-        ladder.grant(request, at: pressure) { model in served.withLock { $0.contains(model) } }
     }
 
     private func repeatedly(every interval: Duration, _ body: () async -> Void) async {

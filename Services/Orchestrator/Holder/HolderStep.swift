@@ -101,6 +101,8 @@ enum HolderNews: Equatable {
 
     enum Preparation: Equatable {
         case plan(TurnPlan)
+        /// The same, and an identical turn's answer to it.
+        case answered(TurnPlan, CachedAnswer)
         /// The turn can never be planned, for this reason.
         case refused(String)
         /// Planning it began so often and was never over: it ends its orchestrators.

@@ -62,6 +62,15 @@ extension TurnHolder {
         case .plan(let plan):
             self.plan = plan
             stage = .toSeek
+        case .answered(let plan, let answer):
+            // The plan is stored before the tokens, with what computed them: whoever has to go on after a death in between
+            // asks a node that would say the same.
+            self.plan = plan
+            self.plan?.numericsID = answer.numericsID
+            chores.append(.keepPlan)
+            ids = answer.tokens
+            answerOf = answer.turn
+            how = .done(answer.finishReason)
         case .refused(let reason): how = .failed(reason)
         case .deadly(let count): poison = "planning it ended its orchestrator \(count) times"
         case .unavailable(let reason):

@@ -113,7 +113,7 @@ extension TurnHolder {
         stopWork(because: "the turn is another's")
         (stage, recovery, lease, plan, how, ending, retry) = (.acquiring, .none, nil, nil, nil, nil, nil)
         (ids, logged, mustLook, mustJoin, isCancelled) = ([], 0, false, false, false)
-        (history, verdicts, looks, poison) = ([], [], 0, nil)
+        (history, verdicts, looks, poison, answerOf) = ([], [], 0, nil, nil)
     }
 
     private mutating func keepOnlyFarewells() {

@@ -62,6 +62,8 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     /// The turn's tokens; the first `logged` of them stand in the log.
     var ids: [Int32] = []
     var logged = 0
+    /// The turn whose answer they are, when they are another's.
+    var answerOf: TurnID?
     var mustLook = false
     var mustJoin = false
     var isCancelled = false

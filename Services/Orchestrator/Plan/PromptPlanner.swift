@@ -53,11 +53,13 @@ struct PromptPlanner: Sendable {
         // A client that asks for more tokens than it will get must not lose its history to them.
         let reserve = min(turn.sampling.maxTokens, max(contextLength / 4, 1), contextLength - best.count)
         let budget = contextLength - reserve
-        var search = LongestFit(limit: history.count, guess: newest(of: history, within: budget - best.count))
+        // Under load history was given less room; what is no history is not cut.
+        let historyBudget = min(budget, turn.degradation?.contextTokens ?? budget)
+        var search = LongestFit(limit: history.count, guess: newest(of: history, within: historyBudget - best.count))
         while let turns = search.candidate {
             let tokens = try prompt(turns: turns)
-            if tokens.count <= budget { best = tokens }
-            search.record(fits: tokens.count <= budget)
+            if tokens.count <= historyBudget { best = tokens }
+            search.record(fits: tokens.count <= historyBudget)
         }
         return TurnPlan(
             prompt: best, maxTokens: min(turn.sampling.maxTokens, contextLength - best.count),

@@ -14,7 +14,7 @@ extension TurnRunner {
         // What killed an orchestrator comes again, redelivered; what comes for the first time pays nothing for this.
         let suspect = delivery.redelivered ? holder.lease : nil
         background = Task {
-            let preparation: HolderNews.Preparation
+            var preparation: HolderNews.Preparation
             do {
                 let history = try await services.history.history(before: turn, insists: insists)
                 // Right before and right after: of all the turns that a killed process held, hardly another is between these.
@@ -23,8 +23,11 @@ extension TurnRunner {
                 {
                     preparation = .deadly(count - 1)
                 } else {
-                    preparation = services.planner.prepare(turn, history: history)
+                    preparation = services.planners[turn].prepare(turn, history: history)
                     if let suspect { _ = try? await services.log.suspect(suspect, begins: false) }
+                }
+                if case .plan(let plan) = preparation, let answer = await services.answers.find(for: turn, plan) {
+                    preparation = .answered(plan, answer)
                 }
             } catch {
                 guard !Task.isCancelled else { return }

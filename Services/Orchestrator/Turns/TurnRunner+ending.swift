@@ -21,6 +21,10 @@ extension TurnRunner {
         self.ending = ending
         try await services.ending.perform(step, of: &ending)
         self.ending = ending
+        if step == .remember, ending.outcome.status == .done, holder.answerOf == nil, let plan = holder.plan {
+            // Before the end is shown: the same request may come at once.
+            await services.answers.keep(holder.ids, of: turn, plan, ending.outcome.finishReason)
+        }
         if step.next == nil { log(ending) }
     }
 
@@ -32,8 +36,16 @@ extension TurnRunner {
             usage: .init(promptTokens: holder.plan?.prompt.count ?? 0, completionTokens: transcript.next),
             model: turn.model ?? services.model, seed: turn.sampling.seed, acceptedAt: turn.acceptedAt,
             firstTokenAt: firstTokenAt, endedAt: max(now, turn.acceptedAt), attempts: holder.attempts,
-            idempotency: turn.idempotency, replayOf: turn.replayOf, degradation: turn.degradation,
+            idempotency: turn.idempotency, replayOf: turn.replayOf, degradation: degradation,
             attemptLog: holder.history)
+    }
+
+    /// What was taken off the turn at accept, and whether another one's answer was given.
+    private var degradation: Turn.Degradation? {
+        guard let answerOf = holder.answerOf else { return turn.degradation }
+        var degradation = turn.degradation ?? .init()
+        degradation.answerOf = answerOf
+        return degradation
     }
 
     private func log(_ ending: EndingTurn) {

@@ -37,7 +37,7 @@ extension TurnRunner {
         mailbox = services.mail.open(turn.id)
         services.parking.remove(turn.id)
         transcript = Transcript(
-            tokenizer: services.planner.tokenizer, stop: turn.sampling.stop, logged: progress.tokens)
+            tokenizer: services.planners[turn].tokenizer, stop: turn.sampling.stop, logged: progress.tokens)
         (recorded, ending, firstTokenAt) = (progress.outcome, nil, nil)
         if !progress.tokens.isEmpty {
             logger.notice("a turn goes on", metadata: ["from": "\(progress.tokens.count)", "epoch": "\(lease.epoch)"])

@@ -36,7 +36,7 @@ struct TurnRunner {
             services: services, turn: turn, delivery: delivery, logger: logger,
             holder: TurnHolder(
                 turn, redelivered: delivery.redelivered, rules: rules, random: SystemRandomNumberGenerator()),
-            transcript: Transcript(tokenizer: services.planner.tokenizer, stop: turn.sampling.stop))
+            transcript: Transcript(tokenizer: services.planners[turn].tokenizer, stop: turn.sampling.stop))
         await runner.run()
     }
 

@@ -17,7 +17,8 @@ struct TurnServices: Sendable {
     let clock: RedisClock
     let redis: RedisPool
     let history: HistorySource
-    let planner: PromptPlanner
+    let planners: PromptPlanners
+    let answers: SharedAnswers
     let nodes: NodePool
     let mail: TurnMail
     let presence: Presence

@@ -15,8 +15,8 @@ public struct Turn: Sendable, Codable, Equatable {
     public let system: String?
     /// Messages that the client sent along as context, put between history and message.
     public let context: [Message]
-    public let model: String?
-    public let sampling: Sampling
+    public var model: String?
+    public var sampling: Sampling
     /// Unix times in milliseconds of the Redis clock; the deadline ends the turn whatever happens.
     public let acceptedAt: Int64
     public let deadline: Int64

@@ -33,13 +33,19 @@ public struct CachedAnswer: Sendable, Equatable {
 }
 
 extension CachedAnswer {
+    /// Longer answers are not kept: all tokens of a cached one are logged in one entry.
+    public static let maximumTokens = 8192
+
     private static let magic: UInt8 = 0xB3
     private static let digestBytes = 32
 
     /// Little-endian: magic, the turn's id, numerics id, digest, reason (0 stop, 1 length), count, token ids. nil for an
     /// answer that did not end by itself.
     func encoded() -> [UInt8]? {
-        guard finishReason == .stop || finishReason == .length, !tokens.isEmpty else { return nil }
+        guard finishReason == .stop || finishReason == .length, (1...CachedAnswer.maximumTokens).contains(tokens.count)
+        else {
+            return nil
+        }
         var writer = ByteWriter()
         writer.bytes.reserveCapacity(64 + numericsID.utf8.count + tokens.count * 4)
         writer.put(CachedAnswer.magic)
@@ -71,7 +77,9 @@ extension CachedAnswer {
         }
         var tokens: [Int32] = []
         for _ in 0..<(try reader.get(UInt32.self, "tokens")) { tokens.append(try reader.get(Int32.self, "token")) }
-        guard reader.isAtEnd, !tokens.isEmpty else { throw WireError(field: "tokens") }
+        guard reader.isAtEnd, (1...CachedAnswer.maximumTokens).contains(tokens.count) else {
+            throw WireError(field: "tokens")
+        }
         self.tokens = tokens
     }
 }

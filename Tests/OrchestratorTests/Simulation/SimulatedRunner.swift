@@ -73,8 +73,9 @@ extension SimulatedWorld {
                 count("history unavailable")
                 runner.send(.prepared(.unavailable("the shard is away")))
             } else {
-                runner.send(
-                    .prepared(.plan(TurnPlan(prompt: [1], maxTokens: 64, historyTurns: 0, droppedTurns: 0))))
+                let plan = TurnPlan(prompt: [1], maxTokens: 64, historyTurns: 0, droppedTurns: 0)
+                let answer = random.one(in: 5) ? cachedAnswer(to: runner.turn) : nil
+                runner.send(.prepared(answer.map { .answered(plan, $0) } ?? .plan(plan)))
             }
         case .seekPlace(let numericsID):
             let fitting = nodes.filter { numericsID == nil || $0.numericsID == numericsID }
@@ -84,6 +85,15 @@ extension SimulatedWorld {
         default: break
         }
         runner.background = nil
+    }
+
+    /// What a node would have answered, as an identical turn left it.
+    private mutating func cachedAnswer(to turn: Turn) -> CachedAnswer? {
+        guard let node = nodes.randomElement(using: &random), let length = lengths[turn.id] else { return nil }
+        count("answers from the cache")
+        let tokens = (0..<length).map { SimulatedWorld.token(turn.id, $0, node.numericsID) }
+        return CachedAnswer(
+            turn: turn.id, numericsID: node.numericsID, prompt: [1], tokens: tokens, finishReason: .stop)
     }
 
     private func place(at node: Node, _ runner: inout SimulatedRunner) -> HolderPlace {

@@ -1,0 +1,39 @@
+import ChatCore
+import RedisStore
+
+/// Keeps the answers of deterministic turns, and gives them to identical ones.
+struct SharedAnswers: Sendable {
+    let cache: AnswerCache
+    let nodes: NodeDirectory
+
+    /// The answer of an identical turn: of the same prompt, by what would generate it now. nil for a turn that takes none,
+    /// and while Redis is away: then it is generated like any other.
+    func find(for turn: Turn, _ plan: TurnPlan) async -> CachedAnswer? {
+        guard let use = turn.answers, use.mayReuse else { return nil }
+        do throws(RedisError) {
+            guard let answer = try await cache.find(use.key, of: turn.conversation.owner.tenant),
+                answer.answers(prompt: plan.prompt), answer.isWhole(within: plan.maxTokens)
+            else { return nil }
+            // Another model under the same name would say something else. With no node there is nothing to ask.
+            let nodes = try await nodes.nodes().filter { turn.model == nil || $0.model == turn.model }
+            return nodes.isEmpty || nodes.contains { $0.numericsID == answer.numericsID } ? answer : nil
+        } catch {
+            return nil
+        }
+    }
+
+    /// Keeps what a turn was answered; what cannot be kept is generated again next time.
+    func keep(_ ids: [Int32], of turn: Turn, _ plan: TurnPlan, _ reason: TurnOutcome.FinishReason) async {
+        guard let use = turn.answers, let numericsID = plan.numericsID else { return }
+        let answer = CachedAnswer(
+            turn: turn.id, numericsID: numericsID, prompt: plan.prompt, tokens: ids, finishReason: reason)
+        _ = try? await cache.keep(answer, under: use.key, of: turn.conversation.owner.tenant)
+    }
+}
+
+extension CachedAnswer {
+    /// Whether a turn that may have so many tokens would have ended in the same place.
+    fileprivate func isWhole(within maxTokens: Int) -> Bool {
+        finishReason == .length ? tokens.count == maxTokens : tokens.count <= maxTokens
+    }
+}

@@ -1,0 +1,45 @@
+import ChatCore
+import Testing
+
+@testable import gateway
+
+@Suite struct ServerSentEventsTests {
+    private func text(_ event: TurnEvent) -> String {
+        var text = ""
+        ServerSentEvents.append(event, to: &text)
+        return text
+    }
+
+    @Test func aWaitingTurnIsToldItsPlaceWithoutAnId() {
+        #expect(
+            text(.waiting(TurnWait(place: 3, estimate: 1250)))
+                == "event: queue\ndata: {\"token\":\"\",\"done\":false,\"place\":3,\"estimated_seconds\":1.25}\n\n")
+        #expect(
+            text(.waiting(TurnWait(place: 1, estimate: nil)))
+                == "event: queue\ndata: {\"token\":\"\",\"done\":false,\"place\":1}\n\n")
+    }
+
+    @Test func whatWasTakenAwayStandsInTheEnd() throws {
+        var outcome = try outcome()
+        #expect(!text(.end(next: 1, TurnEnd(outcome: outcome))).contains("degradation"))
+        outcome.degradation = .init(
+            contextTokens: 512, requestedMaxTokens: 256, requestedModel: "large", answerOf: outcome.turn)
+        let end = text(.end(next: 1, TurnEnd(outcome: outcome)))
+        #expect(
+            end.contains(
+                #""degradation":{"steps":["cached_answer","shorter_context","fewer_tokens","lighter_model"],"#
+                    + #""context_tokens":512,"requested_max_tokens":256,"requested_model":"large"}"#))
+        // Whose answer it was is the business of whoever asked first.
+        #expect(!end.contains("\(outcome.turn)"))
+    }
+
+    private func outcome() throws -> TurnOutcome {
+        var random = SystemRandomNumberGenerator()
+        let id = TurnID(milliseconds: 1_767_225_600_000, using: &random)
+        return TurnOutcome(
+            turn: id, conversation: .init(owner: .init(tenant: "t", user: "u"), id: .init(firstTurn: id)),
+            beginsConversation: true, kind: .stream, status: .done, finishReason: .stop, error: nil, system: nil,
+            message: "Hello", response: "Hi", eventEnds: [2], usage: .init(promptTokens: 3, completionTokens: 1),
+            model: "m", seed: 1, acceptedAt: 0, firstTokenAt: nil, endedAt: 5, attempts: 1)
+    }
+}
