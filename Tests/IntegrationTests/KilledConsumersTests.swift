@@ -17,7 +17,7 @@ struct KilledConsumersTests {
             .simulated(ttft: 600, itl: 20),
             settings: [
                 "MAX_CONCURRENT": "128", "RATE_LIMIT_ASYNC": "0", "RATE_LIMIT_STREAM": "0",
-                "TURN_RETRY_MAX_DELAY": "1s",
+                "TURN_RETRY_MAX_DELAY": "1s", "ADMISSION_STANDARD": "0s",
             ])
         let letters = try Letters(cluster)
         defer { letters.close() }
