@@ -14,7 +14,7 @@ struct DrillTests {
         options.engine = .simulated(ttft: 20, itl: 15)
         options.tokens = 20...120
         // The broker would take half of the time to start again.
-        options.intensity.kinds = Fault.Kind.allCases.filter { $0 != .brokerRestart && $0 != .redisLoss }
+        options.intensity.kinds = Fault.Kind.allCases.filter { $0 != .brokerRestart }
         options.intensity.interval = 0.8
         options.intensity.length = 0.5...3
         let report = try await Drill(options) { _ in }.run()
