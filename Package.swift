@@ -156,7 +156,8 @@ let package = Package(
         tests("SwitchboardTests", ["switchboard"]),
         tests(
             "GatewayTests",
-            ["gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "TurnProtocol"] + lifecycle),
+            ["gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "TestServers", "TurnProtocol"]
+                + lifecycle),
         tests(
             "OrchestratorTests",
             ["orchestrator", "ChatCore", "ModelFile", "RedisStore", "TurnProtocol", "TestServers"] + lifecycle),
