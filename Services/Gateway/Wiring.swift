@@ -72,7 +72,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             publisher: publisher, backlog: backlog, database: database, backlogLimit: configuration.maximumBacklog),
         admission: admission,
         repeats: RepeatedRequests(
-            keys: keys, log: log, conversations: conversations, clock: clock, logger: logger),
+            keys: keys, log: log, conversations: conversations, generation: generation, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
         logger: logger)
     let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)

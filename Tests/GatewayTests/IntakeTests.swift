@@ -34,7 +34,8 @@ import TurnProtocol
             limiter: RateLimiter(pool: redis),
             gate: IntakeGate(publisher: publisher, backlog: backlog, database: database, backlogLimit: 10),
             repeats: RepeatedRequests(
-                keys: keys, log: log, conversations: conversations, clock: clock, logger: logger),
+                keys: keys, log: log, conversations: conversations, generation: GenerationMark(pool: redis),
+                clock: clock, logger: logger),
             acceptance: TurnAcceptance(
                 keys: keys, outstanding: OutstandingTurns(pool: redis), log: log, order: ConversationOrder(pool: redis),
                 publisher: publisher, logger: logger),

@@ -89,6 +89,12 @@ import Testing
         }
     }
 
+    @Test func theShardIsAskedOnlyWhileRedisMayHaveForgottenADay() {
+        let day: Int64 = 24 * 3600 * 1000
+        #expect(RepeatedRequests.mayBeForgotten(now: 10 * day, keptSince: 9 * day + 1))
+        #expect(!RepeatedRequests.mayBeForgotten(now: 10 * day, keptSince: 9 * day))
+    }
+
     private func find(_ turn: Turn, _ stores: Stores) async throws(APIError) -> RepeatedRequests.Finding {
         try await stores.repeats.find(turn.idempotency, of: turn.conversation.owner)
     }
@@ -120,7 +126,8 @@ import Testing
             Stores(
                 repeats: RepeatedRequests(
                     keys: IdempotencyKeys(pool: redis), log: TurnLog(pool: redis),
-                    conversations: ConversationRepository(database: database), clock: RedisClock(pool: redis),
+                    conversations: ConversationRepository(database: database),
+                    generation: GenerationMark(pool: redis), clock: RedisClock(pool: redis),
                     logger: logger),
                 database: database))
     }

@@ -17,6 +17,7 @@ struct RepeatedRequests: Sendable {
     let keys: IdempotencyKeys
     let log: TurnLog
     let conversations: ConversationRepository
+    let generation: GenerationMark
     let clock: RedisClock
     let logger: Logger
 
@@ -60,9 +61,27 @@ struct RepeatedRequests: Sendable {
 
     /// Redis knows nothing of the key: it is new, or Redis has lost what it knew. Then the shard remembers the settled.
     private func settled(_ idempotency: Turn.Idempotency, _ owner: UserKey) async throws(APIError) -> Finding {
-        guard let settled = try await settledTurn(idempotency, owner) else { return .new(insteadOf: nil) }
+        guard try await mayBeForgotten(), let settled = try await settledTurn(idempotency, owner) else {
+            return .new(insteadOf: nil)
+        }
         guard settled.requestDigest == idempotency.requestDigest else { throw .keyReused }
         return .accepted(settled.turn)
+    }
+
+    private func mayBeForgotten() async throws(APIError) -> Bool {
+        do throws(RedisError) {
+            return RepeatedRequests.mayBeForgotten(
+                now: try await clock.now(), keptSince: try await generation.keptSince())
+        } catch {
+            throw .unavailable("Redis")
+        }
+    }
+
+    /// Whether a key that still counts may be missing in Redis. When Redis has kept everything for a day, no shard is asked.
+    /// - Parameters:
+    ///   - now: Unix time in milliseconds, as `keptSince`.
+    static func mayBeForgotten(now: Int64, keptSince: Int64) -> Bool {
+        keptSince > now - Int64(IdempotencyKeys.lifetime / .milliseconds(1))
     }
 
     /// A turn was reserved, and nobody said whether it was published; its deadline has passed.
