@@ -20,7 +20,10 @@ public struct PauseMeasurement: Sendable {
     public var seed: UInt64 = 1
 
     /// How long a stopped process or a server stays stopped.
-    private static let stopped: Duration = .seconds(6)
+    /// Longer than the broker waits for the heartbeats of a stopped consumer.
+    private static let stopped: Duration = .seconds(14)
+    /// Between two rounds: until what the services say of their load is of now, and turns go to both nodes again.
+    private static let rest: Duration = .seconds(3)
     /// Streams run this long after a fault has ended; whatever pause comes from it has ended then.
     private static let aftermath: Duration = .seconds(7)
 
@@ -93,6 +96,7 @@ public struct PauseMeasurement: Sendable {
         _ fault: Fault, _ client: DrillClient, _ cluster: DrillCluster
     ) async throws -> Duration {
         try await cluster.waitUntilHealthy(within: .seconds(60))
+        try await Task.sleep(for: Self.rest)
         let length = fault.length + Self.aftermath + .seconds(3)
         // Enough tokens to be still speaking at the end; a stream's own end is no pause.
         let tokens = Int(length / .milliseconds(25))
