@@ -21,8 +21,8 @@ import TurnProtocol
             configuration: rabbit, topology: .platform(responseShards: ["shard0"]), logger: logger)
         let database = try ShardedDatabase(
             configuration: DatabaseConfiguration(shards: "postgresql://u:p@127.0.0.1:1/d", poolSize: 1), logger: logger)
-        let backlog = ResponseBacklog(
-            shards: ["shard0"], inspector: QueueInspector(configuration: rabbit, logger: logger), logger: logger)
+        let inspector = QueueInspector(configuration: rabbit, logger: logger)
+        let backlog = ResponseBacklog(shards: ["shard0"], inspector: inspector, logger: logger)
         let conversations = ConversationRepository(database: database)
         let clock = RedisClock(pool: redis)
         let log = TurnLog(pool: redis)
@@ -33,6 +33,12 @@ import TurnProtocol
                 outstandingPerUser: 1, deadline: .seconds(1), batchDeadline: .seconds(1)),
             limiter: RateLimiter(pool: redis),
             gate: IntakeGate(publisher: publisher, backlog: backlog, database: database, backlogLimit: 10),
+            admission: AdmissionControl(
+                bounds: Admission.Bounds(premium: .zero, standard: .zero, economy: .zero),
+                ladder: DegradationLadder(
+                    answers: .off, contextTokens: nil, maxTokens: nil, lighterModel: nil, start: 0.5),
+                loads: LoadDirectory(pool: redis), nodes: NodeDirectory(pool: redis),
+                outstanding: OutstandingTurns(pool: redis), inspector: inspector, answers: nil, logger: logger),
             repeats: RepeatedRequests(
                 keys: keys, log: log, conversations: conversations, generation: GenerationMark(pool: redis),
                 clock: clock, logger: logger),
