@@ -1,5 +1,8 @@
 import ChatCore
 import Foundation
+import Logging
+import PostgresStore
+import RedisStore
 import ServiceHarness
 import Testing
 
@@ -14,6 +17,7 @@ struct FairnessTests {
             .simulated(ttft: 20, itl: 20),
             settings: [
                 "MAX_CONCURRENT": "\(Self.places)", "RATE_LIMIT_STREAM": "0", "MAX_OUTSTANDING_PER_USER": "1000",
+                "ADMISSION_STANDARD": "0s",
             ])
         let second = try cluster.another("orchestrator")
         try await eventually("two orchestrators share the places", or: { second.log }) {
@@ -29,15 +33,14 @@ struct FairnessTests {
             }
             return try await group.reduce(into: []) { $0 += $1 }
         }
+        let node = Task { try await longestQueue(cluster) }
         let lone = try await settled(try await begin("lone", cluster), cluster)
         try #require(lone.status == .done)
+        node.cancel()
+        // The node's own queue is in the order of arrival: whoever waits there is beyond all fairness.
+        #expect(try await node.value <= 4)
         // The rest would take a while and shows nothing more.
-        var started: [Int64] = []
-        for id in busy {
-            let answer = try await cluster.get("/check-response/\(id)")
-            guard answer.status == 200 else { continue }
-            if let time = try await settled(id, cluster).firstTokenAt { started.append(time) }
-        }
+        let started = try await firstTokens(of: busy, cluster)
         let firstToken = try #require(lone.firstTokenAt)
         // Turns that began before the lone one was accepted were in their places; those between were let past it.
         let overtaking = started.filter { $0 > lone.acceptedAt + 40 && $0 < firstToken }.count
@@ -46,6 +49,34 @@ struct FairnessTests {
         print("the lone turn's first token came after \(firstToken - lone.acceptedAt) ms, behind \(overtaking) turns")
         _ = await second.ended(by: SIGKILL)
         await cluster.stop()
+    }
+
+    /// The most turns that waited at the node, until the task is cancelled.
+    private func longestQueue(_ cluster: Cluster) async throws -> Int {
+        try await withRedis(cluster) { redis in
+            var longest = 0
+            while !Task.isCancelled {
+                let nodes = (try? await NodeDirectory(pool: redis).nodes()) ?? []
+                longest = max(longest, nodes.map(\.waiting).max() ?? 0)
+                try? await Task.sleep(for: .milliseconds(20))
+            }
+            return longest
+        }
+    }
+
+    /// When the settled ones of these turns had their first token.
+    private func firstTokens(of turns: [String], _ cluster: Cluster) async throws -> [Int64] {
+        let database = try ShardedDatabase(
+            configuration: try DatabaseConfiguration(shards: cluster.shards.joined(separator: ","), poolSize: 1),
+            logger: Logger(label: "fairness"))
+        let running = Task { try await database.run() }
+        defer { running.cancel() }
+        let conversations = ConversationRepository(database: database)
+        var times: [Int64] = []
+        for turn in turns.compactMap({ TurnID($0) }) {
+            if let time = try await conversations.turn(turn, tenant: "default")?.firstTokenAt { times.append(time) }
+        }
+        return times
     }
 
     private func begin(_ user: String, _ cluster: Cluster) async throws -> String {
