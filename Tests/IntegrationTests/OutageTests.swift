@@ -1,0 +1,170 @@
+import ChatCore
+import Foundation
+import Logging
+import PostgresStore
+import ServiceHarness
+import TestServers
+import Testing
+
+/// A shard, the broker and Redis go away under a cluster, one after the other, and come back.
+@Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches: its tokenizer"), .serialized)
+struct OutageTests {
+    @Test(.timeLimit(.minutes(4))) func whatDependsOnAnOutageWaitsAndTheRestGoesOn() async throws {
+        let postgres = try await TestServers.startPostgres(databases: ["far"])
+        let rabbit = try await TestServers.startRabbit()
+        let near = try await TestServers.postgres().freshDatabases(count: 1)[0]
+        let cluster = try await Cluster(
+            .simulated(ttft: 1, itl: 15),
+            settings: [
+                "DATABASE_SHARDS": "near=\(near),far=\(postgres.endpoint.shards[0])",
+                "RABBITMQ_URI": rabbit.endpoint.uri,
+            ])
+        try await eventually("orchestrator and worker are seen", or: { cluster.logs }) {
+            try await cluster.get("/health", key: nil).json["alive"] as? [String: Int]
+                == ["orchestrators": 1, "queue_workers": 1]
+        }
+        #expect(try await breakers(cluster) == closed)
+        try await shardIsAway(cluster, postgres)
+        try await brokerIsAway(cluster, rabbit)
+        try await redisIsAway(cluster)
+        try await metrics(cluster)
+        await cluster.stop()
+        try await rabbit.stop()
+        try await postgres.stop()
+    }
+
+    private let closed = [
+        "redis": "closed", "rabbitmq": "closed", "database.near": "closed", "database.far": "closed",
+    ]
+
+    private func breakers(_ cluster: Cluster) async throws -> [String: String] {
+        try await cluster.get("/health", key: nil).json["breakers"] as? [String: String] ?? [:]
+    }
+
+    private func shardIsAway(_ cluster: Cluster, _ postgres: ServerHandle<PostgresEndpoint>) async throws {
+        let ring = HashRing(members: ["near", "far"])
+        func user(of shard: Int) -> String {
+            (0...).lazy.map { "user\($0)" }.first { user in
+                ring.member(for: UserKey(tenant: "default", user: user).ringKey) == shard
+            } ?? ""
+        }
+        let (here, there) = (user(of: 0), user(of: 1))
+        func chat(_ user: String, in conversation: Int64? = nil) async throws -> Int64 {
+            var body: [String: Any] = ["message": "Hi", "user_id": user, "max_tokens": 3]
+            if let conversation { body["conversation_id"] = conversation }
+            let answer = try await cluster.post("/chat", body)
+            #expect(answer.status == 200, "\(answer.text)\n\(cluster.logs)")
+            return answer.json["conversation_id"] as? Int64 ?? 0
+        }
+        func responses() async throws -> [String: Int] {
+            try await cluster.get("/debug/queue-stats").json["response_queue"] as? [String: Int] ?? [:]
+        }
+        let conversation = try await chat(there)
+        try await eventually("settled") { try await stored(in: cluster, shard: "far") == 1 }
+
+        try await postgres.kill()
+        _ = try await chat(there, in: conversation)
+        _ = try await chat(there)
+        try await eventually("its breaker opens, and no other", or: { cluster.logs }) {
+            let states = try await breakers(cluster)
+            return states["database.far"] != "closed" && states["database.near"] == "closed"
+        }
+        try await eventually("the worker gives the shard's queue back and leaves it alone", or: { cluster.logs }) {
+            try await responses() == ["message_count": 2, "consumer_count": 1]
+        }
+        let health = try await cluster.get("/health", key: nil)
+        #expect(health.status == 503 && health.json["status"] as? String == "degraded")
+        #expect((health.json["components"] as? [String: String])?["database"] == "down")
+        _ = try await chat(there, in: conversation)
+        _ = try await chat(here)
+        try await eventually("the other shard settles") { try await stored(in: cluster, shard: "near") == 1 }
+
+        try await postgres.restart()
+        try await eventually("what waited is settled", or: { cluster.logs }) {
+            try await stored(in: cluster, shard: "far") == 4
+        }
+        try await eventually("consumed as before", or: { cluster.logs }) {
+            let states = try await breakers(cluster)
+            return try await responses() == ["message_count": 0, "consumer_count": 2] && states == closed
+        }
+    }
+
+    private func brokerIsAway(_ cluster: Cluster, _ rabbit: ServerHandle<RabbitEndpoint>) async throws {
+        let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": 200, "seed": 3]
+        let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
+        let id = try await cluster.beginStream(body)
+        let follower = Task { try await cluster.stream(id) }
+        _ = try await cluster.stream(id) { $0.events.count >= 5 }
+        try await rabbit.kill()
+        try await eventually("new turns are refused with a time to come back", or: { cluster.logs }) {
+            let answer = try await cluster.post("/chat", ["message": "Hi", "user_id": "bob", "max_tokens": 1])
+            return answer.status == 503 && Int(answer.headers["retry-after"] ?? "") ?? 0 > 0
+        }
+        try await eventually("its breaker opens", or: { cluster.logs }) {
+            _ = try await cluster.post("/chat", ["message": "Hi", "user_id": "bob\(Int.random(in: 0..<1000))"])
+            return try await breakers(cluster)["rabbitmq"] != "closed"
+        }
+        try await rabbit.restart()
+        let survived = try await follower.value
+        #expect(survived.events == undisturbed.events && survived.isDone, "\(cluster.logs)")
+        try await eventually("well again", within: .seconds(30), or: { cluster.logs }) {
+            guard try await breakers(cluster) == closed else { return false }
+            return try await cluster.post("/chat", ["message": "Hi", "user_id": "eve", "max_tokens": 1]).status == 200
+        }
+    }
+
+    private func redisIsAway(_ cluster: Cluster) async throws {
+        let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": 200, "seed": 4]
+        let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
+        let id = try await cluster.beginStream(body)
+        let follower = Task { try await cluster.stream(id) }
+        _ = try await cluster.stream(id) { $0.events.count >= 5 }
+        try await cluster.redis.pause()
+        try await eventually("its breaker opens", or: { cluster.logs }) {
+            try await breakers(cluster)["redis"] == "open"
+        }
+        #expect(try await cluster.post("/chat", ["message": "Hi", "user_id": "bob"]).status == 503)
+        try await cluster.redis.resume()
+        let survived = try await follower.value
+        #expect(survived.events == undisturbed.events && survived.isDone, "\(cluster.logs)")
+        try await eventually("well again", or: { cluster.logs }) {
+            let health = try await cluster.get("/health", key: nil)
+            return try await breakers(cluster) == closed && health.status == 200
+        }
+    }
+
+    private func metrics(_ cluster: Cluster) async throws {
+        let answer = try await cluster.get("/metrics", key: nil)
+        #expect(answer.status == 200 && answer.headers["content-type"]?.hasPrefix("text/plain") == true)
+        let lines = Set(answer.text.split(separator: "\n").map(String.init))
+        for dependency in closed.keys where dependency != "database.near" {
+            #expect(lines.contains("switchboard_breaker_state{dependency=\"\(dependency)\"} 0"))
+            let name = "switchboard_breaker_openings_total{dependency=\"\(dependency)\"} "
+            let openings = lines.first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) }
+            #expect(openings ?? 0 >= 1, "\(dependency)")
+        }
+        #expect(lines.contains("switchboard_breaker_openings_total{dependency=\"database.near\"} 0"))
+        #expect(lines.contains { $0.hasPrefix("switchboard_requests_total{route=\"/chat\",status=\"503\"} ") })
+        #expect(lines.contains("switchboard_component_up{component=\"redis\"} 1"))
+        // No name that a client made up.
+        _ = try await cluster.get("/made/up?by=a-client", key: nil)
+        #expect(!(try await cluster.get("/metrics", key: nil).text.contains("made")))
+    }
+
+    /// How many turns a shard holds.
+    private func stored(in cluster: Cluster, shard: String) async throws -> Int {
+        let uris = try #require(cluster.environment["DATABASE_SHARDS"])
+        let database = try ShardedDatabase(
+            configuration: try DatabaseConfiguration(shards: uris, poolSize: 1),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        do {
+            let rows = try await database.shard(named: shard)?.pool.query("SELECT count(*) FROM turns")
+            let count: Int64? = try rows?.first?.value("count")
+            await database.close()
+            return Int(count ?? -1)
+        } catch {
+            await database.close()
+            throw error
+        }
+    }
+}
