@@ -49,6 +49,9 @@ struct DeadLetter {
         }
     }
 
+    /// What a log calls it. Not inlined: the optimiser of Swift 6.3 fails on a switch over a borrowed letter in its caller.
+    @inline(never) var name: String { turn?.description ?? messageID }
+
     var turn: TurnID? {
         switch content {
         case .turn(let turn): turn.id

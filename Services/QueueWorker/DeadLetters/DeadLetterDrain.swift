@@ -43,7 +43,7 @@ struct DeadLetterDrain: Service {
     private func drain(_ delivery: Delivery) async {
         let letter = DeadLetter(body: delivery.body, messageID: delivery.id, death: delivery.death)
         var logger = logger
-        logger[metadataKey: "turn"] = "\(letter.turn.map { "\($0)" } ?? letter.messageID)"
+        logger[metadataKey: "turn"] = "\(letter.name)"
         do {
             let patience = Patience(logger: logger) { delivery.isLive }
             try await end(letter, patience, logger)
