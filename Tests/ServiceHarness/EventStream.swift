@@ -104,16 +104,15 @@ extension GatewayClient {
 extension ReadStream {
     /// Takes one event, without the empty line that ends it. Named events are news of waiting, not of the turn.
     public mutating func take(_ event: String) throws {
-        guard !event.hasPrefix("event: "), !event.contains("\nevent: ") else { return }
+        let lines = event.split(separator: "\n")
+        let name = lines.first { $0.hasPrefix("event: ") }?.dropFirst(7)
         var id: Int?
-        var isQueue = false
-        for line in event.split(separator: "\n") {
+        for line in lines {
             if line.hasPrefix("id: ") { id = Int(line.dropFirst(4)) }
-            isQueue = isQueue || line == "event: queue"
             guard line.hasPrefix("data: ") else { continue }
             let data = line.dropFirst(6)
-            guard !isQueue else {
-                waits.append(try JSONDecoder().decode(WaitEvent.self, from: Data(data.utf8)))
+            if let name {
+                if name == "queue" { waits.append(try JSONDecoder().decode(WaitEvent.self, from: Data(data.utf8))) }
                 continue
             }
             if data == "[DONE]" {
