@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import ChatClient
+import ChatCore
 import Foundation
 import ServiceHarness
 import Synchronization
@@ -231,10 +232,12 @@ struct GatewayDeathTests {
         #expect(try await cluster.get("/check-response/\(id)").status == 202)
         let followed = Followed()
         let follower = Task { try await client.follow(id) { followed.take($0) } }
-        // A turn that was accepted well after the loss would be known.
-        try await eventually("what was never accepted is unknown") {
-            let young = try await cluster.beginStream(["message": "Hi", "user_id": "young", "max_tokens": 1])
-            return try await cluster.get("/check-response/\(young.dropLast(12))123456789abc").status == 404
+        // A turn that was accepted well after the loss would be known. Only the id is made here: with nobody to run
+        // them, a user's turns would be refused long before.
+        var random = SystemRandomNumberGenerator()
+        try await eventually("what was never accepted is unknown", or: { cluster.logs }) {
+            let young = TurnID(milliseconds: UInt64(Date().timeIntervalSince1970 * 1000), using: &random)
+            return try await cluster.get("/check-response/\(young)").status == 404
         }
 
         let second = try cluster.another("orchestrator")

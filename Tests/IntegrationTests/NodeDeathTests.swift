@@ -68,9 +68,15 @@ struct NodeDeathTests {
         #expect(cluster.orchestrator.log.contains("hangs"))
         _ = await hanging.ended(by: SIGKILL)
 
-        // The node itself ends what nobody can want any more: the only other one who could is stopped.
+        // The node itself ends what nobody can want any more: the only other one who could is stopped. What the
+        // hanging node announced last, and this one of the turn before, must not pass for work on this turn.
+        try await eventually("one node is left, and idle", or: { last.log }) {
+            try await nodes(cluster).map(\.running) == [0]
+        }
         let late = try await cluster.post("/async-chat", body("late", tokens: 4000))
-        try await eventually("the node runs it") { try await nodes(cluster).contains { $0.running == 1 } }
+        try await eventually("the node runs it", or: { cluster.logs }) {
+            try await nodes(cluster).contains { $0.running == 1 }
+        }
         cluster.orchestrator.signal(SIGSTOP)
         try await eventually("the node dropped it", or: { last.log }) { last.log.contains("past their deadline") }
         cluster.orchestrator.signal(SIGCONT)

@@ -1,5 +1,6 @@
 import Foundation
 import ServiceHarness
+import Synchronization
 import TestServers
 
 /// A whole cluster of real processes on real servers, in a virtual host, a Redis and databases of its own.
@@ -22,6 +23,7 @@ final class Cluster: GatewayClient {
     let orchestrator: ServiceProcess
     let worker: ServiceProcess
     let node: ServiceProcess
+    private let others = Atomic(0)
 
     static var modelPath: String { TestModel.path }
     static var hasModel: Bool { TestModel.isThere }
@@ -70,12 +72,14 @@ final class Cluster: GatewayClient {
         }
     }
 
-    /// Another process of a service, beside the first.
+    /// Another process of a service, beside the first, with a log of its own: what an earlier one wrote would be taken
+    /// for its words.
     func another(_ name: String, _ arguments: [String] = [], settings: [String: String] = [:]) throws -> ServiceProcess
     {
-        try ServiceProcess(
+        let number = others.add(1, ordering: .relaxed).newValue + 1
+        return try ServiceProcess(
             name, arguments: arguments, environment: environment.merging(settings) { _, new in new },
-            logPath: "\(folder)/\(name)-2.log")
+            logPath: "\(folder)/\(name)-\(number).log")
     }
 
     func stop() async {
