@@ -23,7 +23,7 @@ public final class ConnectionLink: Sendable {
     private let connects: Counter
     private let state = Mutex(State())
 
-    /// - Parameter breaker: is told when a connection stands.
+    /// - Parameter breaker: is told when a connection stands, and when one ends or cannot be had.
     init(configuration: RabbitConfiguration, role: String, breaker: DependencyBreaker? = nil, logger: Logger) {
         self.configuration = configuration
         self.role = role
@@ -43,7 +43,13 @@ public final class ConnectionLink: Sendable {
     /// Whether there is to be no connection for now.
     var isPaused: Bool { state.withLock { $0.isPaused } }
 
-    func failed(_ reason: RabbitError) { state.withLock { $0.lastFailure = reason } }
+    func failed(_ reason: RabbitError) {
+        state.withLock { $0.lastFailure = reason }
+        // Without a connection callers may not even try, and whatever the reason, none would succeed. A permit is refused
+        // when the breaker knows already.
+        guard let breaker, let permit = try? breaker.admit() else { return }
+        breaker.settle(permit, .failure, reason: reason.description)
+    }
 
     func connected() {
         state.withLock { $0.lastFailure = nil }
