@@ -113,6 +113,8 @@ let package = Package(
         systemLibrary("COpenBLAS", package: "openblas", apt: "libopenblas-dev"),
         systemLibrary("CZlib", package: "zlib", apt: "zlib1g-dev"),
 
+        // Random cases that can be repeated.
+        .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: swiftSettings),
         // Real RabbitMQ, Redis and PostgreSQL on free ports, for the tests of whoever needs them.
         .target(name: "TestServers", path: "Tests/TestServers", swiftSettings: swiftSettings),
         // Our executables as processes, and clients of their gateways.
@@ -127,8 +129,9 @@ let package = Package(
         .target(
             name: "DrillKit",
             dependencies: [
-                "ChatClient", "ChatCore", "PostgresStore", "RedisStore", "RabbitQueue", "ServiceHarness", "TestServers",
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                "ChatClient", "ChatCore", "PostgresStore", "RedisStore", "RabbitQueue", "SeededRandom",
+                "ServiceHarness",
+                "TestServers", .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ] + lifecycle,
             path: "Tests/Drill/Kit", swiftSettings: swiftSettings),
@@ -141,30 +144,35 @@ let package = Package(
         tests(
             "DrillTests",
             [
-                "ChatClient", "ChatCore", "DrillKit", "ServiceHarness", "gateway", "orchestrator", "queue-worker",
+                "ChatClient", "ChatCore", "DrillKit", "SeededRandom", "ServiceHarness", "gateway", "orchestrator",
+                "queue-worker",
                 "inference-node",
                 "switchboard",
             ]),
         tests("TestServersTests", ["TestServers"]),
         tests("ChatCoreTests", ["ChatCore"]),
-        tests("ServiceKitTests", ["ServiceKit"]),
-        tests("PostgresStoreTests", ["PostgresStore", "TestServers"] + lifecycle),
-        tests("RedisStoreTests", ["RedisStore", "TestServers"] + lifecycle),
-        tests("RabbitQueueTests", ["RabbitQueue", "TestServers"] + lifecycle),
+        tests("ServiceKitTests", ["ServiceKit", "SeededRandom"]),
+        tests("PostgresStoreTests", ["PostgresStore", "SeededRandom", "TestServers"] + lifecycle),
+        tests("RedisStoreTests", ["RedisStore", "SeededRandom", "TestServers"] + lifecycle),
+        tests("RabbitQueueTests", ["RabbitQueue", "SeededRandom", "TestServers"] + lifecycle),
         tests("ChatClientTests", ["ChatClient"]),
         tests("TurnProtocolTests", ["TurnProtocol", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
         tests("SwitchboardTests", ["switchboard"]),
         tests(
             "GatewayTests",
-            ["gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "TestServers", "TurnProtocol"]
+            [
+                "gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "SeededRandom", "TestServers",
+                "TurnProtocol",
+            ]
                 + lifecycle),
         tests(
             "OrchestratorTests",
-            ["orchestrator", "ChatCore", "ModelFile", "RedisStore", "TurnProtocol", "TestServers"] + lifecycle),
+            ["orchestrator", "ChatCore", "ModelFile", "RedisStore", "SeededRandom", "TurnProtocol", "TestServers"]
+                + lifecycle),
         tests("QueueWorkerTests", ["queue-worker", "ChatCore", "RabbitQueue"]),
         tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
-        tests("ModelFileTests", ["ModelFile"], exclude: ["Fixtures"]),
-        tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels"], exclude: ["Fixtures"]),
+        tests("ModelFileTests", ["ModelFile", "SeededRandom"], exclude: ["Fixtures"]),
+        tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels", "SeededRandom"], exclude: ["Fixtures"]),
         // The executables are dependencies so that they are built; the tests run them as processes.
         tests(
             "IntegrationTests",

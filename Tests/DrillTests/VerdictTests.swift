@@ -1,5 +1,6 @@
 import ChatClient
 import ChatCore
+import SeededRandom
 import Testing
 
 @testable import DrillKit

@@ -1,5 +1,6 @@
 import ChatCore
 import RedisStore
+import SeededRandom
 import Testing
 
 @testable import orchestrator
@@ -12,7 +13,7 @@ import Testing
     @Test(arguments: [(1, 1), (2, 1), (2, 2), (3, 2), (5, 1)], [false, true])
     func aLoneTurnIsDelayedByOneSlot(size: (orchestrators: Int, nodes: Int), lopsided: Bool) throws {
         for seed in 1...3 as ClosedRange<UInt64> {
-            var random = SplitMix(seed: seed)
+            var random = SeededGenerator(seed: seed)
             var simulation = PlacementSimulation(
                 orchestrators: size.orchestrators, nodes: size.nodes, places: 16, service: 500...1500, seed: seed)
             for index in 0..<size.nodes * 200 {
@@ -110,7 +111,7 @@ import Testing
         }
         var placement = Placement(name: "o")
         placement.nodes = [node("a", "big", "x"), node("b", "small", "x"), node("c", "big", "y")]
-        var random = SplitMix(seed: 1)
+        var random = SeededGenerator(seed: 1)
         func waiter(_ model: String?, _ numerics: String?) -> Placement.Waiter {
             .init(
                 id: random.next(), turn: TurnID(milliseconds: 1, using: &random), kind: .stream, owner: heavy,

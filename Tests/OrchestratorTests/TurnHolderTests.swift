@@ -1,5 +1,6 @@
 import ChatCore
 import RedisStore
+import SeededRandom
 import Testing
 import TurnProtocol
 
@@ -7,7 +8,7 @@ import TurnProtocol
 
 /// What a turn's holder makes of single events.
 @Suite struct TurnHolderTests {
-    private typealias Holder = TurnHolder<SplitMix>
+    private typealias Holder = TurnHolder<SeededGenerator>
 
     private let turn = Turn.sample(number: 1, run: 1)
     private let lease: TurnLog.Lease
@@ -38,7 +39,7 @@ import TurnProtocol
     private func following(
         _ turn: Turn? = nil, rules: HolderRules = HolderRules(name: "me"), stalled: Int = 0
     ) -> Holder {
-        var holder = Holder(turn ?? self.turn, redelivered: false, rules: rules, random: SplitMix(seed: 1))
+        var holder = Holder(turn ?? self.turn, redelivered: false, rules: rules, random: SeededGenerator(seed: 1))
         let progress = TurnLog.Progress(attempts: .init(total: 0, withoutProgress: stalled))
         #expect(
             holder.resume(.acquisition(.acquired(lease, progress), isHeldHere: false), seen()) == .plan(insists: true))
@@ -70,7 +71,7 @@ import TurnProtocol
     }
 
     @Test func anIdenticalTurnsAnswerIsLoggedWholeBehindItsPlan() {
-        var holder = Holder(turn, redelivered: false, rules: HolderRules(name: "me"), random: SplitMix(seed: 1))
+        var holder = Holder(turn, redelivered: false, rules: HolderRules(name: "me"), random: SeededGenerator(seed: 1))
         let progress = TurnLog.Progress(attempts: .init(total: 0, withoutProgress: 0))
         _ = holder.resume(.acquisition(.acquired(lease, progress), isHeldHere: false), seen())
         _ = holder.resume(.done, seen())
@@ -136,7 +137,7 @@ import TurnProtocol
     }
 
     @Test func aTurnThatEndsItsOrchestratorsIsGivenUp() {
-        var holder = Holder(turn, redelivered: true, rules: HolderRules(name: "me"), random: SplitMix(seed: 1))
+        var holder = Holder(turn, redelivered: true, rules: HolderRules(name: "me"), random: SeededGenerator(seed: 1))
         #expect(holder.step == .acquire(.anybody, creates: true))
         #expect(holder.resume(.acquisition(.acquired(lease, .init()), isHeldHere: false), seen()) == .joinOrder)
         #expect(holder.resume(.head(turn.id), seen()) == .plan(insists: true))
@@ -217,7 +218,7 @@ import TurnProtocol
     }
 
     @Test func aDuplicateTakesTheTurnFromTheDead() {
-        var holder = Holder(turn, redelivered: false, rules: HolderRules(name: "me"), random: SplitMix(seed: 1))
+        var holder = Holder(turn, redelivered: false, rules: HolderRules(name: "me"), random: SeededGenerator(seed: 1))
         let held = HolderResult.acquisition(.held(owner: "other"), isHeldHere: false)
         for look in 1...6 {
             #expect(holder.resume(held, seen()) == .findOwner("other"))
@@ -230,7 +231,8 @@ import TurnProtocol
 
     @Test func anExpiredTurnSaysWhatItWaitedFor() {
         let second = Turn.sample(number: 2, run: 1, after: turn)
-        var holder = Holder(second, redelivered: false, rules: HolderRules(name: "me"), random: SplitMix(seed: 1))
+        var holder = Holder(
+            second, redelivered: false, rules: HolderRules(name: "me"), random: SeededGenerator(seed: 1))
         let lease = TurnLog.Lease(turn: second.id, epoch: 7, owner: "me")
         #expect(holder.resume(.acquisition(.acquired(lease, .init()), isHeldHere: false), seen()) == .joinOrder)
         #expect(holder.resume(.head(turn.id), seen()) == .listen)

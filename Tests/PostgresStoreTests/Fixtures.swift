@@ -1,6 +1,7 @@
 import ChatCore
 import Logging
 import PostgresStore
+import SeededRandom
 import TestServers
 import Testing
 
@@ -72,25 +73,13 @@ func failureIfAny(_ body: () async throws -> some Any) async -> DatabaseError? {
     return nil
 }
 
-/// A generator whose numbers depend on its seed alone (Vigna's SplitMix64).
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-}
-
 /// 2026-11-21T00:00:00Z, when the test turns were accepted unless they say otherwise.
 let testEpoch: Int64 = 1_795_219_200_000
 
 extension TurnID {
     /// A different one for each number.
     static func test(_ number: Int) -> TurnID {
-        var random = SplitMix(state: UInt64(number))
+        var random = SeededGenerator(seed: UInt64(number))
         return TurnID(milliseconds: UInt64(testEpoch) + UInt64(number), using: &random)
     }
 }

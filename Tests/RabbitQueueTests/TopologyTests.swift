@@ -1,3 +1,4 @@
+import SeededRandom
 import Testing
 
 @testable import RabbitQueue
@@ -39,7 +40,7 @@ import Testing
 
     @Test func retriesClimbTheLadderWithJitter() {
         let ladder = RetryLadder()
-        var random = SplitMix(state: 1)
+        var random = SeededGenerator(seed: 1)
         func rungs(_ attempt: Int) -> Set<String> {
             Set((0..<100).map { _ in ladder.queue(attempt: attempt, using: &random) })
         }

@@ -1,5 +1,6 @@
 import CRabbitMQ
 import Foundation
+import SeededRandom
 import Testing
 
 @testable import RabbitQueue
@@ -74,7 +75,7 @@ import Testing
     }
 
     @Test func anythingThatIsNotAMQPIsRefusedOrIgnored() throws {
-        var random = SplitMix(state: 7)
+        var random = SeededGenerator(seed: 7)
         let whole = try message(body: 100)
         for _ in 0..<3000 {
             var bytes = whole
@@ -161,17 +162,5 @@ import Testing
             _ = try assembler.header(ContentHeader(bodySize: 1))
             _ = try assembler.body([1, 2])
         }
-    }
-}
-
-/// SplitMix64: a seed gives the same mutations again.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -1,5 +1,6 @@
 import ChatCore
 import RedisStore
+import SeededRandom
 import TestServers
 import Testing
 
@@ -86,7 +87,7 @@ import Testing
             let cache = ContextCache(pool: pool)
             let key = Turn.sample().conversation
             let text = String(repeating: "all work and no play makes Jack a dull boy ", count: 1000)
-            var random = SplitMix(state: 7)
+            var random = SeededGenerator(seed: 7)
             let entries = (0..<300).map { number in
                 ContextCache.Entry(
                     turn: TurnID(milliseconds: 1_700_000_000_000 + UInt64(number), using: &random), system: nil,
@@ -107,7 +108,7 @@ import Testing
         try await withPool { pool in
             let cache = ContextCache(pool: pool)
             let key = Turn.sample().conversation
-            var random = SplitMix(state: 8)
+            var random = SeededGenerator(seed: 8)
             func entry(_ number: UInt64, system: String? = nil) -> ContextCache.Entry {
                 ContextCache.Entry(
                     turn: TurnID(milliseconds: 1_700_000_000_000 + number, using: &random), system: system,

@@ -1,5 +1,6 @@
 import ChatCore
 import RedisStore
+import SeededRandom
 import TestServers
 import Testing
 
@@ -9,7 +10,7 @@ import Testing
         let turn = Turn.sample()
         let good = try await entries(of: turn)
         #expect(good.count == 2)
-        var random = SplitMix(state: 42)
+        var random = SeededGenerator(seed: 42)
         for entry in good {
             _ = try TurnLog.decode(hint: entry)
             for length in 0..<entry.count {
@@ -41,18 +42,5 @@ import Testing
             let rows = try await pool.send("XRANGE", "turn:{\(turn.id)}", "-", "+").array ?? []
             return rows.compactMap { $0.array?.last?.array?.last?.data }
         }
-    }
-}
-
-/// Steele, Lea and Flood's SplitMix64 (2014): the same cases in every run.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
     }
 }

@@ -1,4 +1,5 @@
 import Logging
+import SeededRandom
 import ServiceKit
 import Synchronization
 import Testing
@@ -15,7 +16,7 @@ import Testing
         _ breaker: inout CircuitBreaker, _ verdict: CircuitBreaker.Verdict, from begin: Int, to end: Int? = nil
     ) -> Bool {
         guard case .permitted(let permit) = breaker.admit(at: at(begin)) else { return false }
-        var random = SplitMix(state: UInt64(begin))
+        var random = SeededGenerator(seed: UInt64(begin))
         breaker.settle(permit, verdict, at: at(end ?? begin), using: &random)
         return true
     }
@@ -75,7 +76,7 @@ import Testing
         guard case .permitted(let probe) = breaker.admit(at: at(1500)) else { throw Unexpected() }
         #expect(breaker.state == .halfOpen && !breaker.isProbeDue(at: at(1501)))
         for time in 1500..<1600 { #expect(!call(&breaker, .success, from: time)) }
-        var random = SplitMix(state: 3)
+        var random = SeededGenerator(seed: 3)
         breaker.settle(probe, .success, at: at(1600), using: &random)
         #expect(breaker.state == .closed)
         // The run begins anew.
@@ -127,7 +128,7 @@ import Testing
             case .permitted(let other) = breaker.admit(at: at(0))
         else { throw Unexpected() }
         for time in [0, 500, 900, 1000, 1001] { _ = call(&breaker, .failure, from: time) }
-        var random = SplitMix(state: 5)
+        var random = SeededGenerator(seed: 5)
         // A success of then is a sign of life, no more: it may have been on the way for long.
         breaker.settle(early, .success, at: at(1002), using: &random)
         #expect(breaker.state == .halfOpen)
@@ -147,14 +148,14 @@ import Testing
         // A cancelled probe frees its place at once.
         let third = call(&breaker, .success, from: 5001)
         #expect(third && breaker.state == .closed)
-        var random = SplitMix(state: 5)
+        var random = SeededGenerator(seed: 5)
         breaker.settle(lost, .failure, at: at(9000), using: &random)
         #expect(breaker.state == .closed)
     }
 
     /// Thousands of calls that begin and end in any order, to a dependency that goes and comes.
     @Test(arguments: 0..<10) func neverMoreThanOneProbeAndNeverStuck(seed: Int) {
-        var random = SplitMix(state: UInt64(seed))
+        var random = SeededGenerator(seed: UInt64(seed))
         var breaker = breaker()
         var underWay: [(permit: CircuitBreaker.Permit, end: Int)] = []
         var isUp = true
@@ -263,17 +264,5 @@ import Testing
             try #require(ContinuousClock.now < deadline)
             try await Task.sleep(for: .milliseconds(2))
         }
-    }
-}
-
-/// A generator whose numbers depend on its seed alone (Vigna's SplitMix64).
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
     }
 }

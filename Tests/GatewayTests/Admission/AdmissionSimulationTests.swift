@@ -1,4 +1,5 @@
 import ChatCore
+import SeededRandom
 import Testing
 
 @testable import gateway
@@ -105,7 +106,7 @@ private struct SimulatedCluster {
     private let places: Int
     private let service: ClosedRange<Int>
     private let comesBack: Bool
-    private var random: SplitMix
+    private var random: SeededGenerator
     private var admission: Admission
     private(set) var now = 0
     private var tenants: [String] = []
@@ -133,7 +134,7 @@ private struct SimulatedCluster {
         self.places = places
         self.service = service
         self.comesBack = comesBack
-        random = SplitMix(state: seed)
+        random = SeededGenerator(seed: seed)
         admission = Admission(bounds: bounds)
         // It has served before: without a measured time nobody is ever refused.
         served = (10, 10 * (service.lowerBound + service.upperBound) / 2)
@@ -218,17 +219,5 @@ private struct SimulatedCluster {
             lines.map { tenant, line in
                 .init(tenant: tenant, turns: line.count, users: line.users.count)
             })
-    }
-}
-
-/// A generator whose numbers depend on its seed alone (Vigna's SplitMix64).
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
     }
 }

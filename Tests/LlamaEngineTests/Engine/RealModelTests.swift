@@ -1,5 +1,6 @@
 import Foundation
 import ModelFile
+import SeededRandom
 import Testing
 
 @testable import LlamaEngine

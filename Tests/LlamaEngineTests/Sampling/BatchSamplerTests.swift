@@ -1,4 +1,5 @@
 import CKernels
+import SeededRandom
 import Synchronization
 import Testing
 

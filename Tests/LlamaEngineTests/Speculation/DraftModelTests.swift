@@ -1,4 +1,5 @@
 import ModelFile
+import SeededRandom
 import Testing
 
 @testable import LlamaEngine

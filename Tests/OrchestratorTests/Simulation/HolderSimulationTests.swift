@@ -1,5 +1,6 @@
 import ChatCore
 import RedisStore
+import SeededRandom
 import Testing
 
 @testable import orchestrator
@@ -32,7 +33,7 @@ import Testing
 
 extension SimulatedWorld {
     init(seed: UInt64) {
-        var random = SplitMix(seed: seed)
+        var random = SeededGenerator(seed: seed)
         let first = Turn.sample(number: 1, run: seed)
         let second = Turn.sample(number: 2, run: seed, after: first)
         let third = Turn.sample(number: 3, run: seed, after: first)

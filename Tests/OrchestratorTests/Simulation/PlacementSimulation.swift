@@ -1,5 +1,6 @@
 import ChatCore
 import RedisStore
+import SeededRandom
 
 @testable import orchestrator
 
@@ -28,7 +29,7 @@ struct PlacementSimulation {
     private let nodes: [NodeAnnouncement]
     private var atNodes: [String: [Job]] = [:]
     private var loads: [OrchestratorLoad]
-    private var random: SplitMix
+    private var random: SeededGenerator
     private(set) var runs: [Run] = []
     private(set) var now = 0
     /// Milliseconds of running turns, and of places while turns waited for them.
@@ -51,7 +52,7 @@ struct PlacementSimulation {
         }
         placements = (0..<orchestrators).map { Placement(name: "o\($0)", patience: patience) }
         loads = placements.map { OrchestratorLoad(id: $0.name) }
-        random = SplitMix(seed: seed)
+        random = SeededGenerator(seed: seed)
         self.service = service
         for index in placements.indices {
             placements[index].nodes = nodes

@@ -1,6 +1,7 @@
 import ChatCore
 import Foundation
 import RedisStore
+import SeededRandom
 import TurnProtocol
 
 @testable import orchestrator
@@ -10,7 +11,7 @@ struct SimulatedRunner {
     let turn: Turn
     let message: Int
     let channel: Int
-    var holder: TurnHolder<SplitMix>
+    var holder: TurnHolder<SeededGenerator>
     var mail: [HolderNews] = []
     var hasGap = false
     var isOpen = false
@@ -29,7 +30,7 @@ struct SimulatedRunner {
         var rules = HolderRules(name: name)
         rules.detachGrace = .max
         rules.hedges = turn.tier == .premium
-        holder = TurnHolder(turn, redelivered: redelivered, rules: rules, random: SplitMix(seed: seed))
+        holder = TurnHolder(turn, redelivered: redelivered, rules: rules, random: SeededGenerator(seed: seed))
     }
 
     mutating func send(_ news: HolderNews) {

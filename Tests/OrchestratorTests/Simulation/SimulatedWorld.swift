@@ -1,6 +1,7 @@
 import ChatCore
 import Foundation
 import RedisStore
+import SeededRandom
 import TurnProtocol
 
 @testable import orchestrator
@@ -49,7 +50,7 @@ struct SimulatedWorld {
         var ends: [String] = []
     }
 
-    var random: SplitMix
+    var random: SeededGenerator
     var clock: Int64
     let turns: [TurnID: Turn]
     let lengths: [TurnID: Int]

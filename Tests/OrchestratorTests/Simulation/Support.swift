@@ -1,16 +1,7 @@
 import ChatCore
+import SeededRandom
 
-/// Vigna's SplitMix64.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = (state ^ state >> 30) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ mixed >> 31
-    }
-
+extension SeededGenerator {
     mutating func one(in count: Int) -> Bool { Int.random(in: 0..<count, using: &self) == 0 }
 }
 
@@ -22,7 +13,7 @@ extension Turn {
         number: UInt64, run: UInt64, kind: Kind = .stream, acceptedAt: Int64 = 1_790_000_000_000,
         lifetime: Int64 = 600_000, after first: Turn? = nil, tier: Tier? = nil
     ) -> Turn {
-        var random = SplitMix(seed: run &+ number &* 0x1234_5678_9ABC_DEF1)
+        var random = SeededGenerator(seed: run &+ number &* 0x1234_5678_9ABC_DEF1)
         let accepted = acceptedAt + Int64(number % 1000)
         let id = TurnID(milliseconds: UInt64(accepted), using: &random)
         let owner = UserKey(tenant: "acme", user: "user-\(id)")

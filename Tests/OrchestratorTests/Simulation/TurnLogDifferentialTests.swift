@@ -1,6 +1,7 @@
 import ChatCore
 import Logging
 import RedisStore
+import SeededRandom
 import TestServers
 import Testing
 
@@ -29,14 +30,14 @@ private struct DifferentialRun {
     let seed: UInt64
     let turn: Turn
     var model = TurnLogModel()
-    var random: SplitMix
+    var random: SeededGenerator
     var leases: [TurnLog.Lease] = []
 
     init(log: TurnLog, pool: RedisPool, seed: UInt64) {
         self.log = log
         self.pool = pool
         self.seed = seed
-        random = SplitMix(seed: seed &+ 77)
+        random = SeededGenerator(seed: seed &+ 77)
         turn = .sample(number: seed, run: UInt64.random(in: 0 ... .max))
     }
 

@@ -1,3 +1,5 @@
+import SeededRandom
+
 /// What goes wrong and when: drawn from a seed, and the same for the same seed.
 public struct FaultSchedule: Sendable, Equatable {
     public let faults: [Fault]

@@ -1,4 +1,5 @@
 import ChatCore
+import SeededRandom
 
 /// A turn as the drill's clients will ask for it, in the undisturbed run and in the disturbed one.
 public struct PlannedTurn: Sendable, Equatable {

@@ -1,4 +1,4 @@
-/// SplitMix64 (Steele, Lea, Flood 2014): the same seed, the same drill.
+/// SplitMix64 (Steele, Lea, Flood 2014): the same seed, the same numbers, so that a case that failed can be run again.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
@@ -10,9 +10,5 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
         bits = (bits ^ bits >> 30) &* 0xBF58_476D_1CE4_E5B9
         bits = (bits ^ bits >> 27) &* 0x94D0_49BB_1331_11EB
         return bits ^ bits >> 31
-    }
-
-    mutating func duration(_ range: ClosedRange<Double>) -> Duration {
-        .milliseconds(Int64(Double.random(in: range, using: &self) * 1000))
     }
 }

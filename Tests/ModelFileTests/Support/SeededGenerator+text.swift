@@ -1,17 +1,6 @@
-/// SplitMix64 (Steele et al.): the same numbers for the same seed, so that a failing case can be run again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
+import SeededRandom
 
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ z >> 30) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ z >> 27) &* 0x94D0_49BB_1331_11EB
-        return z ^ z >> 31
-    }
-
+extension SeededGenerator {
     /// Text of the scalars that pre-tokenizers tell apart, and some of any kind.
     mutating func text(length: Int) -> String {
         let notable = Array("ab'sSllveT 1 29\n\r\t .,!<|>é½²日本🙂\u{301}\u{A0}\u{3000}\u{200D}ĠÄ".unicodeScalars)
