@@ -35,18 +35,12 @@ extension TurnEnding {
             try await patience { try await tidyUp(turn) }
             return .hadEnded
         case .acquired(let lease, let progress):
-            var ending: EndingTurn
-            if let recorded = progress.outcome {
-                ending = try EndingTurn(turn, under: lease, recorded: recorded)
-            } else {
-                let now = try await patience { try await clock.now() }
-                ending = try EndingTurn(
-                    turn, under: lease,
+            return .ended(
+                try await end(
+                    turn, under: lease, patience: patience,
                     proposal: TurnOutcome(
-                        turn, .failed, .error, error: error, progress: progress, model: model, at: now))
-            }
-            try await end(&ending, patience: patience)
-            return .ended(ending.outcome)
+                        turn, .failed, .error, error: error, progress: progress, model: model,
+                        at: try await patience { try await clock.now() })))
         }
     }
 
@@ -61,11 +55,20 @@ extension TurnEnding {
             try await log.acquire(turn, owner: owner, redelivered: false, creates: false)
         }
         guard case .acquired(let lease, let progress) = acquisition else { return }
-        let now = try await patience { try await clock.now() }
-        var ending = try EndingTurn(
-            turn, under: lease,
-            proposal: TurnOutcome(turn, .cancelled, .cancelled, progress: progress, model: model, at: now))
+        _ = try await end(
+            turn, under: lease, patience: patience,
+            proposal: TurnOutcome(
+                turn, .cancelled, .cancelled, progress: progress, model: model,
+                at: try await patience { try await clock.now() }))
+    }
+
+    /// - Returns: what is recorded: the proposal, or what an earlier holder had recorded before.
+    private func end(
+        _ turn: Turn, under lease: TurnLog.Lease, patience: Patience, proposal: TurnOutcome
+    ) async throws -> TurnOutcome {
+        var ending = try EndingTurn(turn, under: lease, proposal: proposal)
         try await end(&ending, patience: patience)
+        return ending.outcome
     }
 }
 
