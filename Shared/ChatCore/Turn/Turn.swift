@@ -33,12 +33,16 @@ public struct Turn: Sendable, Codable, Equatable {
     public var degradation: Degradation?
     /// Nil when the turn shares no answers.
     public var answers: AnswerUse?
+    /// The W3C trace context under which the turn was accepted, as the headers of these names have it; nil when nobody
+    /// traces it. A hint that may be malformed: `TraceContext` reads it.
+    public var traceparent: String?
+    public var tracestate: String?
 
     public init(
         id: TurnID, conversation: ConversationKey, beginsConversation: Bool, kind: Kind, message: String,
         system: String?, context: [Message], model: String?, sampling: Sampling, acceptedAt: Int64, deadline: Int64,
         idempotency: Idempotency? = nil, replayOf: TurnID? = nil, tier: Tier? = nil, degradation: Degradation? = nil,
-        answers: AnswerUse? = nil
+        answers: AnswerUse? = nil, traceparent: String? = nil, tracestate: String? = nil
     ) {
         self.id = id
         self.conversation = conversation
@@ -56,6 +60,8 @@ public struct Turn: Sendable, Codable, Equatable {
         self.tier = tier
         self.degradation = degradation
         self.answers = answers
+        self.traceparent = traceparent
+        self.tracestate = tracestate
     }
 
     /// How the client waits; it decides the queue, the priority, and what the client's absence means.

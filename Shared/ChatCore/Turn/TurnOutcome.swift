@@ -49,6 +49,9 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
     public var degradation: Turn.Degradation?
     /// Where generation was begun, oldest first, and why each attempt ended; at most `maximumAttemptLog` of them.
     public var attemptLog: [Attempt]?
+    /// The W3C trace context under which the turn was ended; nil when nobody traces it.
+    public var traceparent: String?
+    public var tracestate: String?
 
     public static let maximumAttemptLog = 64
 
@@ -75,7 +78,8 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
         finishReason: FinishReason, error: String?, system: String?, message: String, response: String,
         eventEnds: [Int], usage: Usage, model: String, seed: UInt64, acceptedAt: Int64, firstTokenAt: Int64?,
         endedAt: Int64, attempts: Int, idempotency: Turn.Idempotency? = nil, replayOf: TurnID? = nil,
-        degradation: Turn.Degradation? = nil, attemptLog: [Attempt]? = nil
+        degradation: Turn.Degradation? = nil, attemptLog: [Attempt]? = nil, traceparent: String? = nil,
+        tracestate: String? = nil
     ) {
         self.turn = turn
         self.conversation = conversation
@@ -99,6 +103,8 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
         self.replayOf = replayOf
         self.degradation = degradation
         self.attemptLog = attemptLog
+        self.traceparent = traceparent
+        self.tracestate = tracestate
     }
 
     /// Whether later turns of the conversation see this one: it has an answer, or the part that was read of one.

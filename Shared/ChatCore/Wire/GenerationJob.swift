@@ -18,10 +18,14 @@ public struct GenerationJob: Sendable, Codable, Equatable {
     public let kind: Turn.Kind
     /// Unix time in milliseconds of the Redis clock after which nobody wants the tokens.
     public let deadline: Int64
+    /// The W3C trace context of this attempt; nil when nobody traces it.
+    public var traceparent: String?
+    public var tracestate: String?
 
     public init(
         turn: TurnID, epoch: Int64, attempt: Int, orchestrator: String, tenant: String?, prompt: [Int32],
-        outputSoFar: [Int32], sampling: Turn.Sampling, kind: Turn.Kind, deadline: Int64
+        outputSoFar: [Int32], sampling: Turn.Sampling, kind: Turn.Kind, deadline: Int64, traceparent: String? = nil,
+        tracestate: String? = nil
     ) {
         self.turn = turn
         self.epoch = epoch
@@ -33,6 +37,8 @@ public struct GenerationJob: Sendable, Codable, Equatable {
         self.sampling = sampling
         self.kind = kind
         self.deadline = deadline
+        self.traceparent = traceparent
+        self.tracestate = tracestate
     }
 }
 
