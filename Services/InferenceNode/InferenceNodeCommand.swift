@@ -8,6 +8,6 @@ struct InferenceNodeCommand: AsyncParsableCommand {
         commandName: "inference-node",
         abstract: "Runs Llama-style models on the CPU, for many turns at a time.",
         discussion: Settings.help,
-        subcommands: [Serve.self, Generate.self, Tokenize.self, Perplexity.self, Bench.self],
+        subcommands: [Serve.self, Generate.self, Tokenize.self, Perplexity.self, Bench.self, BenchTurns.self],
         defaultSubcommand: Serve.self)
 }
