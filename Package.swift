@@ -62,6 +62,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         service(
@@ -82,7 +83,13 @@ let package = Package(
         service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
         service(
             "switchboard", "Switchboard",
-            ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "ChatClient"]),
+            [
+                "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "ChatClient",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]),
 
         library("ChatCore", []),
         library(

@@ -8,5 +8,5 @@ struct SwitchboardCommand: AsyncParsableCommand {
         commandName: "switchboard",
         abstract: "Operates a Switchboard cluster.",
         discussion: Settings.help,
-        subcommands: [Migrate.self, Keys.self, Chat.self, DeadLetters.self, SettingsCommand.self])
+        subcommands: [Migrate.self, Keys.self, Chat.self, Load.self, DeadLetters.self, SettingsCommand.self])
 }

@@ -42,30 +42,60 @@ public struct EventStreamParser: Sendable {
     /// - Throws: `ChatClientError.malformed` when a line or an event is longer than its bound.
     public mutating func feed(_ bytes: some Sequence<UInt8>) throws(ChatClientError) -> [Item] {
         var items: [Item] = []
-        for byte in bytes {
-            let followsReturn = endedByReturn
-            endedByReturn = byte == UInt8(ascii: "\r")
-            switch byte {
-            case UInt8(ascii: "\n") where followsReturn: break
-            case UInt8(ascii: "\n"), UInt8(ascii: "\r"):
-                try endLine(into: &items)
-            default:
-                guard line.count < EventStreamParser.maximumLineBytes else {
-                    throw .malformed("a line of the stream has more than \(EventStreamParser.maximumLineBytes) bytes")
-                }
-                line.append(byte)
-            }
+        // One call for the whole piece: the loop over its bytes is not left to a generic iterator.
+        let outcome = bytes.withContiguousStorageIfAvailable { bytes in
+            Result { () throws(ChatClientError) in try self.read(bytes, into: &items) }
+        }
+        if let outcome {
+            try outcome.get()
+        } else {
+            let copy = Array(bytes)
+            try copy.withUnsafeBufferPointer { bytes throws(ChatClientError) in try self.read(bytes, into: &items) }
         }
         return items
     }
 
-    private mutating func endLine(into items: inout [Item]) throws(ChatClientError) {
-        var line = self.line[...]
-        defer {
-            self.line.removeAll(keepingCapacity: true)
-            isFirstLine = false
+    private mutating func read(
+        _ bytes: UnsafeBufferPointer<UInt8>, into items: inout [Item]
+    ) throws(ChatClientError) {
+        var start = 0
+        if endedByReturn, let first = bytes.first {
+            endedByReturn = false
+            if first == UInt8(ascii: "\n") { start = 1 }
         }
+        while start < bytes.count {
+            var end = start
+            while end < bytes.count, bytes[end] != UInt8(ascii: "\n"), bytes[end] != UInt8(ascii: "\r") { end += 1 }
+            let piece = UnsafeBufferPointer(rebasing: bytes[start..<end])
+            guard line.count + piece.count <= EventStreamParser.maximumLineBytes else {
+                throw .malformed("a line of the stream has more than \(EventStreamParser.maximumLineBytes) bytes")
+            }
+            guard end < bytes.count else { return line.append(contentsOf: piece) }
+            if line.isEmpty {
+                // As nearly always, the line came in one piece: it is read where it lies.
+                try endLine(piece, into: &items)
+            } else {
+                var whole: [UInt8] = []
+                swap(&whole, &line)
+                whole.append(contentsOf: piece)
+                try whole.withUnsafeBufferPointer { line throws(ChatClientError) in try endLine(line, into: &items) }
+                whole.removeAll(keepingCapacity: true)
+                line = whole
+            }
+            start = end + 1
+            if bytes[end] == UInt8(ascii: "\r") {
+                endedByReturn = start == bytes.count
+                if start < bytes.count, bytes[start] == UInt8(ascii: "\n") { start += 1 }
+            }
+        }
+    }
+
+    private mutating func endLine(
+        _ bytes: UnsafeBufferPointer<UInt8>, into items: inout [Item]
+    ) throws(ChatClientError) {
+        var line = bytes[...]
         if isFirstLine, line.starts(with: EventStreamParser.byteOrderMark) { line = line.dropFirst(3) }
+        isFirstLine = false
         guard !line.isEmpty else {
             if let data { items.append(.event(Event(name: name.isEmpty ? "message" : name, id: id, data: data))) }
             (name, id, data) = ("", nil, nil)

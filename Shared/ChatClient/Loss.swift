@@ -4,22 +4,25 @@ import NIOCore
 import NIOPosix
 
 /// One attempt at one gateway that came to nothing, and may come to something at another.
-struct Loss: Error {
+public struct Loss: Error, Sendable, Equatable {
     /// In words for people.
-    let reason: String
-    var retryAfter: Duration?
+    public let reason: String
+    /// What the server asked for, if it did.
+    public var retryAfter: Duration?
 
-    init(reason: String, retryAfter: Duration? = nil) {
+    public init(reason: String, retryAfter: Duration? = nil) {
         self.reason = reason
         self.retryAfter = retryAfter
     }
 
-    init(_ error: any Error) {
+    public init(_ error: any Error) {
         switch error {
         case let loss as Loss: self = loss
         case ChatClientError.malformed(let what): self.init(reason: what)
         case let error as HTTPClientError: self.init(reason: Loss.words(for: error))
         case is NIOConnectionError: self.init(reason: "nobody listens there")
+        case ChannelError.connectTimeout: self.init(reason: "it does not answer")
+        case let error as IOError where error.errnoCode == ECONNREFUSED: self.init(reason: "nobody listens there")
         case let error as IOError: self.init(reason: String(cString: strerror(error.errnoCode)))
         default: self.init(reason: "\(error)")
         }
@@ -37,6 +40,11 @@ struct Loss: Error {
 
 extension ChatClientError.Refusal {
     init(_ answer: ChatClient.Answer) {
+        self.init(status: answer.status, body: answer.body, retryAfter: answer.retryAfter)
+    }
+
+    /// - Parameter retryAfter: the header Retry-After, when there was one.
+    public init(status: Int, body: [UInt8], retryAfter: String?) {
         struct Body: Decodable {
             struct Failure: Decodable {
                 let code: String?
@@ -45,11 +53,11 @@ extension ChatClientError.Refusal {
             }
             let error: Failure
         }
-        let failure = (try? JSONDecoder().decode(Body.self, from: Data(answer.body)))?.error
+        let failure = (try? JSONDecoder().decode(Body.self, from: Data(body)))?.error
         self.init(
-            status: answer.status, code: failure?.code ?? "unknown",
-            message: failure?.message ?? "the server answered with status \(answer.status)", field: failure?.field,
-            retryAfter: answer.retryAfter.flatMap { UInt32($0) }.map { .seconds(Int64($0)) })
+            status: status, code: failure?.code ?? "unknown",
+            message: failure?.message ?? "the server answered with status \(status)", field: failure?.field,
+            retryAfter: retryAfter.flatMap { UInt32($0) }.map { .seconds(Int64($0)) })
     }
 }
 

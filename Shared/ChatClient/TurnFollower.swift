@@ -12,7 +12,14 @@ public struct TurnFollower: Sendable {
     /// What the header Last-Event-ID has to say at the next connection; nil before the first token.
     public var lastEventID: String? { next > 0 ? String(next - 1) : nil }
 
-    public init(next: Int = 0) { self.next = max(0, next) }
+    private let readsTexts: Bool
+
+    /// - Parameter readsTexts: false for who only counts, thousands of streams at once: what has an id is taken for a
+    ///   token unread, and its text is empty.
+    public init(next: Int = 0, readsTexts: Bool = true) {
+        self.next = max(0, next)
+        self.readsTexts = readsTexts
+    }
 
     /// - Returns: what is new for the client, if anything.
     /// - Throws: `ChatClientError.malformed` when the connection is not to be read on: a token is missing, or it is no
@@ -20,12 +27,17 @@ public struct TurnFollower: Sendable {
     public mutating func take(_ event: EventStreamParser.Event) throws(ChatClientError) -> ChatEvent? {
         guard end == nil, event.data != "[DONE]" else { return nil }
         guard event.name == "message" else { return .notice(name: event.name, data: event.data) }
+        if !readsTexts, let id = event.id { return try token(id, text: "") }
         let payload = try decode(Payload.self, event.data)
         if payload.done == true {
             end = (try decode(ChatEnd.self, event.data), event.data)
             return nil
         }
         guard let text = payload.token, let id = event.id else { return .notice(name: event.name, data: event.data) }
+        return try token(id, text: text)
+    }
+
+    private mutating func token(_ id: String, text: String) throws(ChatClientError) -> ChatEvent? {
         guard let index = Int(id), index >= 0 else { throw .malformed("the event id \(id.prefix(40))") }
         guard index >= next else {
             duplicates += 1

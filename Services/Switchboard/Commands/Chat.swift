@@ -15,11 +15,7 @@ struct Chat: AsyncParsableCommand {
             the list of processes.
             """)
 
-    @Option(help: "A gateway's URL; may be given several times. (default: CHAT_GATEWAYS)")
-    var gateway: [String] = []
-
-    @Option(help: "A file with the API key, read when CHAT_API_KEY is not set.")
-    var keyFile = ".local/api-key"
+    @OptionGroup var access: GatewayOptions
 
     @Option(help: "The user that the conversation belongs to.")
     var user = NSUserName()
@@ -58,12 +54,11 @@ struct Chat: AsyncParsableCommand {
         template.maxTokens = maxTokens
         template.temperature = temperature
         template.seed = seed
-        let gateways =
-            gateway.isEmpty ? try settings(Settings.chatGateways).split(separator: ",").map(String.init) : gateway
+        let (gateways, key) = (try access.gateways(settings), try access.key(settings))
         let http = ChatClient.http()
         let status: Int32
         do {
-            let client = try ChatClient(.init(gateways: gateways, apiKey: try key(settings)), http: http)
+            let client = try ChatClient(.init(gateways: gateways, apiKey: key), http: http)
             signal(SIGPIPE, SIG_IGN)
             let terminal = Terminal()
             terminal.start()
@@ -75,14 +70,5 @@ struct Chat: AsyncParsableCommand {
         }
         try await http.shutdown()
         if status != 0 { throw ExitCode(status) }
-    }
-
-    private func key(_ settings: Settings) throws -> String {
-        if let key = try settings.optional(Settings.chatAPIKey) { return key }
-        guard let text = try? String(contentsOfFile: keyFile, encoding: .utf8) else {
-            throw ValidationError(
-                "CHAT_API_KEY is not set, and \(keyFile) cannot be read; `switchboard keys create` makes a key")
-        }
-        return text.trimmingCharacters(in: .whitespacesAndNewlines)
     }
 }

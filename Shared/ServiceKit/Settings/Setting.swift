@@ -64,15 +64,22 @@ extension Setting where Value == Duration {
     /// A whole number with its unit: `250ms`, `30s`, `5m`, `24h`.
     static func duration(_ name: String, default text: String, help: String) -> Setting {
         Setting(name, default: text, help: help) { text in
-            let units: [(String, Int64)] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
-            for (unit, milliseconds) in units where text.hasSuffix(unit) {
-                guard let count = Int64(text.dropLast(unit.count)), (0...1_000_000_000).contains(count) else {
-                    continue
-                }
-                return .success(.milliseconds(count * milliseconds))
-            }
+            if let duration = Duration(written: text) { return .success(duration) }
             return .failure(.init(reason: "is not a duration such as 250ms, 30s or 5m"))
         }
+    }
+}
+
+extension Duration {
+    /// A whole number with its unit, as people write it: `250ms`, `30s`, `5m`, `1h`.
+    public init?(written text: String) {
+        let units: [(String, Int64)] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
+        for (unit, milliseconds) in units where text.hasSuffix(unit) {
+            guard let count = Int64(text.dropLast(unit.count)), (0...1_000_000_000).contains(count) else { continue }
+            self = .milliseconds(count * milliseconds)
+            return
+        }
+        return nil
     }
 }
 
