@@ -18,8 +18,8 @@ test: ## set up and run every test, on real servers of its own
 	Tests/Kernels/run
 	Tests/Kernels/run aarch64 # cross-compiled, emulated
 	swift build --build-tests
-	swift test --skip-build --disable-xctest --skip LlamaEngineTests --skip IntegrationTests --skip DrillTests
-	swift test --skip-build --disable-xctest --no-parallel --filter 'IntegrationTests|DrillTests' # one cluster at a time
+	swift test --skip-build --disable-xctest --skip LlamaEngineTests --skip IntegrationTests --skip DrillTests --skip DeployTests
+	swift test --skip-build --disable-xctest --no-parallel --filter 'IntegrationTests|DrillTests|DeployTests' # one cluster at a time
 	swift test --skip-build --disable-xctest --filter LlamaEngineTests # alone: it keeps every core busy
 
 drill: ## faults against a whole cluster (ARGS="--minutes 5 --seed 1 --turns 300"; ARGS=pauses measures the silences)

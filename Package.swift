@@ -180,6 +180,14 @@ let package = Package(
         tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
         tests("ModelFileTests", ["ModelFile", "SeededRandom"], exclude: ["Fixtures"]),
         tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels", "SeededRandom"], exclude: ["Fixtures"]),
+        // What deploy/ holds, read by the programs that it is for. The executables as for IntegrationTests.
+        tests(
+            "DeployTests",
+            [
+                "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ServiceHarness",
+                "TestServers",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+            ]),
         // The executables are dependencies so that they are built; the tests run them as processes.
         tests(
             "IntegrationTests",

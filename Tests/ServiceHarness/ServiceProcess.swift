@@ -108,30 +108,59 @@ public enum Executable {
     public static func output(
         _ name: String, _ arguments: [String], environment: [String: String], input: String? = nil
     ) async throws -> String {
+        let result = try await Program.run(path(name), arguments, environment: environment, input: input)
+        guard result.status == 0 else {
+            throw HarnessError("\(name) \(arguments.joined(separator: " ")) failed: \(result.text)")
+        }
+        return result.text
+    }
+}
+
+/// Any program, run to its end.
+public enum Program {
+    public struct Result: Sendable {
+        /// Its exit status; nil when a signal ended it.
+        public let status: Int32?
+        /// Standard output and error, as they came, without the blanks around them.
+        public let text: String
+    }
+
+    /// - Parameters:
+    ///   - path: found by PATH when it has no slash.
+    ///   - environment: all that the program gets; nil passes on this process' own.
+    ///   - input: a file for its standard input.
+    public static func run(
+        _ path: String, _ arguments: [String], environment: [String: String]? = nil, input: String? = nil
+    ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
-                continuation.resume(with: Result { try outputBlocking(name, arguments, environment, input) })
+                continuation.resume(with: Swift.Result { try runBlocking(path, arguments, environment, input) })
             }
         }
     }
 
-    private static func outputBlocking(
-        _ name: String, _ arguments: [String], _ environment: [String: String], _ input: String?
-    ) throws -> String {
+    private static func runBlocking(
+        _ path: String, _ arguments: [String], _ environment: [String: String]?, _ input: String?
+    ) throws -> Result {
         let file = input.map { open($0, O_RDONLY | O_CLOEXEC) }
         defer { if let file { close(file) } }
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
             throw HarnessError("no descriptors left")
         }
-        let process = try ChildProcess.spawn(
-            [path(name)] + arguments, environment: environment, input: file, output: ends[1])
-        close(ends[1])
+        defer { close(ends[0]) }
+        let process: pid_t
+        do {
+            defer { close(ends[1]) }
+            process = try ChildProcess.spawn(
+                [path] + arguments, environment: environment, input: file, output: ends[1])
+        }
         let text = String(
-            decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: true).readDataToEndOfFile(), as: UTF8.self)
+            decoding: FileHandle(fileDescriptor: ends[0], closeOnDealloc: false).readDataToEndOfFile(), as: UTF8.self)
         var status: Int32 = 0
         while waitpid(process, &status, 0) < 0 && errno == EINTR {}
-        guard status == 0 else { throw HarnessError("\(name) \(arguments.joined(separator: " ")) failed: \(text)") }
-        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+        return Result(
+            status: status & 0x7F == 0 ? status >> 8 & 0xFF : nil,
+            text: text.trimmingCharacters(in: .whitespacesAndNewlines))
     }
 }

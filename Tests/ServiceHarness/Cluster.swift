@@ -1,35 +1,34 @@
 import Foundation
-import ServiceHarness
 import Synchronization
 import TestServers
 
 /// A whole cluster of real processes on real servers, in a virtual host, a Redis and databases of its own.
-final class Cluster: GatewayClient {
-    typealias Answer = HTTPAnswer
+public final class Cluster: GatewayClient {
+    public typealias Answer = HTTPAnswer
 
-    enum EngineKind: Sendable {
+    public enum EngineKind: Sendable {
         case llama
         /// Milliseconds to the first token and between tokens.
         case simulated(ttft: Int, itl: Int)
     }
 
-    let environment: [String: String]
-    let key: String
-    let port: Int
-    let shards: [String]
-    let redis: ServerHandle<RedisEndpoint>
-    let folder: String
-    let gateway: ServiceProcess
-    let orchestrator: ServiceProcess
-    let worker: ServiceProcess
-    let node: ServiceProcess
+    public let environment: [String: String]
+    public let key: String
+    public let port: Int
+    public let shards: [String]
+    public let redis: ServerHandle<RedisEndpoint>
+    public let folder: String
+    public let gateway: ServiceProcess
+    public let orchestrator: ServiceProcess
+    public let worker: ServiceProcess
+    public let node: ServiceProcess
     private let others = Atomic(0)
 
-    static var modelPath: String { TestModel.path }
-    static var hasModel: Bool { TestModel.isThere }
+    public static var modelPath: String { TestModel.path }
+    public static var hasModel: Bool { TestModel.isThere }
 
     /// Starts everything and waits until the gateway says healthy.
-    init(_ engine: EngineKind, settings: [String: String] = [:]) async throws {
+    public init(_ engine: EngineKind, settings: [String: String] = [:]) async throws {
         let redis = try await TestServers.startRedis()
         let rabbit = try await TestServers.rabbit().freshVirtualHost()
         let shards = try await TestServers.postgres().freshDatabases(count: 2)
@@ -74,7 +73,8 @@ final class Cluster: GatewayClient {
 
     /// Another process of a service, beside the first, with a log of its own: what an earlier one wrote would be taken
     /// for its words.
-    func another(_ name: String, _ arguments: [String] = [], settings: [String: String] = [:]) throws -> ServiceProcess
+    public func another(_ name: String, _ arguments: [String] = [], settings: [String: String] = [:]) throws
+        -> ServiceProcess
     {
         let number = others.add(1, ordering: .relaxed).newValue + 1
         return try ServiceProcess(
@@ -82,14 +82,14 @@ final class Cluster: GatewayClient {
             logPath: "\(folder)/\(name)-\(number).log")
     }
 
-    func stop() async {
+    public func stop() async {
         for process in [gateway, orchestrator, worker, node] { _ = await process.ended(by: SIGKILL) }
         try? await redis.stop()
         try? FileManager.default.removeItem(atPath: folder)
     }
 
     /// The ends of all logs, for a failure's message.
-    var logs: String {
+    public var logs: String {
         [gateway, orchestrator, worker, node].map { "--- \($0.name)\n\($0.log.suffix(1500))" }.joined(separator: "\n")
     }
 }
