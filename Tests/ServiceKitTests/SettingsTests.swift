@@ -40,6 +40,30 @@ import Testing
         let file = try String(contentsOf: root.appending(path: ".env.example"), encoding: .utf8)
         #expect(file == Settings.example)
     }
+
+    /// Containers get what docker-compose.yml hands on by name: a setting that it forgets could not be set there.
+    @Test func composeHandsEverySettingOn() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let file = try String(contentsOf: root.appending(path: "docker-compose.yml"), encoding: .utf8)
+        let lines = file.split(separator: "\n", omittingEmptySubsequences: false)
+        let handedOn = lines.drop { $0 != "x-settings: &settings" }.dropFirst().prefix { !$0.isEmpty }
+            .map { $0.trimmingCharacters(in: CharacterSet(charactersIn: " :")) }
+        // What the containers are told by docker-compose.yml itself or by first start, and what is none of theirs.
+        let others: Set = [
+            "MODEL_PATH", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "RABBITMQ_URI", "DATABASE_SHARDS",
+            "DATABASE_REPLICAS", "GATEWAY_HOST", "GATEWAY_PORT", "OPERATOR_HOST", "ORCHESTRATOR_OPERATOR_PORT",
+            "WORKER_OPERATOR_PORT", "NODE_OPERATOR_PORT", "CHAT_GATEWAYS", "CHAT_API_KEY",
+        ]
+        let all = Settings.example.split(separator: "\n").compactMap { line -> String? in
+            let name = line.hasPrefix("# ") ? line.dropFirst(2) : line
+            guard let end = name.firstIndex(of: "="), name[..<end].allSatisfy({ $0.isUppercase || $0 == "_" })
+            else { return nil }
+            return String(name[..<end])
+        }
+        #expect(all.count > 50)
+        #expect(handedOn.sorted() == all.filter { !others.contains($0) }.sorted())
+    }
 }
 
 @Suite struct MailboxTests {
