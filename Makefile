@@ -2,7 +2,7 @@
 
 sources := Package.swift Services Shared Tests
 
-.PHONY: help up down test drill fmt bench
+.PHONY: help up down monitor test drill fmt bench
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -12,6 +12,9 @@ up: ## set up, build and start everything on 127.0.0.1 (DETACH=1 returns; GATEWA
 
 down: ## stop what `make up` started; the data stay
 	@deploy/local/cluster down
+
+monitor: ## Prometheus with our alerts over the running cluster, on 127.0.0.1:9090 (MONITOR_PORT)
+	@deploy/local/monitor
 
 test: ## set up and run every test, on real servers of its own
 	@deploy/local/setup test
