@@ -68,7 +68,7 @@ let package = Package(
         service(
             "gateway", "Gateway",
             [
-                "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol",
+                "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "OperatorPort",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -77,10 +77,14 @@ let package = Package(
             "orchestrator", "Orchestrator",
             [
                 "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "ModelFile",
-                .product(name: "DequeModule", package: "swift-collections"),
+                "OperatorPort", .product(name: "DequeModule", package: "swift-collections"),
             ]),
-        service("queue-worker", "QueueWorker", ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol"]),
-        service("inference-node", "InferenceNode", ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine"]),
+        service(
+            "queue-worker", "QueueWorker",
+            ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "OperatorPort"]),
+        service(
+            "inference-node", "InferenceNode",
+            ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine", "OperatorPort"]),
         service(
             "switchboard", "Switchboard",
             [
@@ -97,6 +101,12 @@ let package = Package(
             [
                 "ChatCore", .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "Metrics", package: "swift-metrics"),
+            ] + lifecycle),
+        library(
+            "OperatorPort",
+            [
+                "ServiceKit", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ] + lifecycle),
         library("PostgresStore", ["ChatCore", "ServiceKit", "CLibpq"] + lifecycle),
         library("RedisStore", ["ChatCore", "ServiceKit", "CHiredis", "CZlib"] + lifecycle),

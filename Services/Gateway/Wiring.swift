@@ -2,6 +2,7 @@ import ChatCore
 import Foundation
 import Hummingbird
 import Logging
+import OperatorPort
 import PostgresStore
 import RabbitQueue
 import RedisStore
@@ -86,7 +87,13 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     router.add(middleware: ErrorMiddleware())
     router.get("/health", use: operators.healthStatus)
     router.head("/health", use: operators.healthStatus)
-    router.get("/metrics", use: operators.metrics)
+    let notice = DrainNotice()
+    router.addProbes(
+        Probes(readiness: [
+            notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
+            Probes.holds("rabbitmq is not connected") { publisher.isConnected },
+            Probes.anyClosed(database.shards.map(\.pool.breaker)),
+        ]))
     let authenticator = Authenticator(keys: KeyRepository(directory: database.directory), logger: logger)
     let authenticated = router.group().add(middleware: AuthenticationMiddleware(authenticator: authenticator))
     authenticated.get("/debug/queue-stats", use: operators.queueStatistics)
@@ -101,7 +108,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),
         logger: logger)
     let draining = DrainingServer(server: server, relay: relay, grace: configuration.drain)
-    return [redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining]
+    return [redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining, notice]
 }
 
 /// Whether every shard answers.

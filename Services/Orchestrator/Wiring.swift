@@ -2,6 +2,7 @@ import ChatCore
 import Foundation
 import Logging
 import ModelFile
+import OperatorPort
 import PostgresStore
 import RabbitQueue
 import RedisStore
@@ -83,7 +84,15 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     let heart = Heart(presence: presence, name: name, mail: mail, logger: logger)
     let turns = TurnConsumer(consumer: consumer, presence: presence, services: services, logger: logger)
     let waiting = WaitingNews(nodes: nodes, log: log, logger: logger)
-    return [redis, database, publisher, inbox, hints, nodes, waiting, parking, heart, due, turns]
+    let notice = DrainNotice()
+    let port = try OperatorPort(
+        settings, port: Settings.orchestratorOperatorPort,
+        probes: Probes(readiness: [
+            notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
+            Probes.holds("rabbitmq is not connected") { publisher.isConnected && consumer.isConnected },
+            Probes.anyClosed(database.shards.map(\.pool.breaker)),
+        ]), logger: logger)
+    return [port, redis, database, publisher, inbox, hints, nodes, waiting, parking, heart, due, turns, notice]
 }
 
 /// Tells nodes that this orchestrator lives, and its turns that time passes.

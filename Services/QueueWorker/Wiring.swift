@@ -1,6 +1,7 @@
 import ChatCore
 import Foundation
 import Logging
+import OperatorPort
 import PostgresStore
 import RabbitQueue
 import RedisStore
@@ -47,5 +48,13 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
         conversations: ConversationRepository(database: database), ending: ending, clock: clock,
         retention: try settings(Settings.deadLetterRetention), logger: logger)
     let beats = WorkerPresence(presence: Presence(pool: redis), logger: logger)
-    return [redis, database, publisher] + settlers + [partitions, due, drain, beats]
+    let notice = DrainNotice()
+    let port = try OperatorPort(
+        settings, port: Settings.workerOperatorPort,
+        probes: Probes(readiness: [
+            notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
+            Probes.holds("rabbitmq is not connected") { publisher.isConnected && deadLetters.isConnected },
+            Probes.anyClosed(database.shards.map(\.pool.breaker)),
+        ]), logger: logger)
+    return [port, redis, database, publisher] + settlers + [partitions, due, drain, beats, notice]
 }

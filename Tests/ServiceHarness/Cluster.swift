@@ -42,7 +42,7 @@ public final class Cluster: GatewayClient {
             "REDIS_PASSWORD": redis.endpoint.password, "RABBITMQ_URI": rabbit.uri,
             "DATABASE_SHARDS": shards.joined(separator: ","), "GATEWAY_PORT": "\(port)", "LOG_LEVEL": "debug",
             "ENGINE_KV_BLOCKS": "1024", "ENGINE_THREADS": "2",
-        ]
+        ].merging(ServiceProcess.freeOperatorPorts) { own, _ in own }
         environment.merge(settings) { _, new in new }
         _ = try await Executable.output("switchboard", ["migrate"], environment: environment)
         key = try await Executable.output(

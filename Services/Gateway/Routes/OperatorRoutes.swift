@@ -27,13 +27,6 @@ struct OperatorRoutes: Sendable {
             ]))
     }
 
-    /// This gateway's metrics for Prometheus, open like the health: no series names a tenant, a user or a turn.
-    @Sendable func metrics(_ request: Request, _ context: GatewayRequestContext) async -> Response {
-        Response(
-            status: .ok, headers: [.contentType: MetricRegistry.prometheusContentType],
-            body: .init(byteBuffer: ByteBuffer(string: MetricRegistry.process.prometheusText())))
-    }
-
     @Sendable func queueStatistics(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
         let responses = shards.map { Topology.responseQueue(shard: $0) }
         let others = [

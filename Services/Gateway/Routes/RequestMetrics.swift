@@ -1,5 +1,6 @@
 import Hummingbird
 import Metrics
+import ServiceKit
 
 /// Counts requests by route and status, and measures the time until their answers begin.
 ///
@@ -11,12 +12,9 @@ struct RequestMetrics<Context: RequestContext>: RouterMiddleware {
     ) async throws -> Response {
         let start = ContinuousClock.now
         let response = try await next(request, context)
-        let route = ("route", context.endpointPath ?? "other")
-        Counter(
-            label: "switchboard_requests", dimensions: [route, ("status", String(response.status.code))]
-        ).increment()
-        let time = (ContinuousClock.now - start) / .nanoseconds(1)
-        Timer(label: "switchboard_request_seconds", dimensions: [route]).recordNanoseconds(Int64(time))
+        let route = context.endpointPath ?? "other"
+        Measures.requests(route, String(response.status.code)).increment()
+        Measures.requestTime(route).record(duration: ContinuousClock.now - start)
         return response
     }
 }

@@ -23,6 +23,12 @@ final class NodeAnnouncer: Sendable {
         self.engine = engine
     }
 
+    /// - Parameter jobs: jobs at this node.
+    func stepAge(jobs: Int) -> Duration {
+        let steps = engine.engine.statistics.steps
+        return state.withLock { $0.watch.age(steps: steps, hasWork: jobs > 0, at: .now) } ?? .zero
+    }
+
     /// - Parameter jobs: jobs at this node, which the engine has to bring on.
     func next(jobs: Int, isDraining: Bool) -> NodeAnnouncement {
         let statistics = engine.engine.statistics

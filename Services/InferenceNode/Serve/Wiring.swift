@@ -1,6 +1,7 @@
 import Foundation
 import LlamaEngine
 import Logging
+import OperatorPort
 import RabbitQueue
 import RedisStore
 import ServiceKit
@@ -20,5 +21,17 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
     let server = NodeServer(
         name: name, model: try settings(Settings.modelName), engine: engine, steps: steps, redis: redis,
         redisConfiguration: redisConfiguration, rabbit: rabbit, drain: try settings(Settings.nodeDrain), logger: logger)
-    return [redis, server]
+    let notice = DrainNotice()
+    let patience = try settings(Settings.tokenDeadline) * NodeServer.hangsAfterDeadlines
+    let isHanging = Probes.holds("the engine has work and makes no step") { server.stepAge < patience }
+    let port = try OperatorPort(
+        settings, port: Settings.nodeOperatorPort,
+        probes: Probes(
+            liveness: [isHanging],
+            readiness: [
+                notice.check, isHanging, Probes.holds("redis is not connected") { redis.isConnected },
+                Probes.closed(redis.breaker),
+                Probes.holds("rabbitmq is not connected") { server.isConnected },
+            ]), logger: logger)
+    return [port, redis, server, notice]
 }

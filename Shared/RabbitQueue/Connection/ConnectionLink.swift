@@ -29,7 +29,7 @@ public final class ConnectionLink: Sendable {
         self.role = role
         self.breaker = breaker
         self.logger = logger
-        connects = Counter(label: "switchboard_broker_connects", dimensions: [("role", role)])
+        connects = Measures.brokerConnects(role)
     }
 
     /// Whether the connection stands and everything is declared.

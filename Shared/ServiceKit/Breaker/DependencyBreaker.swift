@@ -34,15 +34,17 @@ public final class DependencyBreaker: Sendable {
         self.name = name
         self.logger = logger
         guarded = Mutex(Guarded(breaker: CircuitBreaker(policy: policy)))
-        let dimensions = [("dependency", name)]
-        stateGauge = Gauge(label: "switchboard_breaker_state", dimensions: dimensions)
-        openings = Counter(label: "switchboard_breaker_openings", dimensions: dimensions)
-        refusals = Counter(label: "switchboard_breaker_refusals", dimensions: dimensions)
-        failures = Counter(label: "switchboard_dependency_failures", dimensions: dimensions)
+        stateGauge = Measures.breakerState(name)
+        openings = Measures.breakerOpenings(name)
+        refusals = Measures.breakerRefusals(name)
+        failures = Measures.dependencyFailures(name)
         stateGauge.record(CircuitBreaker.State.closed.number)
     }
 
     public var state: CircuitBreaker.State { guarded.withLock { $0.breaker.state } }
+
+    /// Why it opened or last stayed open; empty before the first failure.
+    public var lastFailure: String { guarded.withLock { $0.lastFailure } }
 
     /// The right to make a call; whoever has it tells its end to `settle`.
     public func admit() throws(Refusal) -> CircuitBreaker.Permit {

@@ -72,7 +72,7 @@ public final class HealthMonitor: Service {
     }
 
     private func watch(_ component: Component) async {
-        let up = Gauge(label: "switchboard_component_up", dimensions: [("component", component.name)])
+        let up = Measures.componentUp(component.name)
         while !Task.isCancelled {
             let state: State = await answer(of: component.probe) == true ? .up : .down
             let before = states.withLock { $0.updateValue(state, forKey: component.name) }
@@ -87,7 +87,7 @@ public final class HealthMonitor: Service {
     }
 
     private func watch(_ population: Population) async {
-        let alive = Gauge(label: "switchboard_alive", dimensions: [("kind", population.name)])
+        let alive = Measures.alive(population.name)
         while !Task.isCancelled {
             let count = await answer(of: population.count)
             counts.withLock { $0[population.name] = count }

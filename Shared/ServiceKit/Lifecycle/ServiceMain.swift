@@ -5,6 +5,9 @@ import ServiceLifecycle
 
 /// What every service's main does: read the settings, start the log, wire, run until a signal, say how it ended.
 public enum ServiceMain {
+    /// What `switchboard_build_info` says.
+    static let version = "0.5.0"
+
     /// The first SIGTERM or SIGINT asks for a drain, the second ends the process at once: nothing that was accepted
     /// hangs on a drain.
     ///
@@ -28,6 +31,7 @@ public enum ServiceMain {
             fail(name, error)
         }
         MetricsSystem.bootstrap(MetricRegistry.process)
+        ProcessMeasures.register(service: name, in: .process)
         raiseDescriptorLimit(logger)
         do {
             let services = try await wire(settings, logger)

@@ -183,6 +183,18 @@ extension Settings {
     public static let chatAPIKey = Setting<String>.text(
         "CHAT_API_KEY", default: nil, help: "the API key for `switchboard chat`", isSecret: true)
 
+    // The operator's port
+    public static let operatorHost = Setting<String>.text(
+        "OPERATOR_HOST", default: "127.0.0.1",
+        help: "address on which /metrics, /livez and /readyz of all but the gateway listen")
+    public static let orchestratorOperatorPort = Setting<Int>.integer(
+        "ORCHESTRATOR_OPERATOR_PORT", default: 9481, in: 0...65535,
+        help: "the orchestrator's port for them; 0 takes a free one and logs it")
+    public static let workerOperatorPort = Setting<Int>.integer(
+        "WORKER_OPERATOR_PORT", default: 9482, in: 0...65535, help: "the queue worker's; 0 likewise")
+    public static let nodeOperatorPort = Setting<Int>.integer(
+        "NODE_OPERATOR_PORT", default: 9483, in: 0...65535, help: "the inference node's; 0 likewise")
+
     // Logs
     public static let logLevel = Setting<LogLevel>.choice(
         "LOG_LEVEL", default: .info, help: "least level that is logged")
@@ -230,6 +242,10 @@ extension Settings {
         (
             "Orchestrator and queue worker",
             [orchestratorPrefetch, tokenDeadline, batchPatience, workerBatch, deadLetterRetention]
+        ),
+        (
+            "The operator's port",
+            [operatorHost, orchestratorOperatorPort, workerOperatorPort, nodeOperatorPort]
         ),
         ("The chat in the terminal", [chatGateways, chatAPIKey]),
         ("Logs", [logLevel, logFormat]),

@@ -27,7 +27,7 @@ public final class DrillCluster: Sendable {
         "PATH": "/usr/bin:/bin", "MODEL_NAME": "test-model", "MAX_CONCURRENT": "16", "ENGINE_KV_BLOCKS": "1024",
         "ENGINE_THREADS": "1", "RATE_LIMIT_CHAT": "0", "RATE_LIMIT_STREAM": "0", "RATE_LIMIT_ASYNC": "0",
         "GATEWAY_HEARTBEAT": "1s", "LOG_LEVEL": "info",
-    ]
+    ].merging(ServiceProcess.freeOperatorPorts) { own, _ in own }
 
     /// The ports on which the clients reach the gateways.
     var gatewayPorts: [Int] { [1, 2].compactMap { links[.clients(gateway: $0)]?.port } }
