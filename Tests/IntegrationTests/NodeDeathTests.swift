@@ -66,6 +66,10 @@ struct NodeDeathTests {
         } by: {
         }
         #expect(cluster.orchestrator.log.contains("hangs"))
+        try await eventually("the hanging node is to be started again", or: { hanging.log }) {
+            let answer = try await hanging.asked("/livez")
+            return answer.status == 503 && answer.text == "the engine has work and makes no step\n"
+        }
         _ = await hanging.ended(by: SIGKILL)
 
         // The node itself ends what nobody can want any more: the only other one who could is stopped. What the
