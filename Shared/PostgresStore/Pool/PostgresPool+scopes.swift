@@ -26,8 +26,11 @@ extension PostgresPool {
         }
         do throws(DatabaseError) {
             let connection = try await acquire(patience: patience)
+            let lent = ContinuousClock.now
+            waitTime.record(duration: permit.startedAt.duration(to: lent))
             do throws(DatabaseError) {
                 let result = try await body(connection)
+                queryTime.record(duration: lent.duration(to: .now))
                 breaker.settle(permit, .success)
                 await giveBack(connection)
                 return result

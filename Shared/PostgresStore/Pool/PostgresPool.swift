@@ -1,4 +1,5 @@
 import Logging
+import Metrics
 import ServiceKit
 import ServiceLifecycle
 import Synchronization
@@ -40,6 +41,8 @@ public final class PostgresPool: Service, Sendable {
     /// Named `database.` and the shard's name.
     public let breaker: DependencyBreaker
     let guarded: Mutex<Guarded>
+    let waitTime: Timer
+    let queryTime: Timer
 
     init(shard: DatabaseConfiguration.Shard, configuration: DatabaseConfiguration, logger: Logger) {
         name = shard.name
@@ -53,6 +56,8 @@ public final class PostgresPool: Service, Sendable {
         // Statements and connections have far more time than commands to Redis: the third failure has taken long enough.
         policy.failures = 3
         breaker = DependencyBreaker("database.\(shard.name)", policy: policy, logger: logger)
+        waitTime = Measures.poolWait(shard.name)
+        queryTime = Measures.shardQuery(shard.name)
         let state = PoolState<PostgresConnection>(
             size: configuration.poolSize, maximumWaiters: configuration.maximumWaiters, backoff: Backoff())
         guarded = Mutex(Guarded(state: state))
@@ -71,6 +76,11 @@ public final class PostgresPool: Service, Sendable {
 
     /// Whether a connection is open. False before the first one; ``ping()`` asks the server itself.
     public var isAvailable: Bool { guarded.withLock { $0.state.established > 0 } }
+
+    /// Connections that are lent, and those that wait to be.
+    var connections: (busy: Int, idle: Int) {
+        guarded.withLock { ($0.state.established - $0.state.idle.count, $0.state.idle.count) }
+    }
 
     // MARK: Borrowing
 

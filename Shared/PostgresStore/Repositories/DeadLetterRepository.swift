@@ -98,6 +98,12 @@ public struct DeadLetterRepository: Sendable {
         return dropped.sorted()
     }
 
+    /// Letters that were not replayed.
+    public func countWaiting() async throws(DatabaseError) -> Int {
+        let rows = try await directory.query("SELECT count(*) AS count FROM dead_letters WHERE replayed_at IS NULL")
+        return Int(try rows.first?.value("count", as: Int64.self) ?? 0)
+    }
+
     /// Drops letters that died longer ago than `age`, and the oldest beyond `maximumKept`.
     /// - Returns: how many.
     public func prune(olderThan age: Duration, keeping maximum: Int = maximumKept) async throws(DatabaseError) -> Int {

@@ -1,5 +1,6 @@
 import ChatCore
 import Logging
+import ServiceKit
 import ServiceLifecycle
 
 /// All shards: who owns a user, and the directory.
@@ -24,6 +25,14 @@ public final class ShardedDatabase: Service, Sendable {
         guard let first = shards.first else { throw .badConfiguration("DATABASE_SHARDS is empty") }
         self.shards = shards
         directory = first.pool
+        for shard in shards {
+            MetricRegistry.process.observe(Measures.poolConnections, shard.name, "busy") { [weak pool = shard.pool] in
+                Double(pool?.connections.busy ?? 0)
+            }
+            MetricRegistry.process.observe(Measures.poolConnections, shard.name, "idle") { [weak pool = shard.pool] in
+                Double(pool?.connections.idle ?? 0)
+            }
+        }
         ring = HashRing(members: shards.map(\.name))
     }
 

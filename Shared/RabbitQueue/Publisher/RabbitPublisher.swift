@@ -1,4 +1,5 @@
 import Logging
+import Metrics
 import ServiceKit
 
 /// Publishes with the broker's confirm: what `publish` returns from is stored. Has its own connection and thread.
@@ -7,6 +8,7 @@ import ServiceKit
 public final class RabbitPublisher: BrokerClient, Sendable {
     let core: PublisherCore
     public let breaker: DependencyBreaker
+    private let confirmTime = Measures.brokerConfirm()
     public var link: ConnectionLink { core.link }
 
     /// - Parameter topology: declared on every connect, before the first publish.
@@ -32,7 +34,9 @@ public final class RabbitPublisher: BrokerClient, Sendable {
     ///   the broker does not have it. `.timedOut`, `.connectionLost` and `.cancelled`: it may; retry under the same id.
     public func publish(_ message: OutgoingMessage) async throws(RabbitError) {
         try message.validate(maximumBodyBytes: core.link.configuration.maximumBodyBytes)
+        let start = ContinuousClock.now
         try await permitted { () async throws(RabbitError) in try await core.publish(message) }
+        confirmTime.record(duration: start.duration(to: .now))
     }
 
     /// A round trip over the publisher's channel.

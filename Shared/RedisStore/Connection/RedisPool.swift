@@ -1,4 +1,5 @@
 import Logging
+import Metrics
 import ServiceKit
 import ServiceLifecycle
 import Synchronization
@@ -16,6 +17,7 @@ public final class RedisPool: Service, Sendable {
     private let gate: ReadyGate
     private let turn = Atomic<Int>(0)
     public let breaker: DependencyBreaker
+    private let commandTime = Measures.redisCommand()
 
     public init(configuration: RedisConfiguration, logger: Logger) {
         let breaker = DependencyBreaker("redis", logger: logger)
@@ -85,6 +87,7 @@ public final class RedisPool: Service, Sendable {
         }
         do throws(RedisError) {
             let values = try await choose().exchange(bytes, replies: replies)
+            commandTime.record(duration: permit.startedAt.duration(to: .now))
             breaker.settle(permit, RedisError.verdict(of: values))
             return values
         } catch {
