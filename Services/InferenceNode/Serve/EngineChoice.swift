@@ -51,7 +51,7 @@ struct RunningEngine: Sendable {
 
     init(
         _ choice: EngineChoice, settings: Settings, logger: Logger,
-        onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void, report: @escaping @Sendable (StepReport) -> Void
     ) throws {
         maximumSequences = try settings(Settings.maxConcurrent)
         switch choice {
@@ -82,7 +82,7 @@ struct RunningEngine: Sendable {
             configuration.swapBytes = try settings(Settings.engineSwap) << 20
             engine = try Engine(
                 makeForwardPass: { try model.makeForwardPass() }, makeDraftPass: makeDraftPass,
-                tokenizer: loaded.tokenizer, configuration: configuration, onStep: onStep)
+                tokenizer: loaded.tokenizer, configuration: configuration, onStep: onStep, report: report)
             numericsID = model.numericsID
             stepSeconds = nil
             contextLength = model.configuration.contextLength
@@ -101,7 +101,7 @@ struct RunningEngine: Sendable {
             contextLength = configuration.contextLength
             engine = try SimulatedNode(
                 configuration: configuration, places: maximumSequences,
-                hangsAfter: hangsAfter.map { .milliseconds($0) }, onStep: onStep)
+                hangsAfter: hangsAfter.map { .milliseconds($0) }, onStep: onStep, report: report)
             numericsID = "simulated"
             stepSeconds = max(timeToFirstToken, interTokenLatency) / 1000
         }

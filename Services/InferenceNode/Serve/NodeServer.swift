@@ -34,14 +34,17 @@ final class NodeServer: Service {
     private let consumer: RabbitConsumer
     private let control: Mutex<RedisSubscriber?> = Mutex(nil)
     private let steps: Mailbox<[TokenEvent]>
+    private let metrics: NodeMetrics
 
     /// - Parameter drain: time that jobs get to end when the node leaves.
     init(
-        name: String, model: String, engine: RunningEngine, steps: Mailbox<[TokenEvent]>, redis: RedisPool,
+        name: String, model: String, engine: RunningEngine, metrics: NodeMetrics, steps: Mailbox<[TokenEvent]>,
+        redis: RedisPool,
         redisConfiguration: RedisConfiguration, rabbit: RabbitConfiguration, drain: Duration, logger: Logger
     ) {
         self.name = name
         self.engine = engine
+        self.metrics = metrics
         self.steps = steps
         self.redis = redis
         self.drain = drain
@@ -144,10 +147,12 @@ final class NodeServer: Service {
             return logger.debug("a stale job was dropped", metadata: ["turn": "\(job.turn)", "epoch": "\(job.epoch)"])
         }
         if let older { engine.engine.cancel(older) }
+        metrics.arrived(request, promptTokens: job.prompt.count, at: .now)
         do throws(EngineError) {
             try engine.engine.submit(GenerationRequest(request: request, job: job))
         } catch {
             table.withLock { $0.remove(request) }
+            metrics.refused(request)
             reply(to: job, TokenBatch.End(error.isFinal ? .refused : .unavailable, reason: error.description))
         }
     }

@@ -34,14 +34,13 @@ final class SimulatedNode: InferenceEngine {
     ///   - hangsAfter: time after the first request from which on the engine's thread stands still, for drills.
     init(
         configuration: SimulatedEngine.Configuration, places: Int, hangsAfter: Duration? = nil,
-        onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void, report: (@Sendable (StepReport) -> Void)? = nil
     ) throws(EngineError) {
         let shared = Shared()
         var configuration = configuration
         configuration.maxRequests = places
-        engine = try SimulatedEngine(configuration: configuration) { events in
-            SimulatedNode.pass(events, shared, onStep)
-        }
+        engine = try SimulatedEngine(
+            configuration: configuration, onStep: { SimulatedNode.pass($0, shared, onStep) }, report: report)
         shared.engine.withLock { [engine] in $0 = engine }
         state = shared
         self.places = places

@@ -16,10 +16,18 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
     var logger = logger
     logger[metadataKey: "node"] = "\(name)"
     let steps = Mailbox<[TokenEvent]>(capacity: NodeServer.maximumUnsentSteps)
-    let engine = try RunningEngine(choice, settings: settings, logger: logger) { steps.send($0) }
+    let model = try settings(Settings.modelName)
+    let metrics = NodeMetrics(model: model)
+    let engine = try RunningEngine(
+        choice, settings: settings, logger: logger,
+        onStep: { events in
+            metrics.take(events, at: .now)
+            steps.send(events)
+        }, report: { metrics.take($0, at: .now) })
+    metrics.observe(engine.engine)
     let redis = RedisPool(configuration: redisConfiguration, logger: logger)
     let server = NodeServer(
-        name: name, model: try settings(Settings.modelName), engine: engine, steps: steps, redis: redis,
+        name: name, model: model, engine: engine, metrics: metrics, steps: steps, redis: redis,
         redisConfiguration: redisConfiguration, rabbit: rabbit, drain: try settings(Settings.nodeDrain), logger: logger)
     let notice = DrainNotice()
     let patience = try settings(Settings.tokenDeadline) * NodeServer.hangsAfterDeadlines

@@ -18,9 +18,11 @@ public final class Engine: InferenceEngine {
     ///   - tokenizer: its end of turn ends turns, and stop texts are found in its text; without one both need `stopTokens`.
     ///   - onStep: called on the engine's thread once for each step with that step's events, which are in the order of
     ///     each request's indexes. It must not block.
+    ///   - report: called on the engine's thread after each step, before its events are given out; must not block either.
     public convenience init<Pass: ForwardPass>(
         makeForwardPass: @Sendable () throws -> Pass, makeDraftPass: (@Sendable () throws -> any ForwardPass)? = nil,
-        tokenizer: Tokenizer?, configuration: EngineConfiguration, onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        tokenizer: Tokenizer?, configuration: EngineConfiguration, onStep: @escaping @Sendable ([TokenEvent]) -> Void,
+        report: (@Sendable (StepReport) -> Void)? = nil
     ) throws {
         let rules = tokenizer.map { tokenizer in
             StopRules(
@@ -28,7 +30,7 @@ public final class Engine: InferenceEngine {
         }
         try self.init(
             pass: makeForwardPass(), draftPass: configuration.speculation.mode == .draft ? makeDraftPass?() : nil,
-            rules: rules ?? StopRules(), configuration: configuration, onStep: onStep)
+            rules: rules ?? StopRules(), configuration: configuration, onStep: onStep, report: report)
     }
 
     /// - Throws: ``EngineError/unavailable(_:)`` when the forward pass has no room for a token, or the draft model is missing or has
@@ -36,7 +38,7 @@ public final class Engine: InferenceEngine {
     init<Pass: ForwardPass>(
         pass: sending Pass, draftPass: sending (any ForwardPass)? = nil, rules: StopRules,
         configuration: EngineConfiguration,
-        onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void, report: (@Sendable (StepReport) -> Void)? = nil
     ) throws(EngineError) {
         guard pass.vocabulary > 0, pass.kvBlockCount > 0, pass.contextLength > 0, pass.maxRows > 0 else {
             throw .unavailable(
@@ -64,7 +66,7 @@ public final class Engine: InferenceEngine {
             EngineLoop(
                 pass: pass, swap: file.map { (space, $0) }, mailbox: mailbox, rules: rules, configuration: scheduling,
                 speculation: speculation,
-                statistics: statistics, onStep: onStep
+                statistics: statistics, onStep: onStep, report: report
             ).run)
         let thread = Thread { body.run() }
         thread.name = configuration.threadName

@@ -9,6 +9,7 @@ final class EngineLoop<Pass: ForwardPass> {
     private let mailbox: Mailbox
     private let rules: StopRules
     private let onStep: @Sendable ([TokenEvent]) -> Void
+    private let report: (@Sendable (StepReport) -> Void)?
     private var scheduler: Scheduler
     private let sampler: Sampler
     private var draws: [TokenDraw] = []
@@ -23,13 +24,14 @@ final class EngineLoop<Pass: ForwardPass> {
     init(
         pass: Pass, swap: (space: SwapSpace, file: SwapFile)?, mailbox: Mailbox, rules: StopRules,
         configuration: SchedulerConfiguration, speculation: Speculation?, statistics: EngineStatistics,
-        onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void, report: (@Sendable (StepReport) -> Void)?
     ) {
         self.pass = pass
         swapFile = swap?.file
         self.mailbox = mailbox
         self.rules = rules
         self.onStep = onStep
+        self.report = report
         self.speculation = speculation
         self.statistics = statistics
         scheduler = Self.makeScheduler(pass, configuration)
@@ -89,6 +91,7 @@ final class EngineLoop<Pass: ForwardPass> {
         move(plan.moves)
         plan.fill(&batch)
         let start = MonotonicClock.seconds
+        let begun = report == nil ? [] : begin(plan)
         var withoutLogits: [Int] = []
         do throws(EngineError) {
             try pass.run(batch)
@@ -107,7 +110,18 @@ final class EngineLoop<Pass: ForwardPass> {
             sample(item, firstOutput: output, withoutLogits)
             output += item.outputs
         }
-        record(plan, seconds: MonotonicClock.seconds - start)
+        let whole = MonotonicClock.seconds - start
+        record(plan, seconds: whole)
+        report?(StepReport(begun: begun, rows: plan.rows, seconds: whole))
+    }
+
+    /// The step's requests that no step has computed before.
+    private func begin(_ plan: StepPlan) -> [UInt64] {
+        plan.work.compactMap { item in
+            guard let turn = turns[item.sequence.id], !turn.hasBegun else { return nil }
+            turn.hasBegun = true
+            return item.sequence.id
+        }
     }
 
     private func proposeDrafts() {

@@ -10,6 +10,8 @@ final class GenerationTurn {
     private(set) var nextIndex: Int
     /// The logged token that the first sampled one must equal, in a resumed turn.
     private var expected: Int32?
+    /// Whether a step has computed any of it.
+    var hasBegun = false
 
     init(_ request: GenerationRequest, rules: StopRules) {
         self.request = request

@@ -29,7 +29,8 @@ public final class SimulatedEngine: InferenceEngine {
     /// - Parameter onStep: called on the engine's thread with the events of all sequences whose time has come; must not block.
     /// - Throws: ``EngineError/unavailable(_:)`` for times that are negative or not finite, or an empty range of tokens.
     public init(
-        configuration: Configuration = Configuration(), onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        configuration: Configuration = Configuration(), onStep: @escaping @Sendable ([TokenEvent]) -> Void,
+        report: (@Sendable (StepReport) -> Void)? = nil
     ) throws(EngineError) {
         for (name, value) in [
             ("ttft-ms", configuration.timeToFirstToken), ("itl-ms", configuration.interTokenLatency),
@@ -41,7 +42,8 @@ public final class SimulatedEngine: InferenceEngine {
         }
         self.configuration = configuration
         mailbox = Mailbox(maxWaiting: max(0, configuration.maxRequests), statistics: EngineStatistics())
-        let body = ThreadBody(SimulatedLoop(configuration: configuration, mailbox: mailbox, onStep: onStep).run)
+        let body = ThreadBody(
+            SimulatedLoop(configuration: configuration, mailbox: mailbox, onStep: onStep, report: report).run)
         let thread = Thread { body.run() }
         thread.name = "simulated"
         thread.start()

@@ -5,6 +5,7 @@ final class SimulatedLoop {
     private let configuration: SimulatedEngine.Configuration
     private let mailbox: Mailbox
     private let onStep: @Sendable ([TokenEvent]) -> Void
+    private let report: (@Sendable (StepReport) -> Void)?
     private var sequences: [UInt64: (turn: GenerationTurn, entry: UInt64)] = [:]
     /// When each sequence is due its next token. Entries of ended sequences stay until their time or the next cleaning.
     private var timetable = Timetable()
@@ -13,11 +14,12 @@ final class SimulatedLoop {
 
     init(
         configuration: SimulatedEngine.Configuration, mailbox: Mailbox,
-        onStep: @escaping @Sendable ([TokenEvent]) -> Void
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void, report: (@Sendable (StepReport) -> Void)?
     ) {
         self.configuration = configuration
         self.mailbox = mailbox
         self.onStep = onStep
+        self.report = report
     }
 
     /// Runs until a shutdown has been carried out.
@@ -30,6 +32,7 @@ final class SimulatedLoop {
                 sequences[request.id] = (GenerationTurn(request, rules: StopRules()), 0)
                 schedule(request.id, at: MonotonicClock.seconds + configuration.timeToFirstToken / 1000)
             }
+            if let report, !mail.submissions.isEmpty { report(StepReport(begun: mail.submissions.map(\.id))) }
             for id in mail.cancellations { end(id, .cancelled) }
             if case .atOnce = shutdown {
                 for id in sequences.keys.sorted() { end(id, .interrupted) }
