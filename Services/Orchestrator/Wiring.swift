@@ -32,6 +32,7 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         configuration: rabbitConfiguration, queues: topology.queues.filter { Topology.turnQueues.contains($0.name) },
         alsoDeclares: topology, prefetch: try settings(Settings.orchestratorPrefetch), logger: logger)
 
+    let metrics = TurnMetrics()
     let meter = FirstTokenMeter()
     let mail = TurnMail(meter: meter, logger: logger)
     var places = NodePool.Configuration(name: name)
@@ -39,7 +40,7 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     places.patience.batch = try settings(Settings.batchPatience)
     let nodes = NodePool(
         configuration: places, directory: NodeDirectory(pool: redis), loads: LoadDirectory(pool: redis), meter: meter,
-        logger: logger
+        metrics: metrics, logger: logger
     ) { mail.tellAll(.nodeLost($0)) }
     let inbox = InboxReader(configuration: redisConfiguration, orchestrator: name, logger: logger) { mail.receive($0) }
     let contexts = ContextCache(pool: redis)
@@ -67,7 +68,8 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         clock: clock,
         redis: redis, history: history, planners: planners, answers: answers, nodes: nodes, mail: mail,
         presence: presence,
-        parking: parking, hedging: Hedging(percent: try settings(Settings.turnHedgeBudget)), publisher: publisher)
+        parking: parking, hedging: Hedging(percent: try settings(Settings.turnHedgeBudget)), publisher: publisher,
+        metrics: metrics)
     let hints = RedisSubscriber(
         configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name), ConversationOrder.channel],
         logger: logger

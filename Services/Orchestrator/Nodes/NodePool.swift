@@ -19,6 +19,13 @@ actor NodePool: Service {
         var patience = ByKind<Duration?>(stream: nil, chat: .seconds(10), batch: .seconds(60))
     }
 
+    /// A turn that waits for its place.
+    private struct Waiting {
+        let continuation: CheckedContinuation<Place, any Error>
+        let kind: Turn.Kind
+        let since: ContinuousClock.Instant
+    }
+
     private static let refreshInterval: Duration = .milliseconds(200)
     /// A node that sent a turn away, or whose queue was gone, is left alone for this long.
     private static let avoidance: Duration = .seconds(1)
@@ -28,21 +35,23 @@ actor NodePool: Service {
     private let directory: NodeDirectory
     private let loads: LoadDirectory
     private let meter: FirstTokenMeter
+    private let metrics: TurnMetrics
     private let logger: Logger
     /// Told the ids of nodes whose turns have to go on elsewhere.
     private let onLost: @Sendable (String) -> Void
     private var roster: NodeRoster
     private var placement: Placement
-    private var waiting: [UInt64: CheckedContinuation<Place, any Error>] = [:]
+    private var waiting: [UInt64: Waiting] = [:]
     private var lastWaiter: UInt64 = 0
 
     init(
         configuration: Configuration, directory: NodeDirectory, loads: LoadDirectory, meter: FirstTokenMeter,
-        logger: Logger, onLost: @escaping @Sendable (String) -> Void
+        metrics: TurnMetrics, logger: Logger, onLost: @escaping @Sendable (String) -> Void
     ) {
         self.directory = directory
         self.loads = loads
         self.meter = meter
+        self.metrics = metrics
         self.logger = logger
         self.onLost = onLost
         roster = NodeRoster(limits: configuration.limits)
@@ -72,7 +81,7 @@ actor NodePool: Service {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 guard !Task.isCancelled else { return continuation.resume(throwing: CancellationError()) }
-                waiting[waiter.id] = continuation
+                waiting[waiter.id] = Waiting(continuation: continuation, kind: turn.kind, since: .now)
                 placement.wait(waiter, at: .now)
                 admit()
             }
@@ -100,16 +109,25 @@ actor NodePool: Service {
     }
 
     private func leave(_ id: UInt64) {
-        guard let continuation = waiting.removeValue(forKey: id) else { return }
+        guard let waiting = waiting.removeValue(forKey: id) else { return }
         placement.leave(id)
-        continuation.resume(throwing: CancellationError())
+        waiting.continuation.resume(throwing: CancellationError())
     }
 
     private func admit() {
         for grant in placement.admit(at: .now) {
             let place = Place(node: grant.node, hold: grant.hold)
-            waiting.removeValue(forKey: grant.waiter.id)?.resume(returning: place)
+            waiting.removeValue(forKey: grant.waiter.id)?.continuation.resume(returning: place)
         }
+    }
+
+    private func tellWaiting() {
+        var (counts, oldest) = (ByKind(repeating: 0), ByKind<ContinuousClock.Instant?>(repeating: nil))
+        for turn in waiting.values {
+            counts[turn.kind] += 1
+            oldest[turn.kind] = min(oldest[turn.kind] ?? turn.since, turn.since)
+        }
+        metrics.waiting(counts, oldest: oldest, at: .now)
     }
 
     private func refresh() async {
@@ -118,8 +136,9 @@ actor NodePool: Service {
             let changes = roster.look(found.nodes, listening: found.listening, at: .now)
             placement.nodes = roster.available
             changes.forEach(report)
-            try await loads.announce(
-                placement.load(firstTokenSeconds: meter.seconds, at: .now), ttl: NodePool.loadLifetime)
+            var load = placement.load(firstTokenSeconds: meter.seconds, at: .now)
+            load.newestDelivered = metrics.newestDelivered
+            try await loads.announce(load, ttl: NodePool.loadLifetime)
             placement.peers = try await loads.loads().filter { $0.id != placement.name }
         } catch {
             // The nodes known so far stay; what they send cannot arrive meanwhile anyway.
@@ -127,6 +146,7 @@ actor NodePool: Service {
         }
         placement.age(at: .now)
         admit()
+        tellWaiting()
     }
 
     private func report(_ change: NodeRoster.Change) {

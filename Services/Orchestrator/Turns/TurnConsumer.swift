@@ -45,6 +45,8 @@ struct TurnConsumer: Service {
             return
         }
         logger[metadataKey: "turn"] = "\(turn.id)"
+        services.metrics.delivered(turn, from: delivery.queue)
         await TurnRunner.run(delivery, turn: turn, services: services, logger: logger)
+        services.metrics.left(turn)
     }
 }

@@ -64,6 +64,7 @@ extension TurnRunner {
             try lease(), node: place.node, numericsID: place.numericsID, plan: try plan.encoded(), verdicts: verdicts)
         guard let begun else { throw Abandoned.fenced }
         services.hedging.work(plan.prompt.count + holder.ids.count)
+        services.metrics.begun(turn, attempts: holder.attempts, at: begun.startedAt, after: verdicts)
         return .begun(begun.attempts, plan: try TurnPlan(decoding: begun.plan), startedAt: begun.startedAt)
     }
 
@@ -91,7 +92,11 @@ extension TurnRunner {
     mutating func append(first: Int, isFinal: Bool) async throws -> HolderResult {
         let tokens = transcript.extend(to: holder.ids, isFinal: isFinal, from: first)
         let result = try await services.log.append(try lease(), first: first, tokens: tokens)
-        if firstTokenAt == nil, !tokens.isEmpty { firstTokenAt = try? await services.clock.now() }
+        if firstTokenAt == nil, !tokens.isEmpty {
+            firstTokenAt = try? await services.clock.now()
+            // Of a turn that was taken over, an earlier holder has told it.
+            if first == 0, let firstTokenAt { services.metrics.firstToken(of: turn, at: firstTokenAt) }
+        }
         return .appended(result)
     }
 

@@ -25,7 +25,10 @@ extension TurnRunner {
             // Before the end is shown: the same request may come at once.
             await services.answers.keep(holder.ids, of: turn, plan, ending.outcome.finishReason)
         }
-        if step.next == nil { log(ending) }
+        if step.next == nil {
+            services.metrics.ended(turn, ending.outcome)
+            log(ending)
+        }
     }
 
     private func outcome(_ how: TurnEnd.How, at now: Int64) -> TurnOutcome {

@@ -40,6 +40,7 @@ extension TurnRunner {
             tokenizer: services.planners[turn].tokenizer, stop: turn.sampling.stop, logged: progress.tokens)
         (recorded, ending, firstTokenAt) = (progress.outcome, nil, nil)
         if !progress.tokens.isEmpty {
+            services.metrics.tookOver()
             logger.notice("a turn goes on", metadata: ["from": "\(progress.tokens.count)", "epoch": "\(lease.epoch)"])
         }
     }
@@ -89,6 +90,7 @@ extension TurnRunner {
         logger.notice("a turn is tried again later", metadata: ["seconds": "\(seconds)"])
         try await services.publisher.publish(
             OutgoingMessage(queue: ladder.queue(rung: rung), body: delivery.body, id: turn.id.description))
+        services.metrics.parked(holder.verdicts)
     }
 
     mutating func stopWaiting() async {

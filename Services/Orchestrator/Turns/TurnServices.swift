@@ -25,4 +25,5 @@ struct TurnServices: Sendable {
     let parking: Parking
     let hedging: Hedging
     let publisher: RabbitPublisher
+    let metrics: TurnMetrics
 }

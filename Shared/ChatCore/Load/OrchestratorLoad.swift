@@ -47,6 +47,9 @@ public struct OrchestratorLoad: Sendable, Codable, Equatable {
     public var serviceSeconds: ByKind<Double?>
     /// Seconds from a node's hearing of a turn to its first token, a mean over recent turns; nil before the first.
     public var firstTokenSeconds: Double?
+    /// For each turn queue the acceptance of the newest turn that came out of it, in Unix milliseconds of the Redis clock:
+    /// what lies in the queue is younger, or has come to it anew. Nil before the first, and of older versions.
+    public var newestDelivered: [String: Int64]?
 
     public init(
         id: String, waiting: ByKind<Waiting> = ByKind(repeating: .none), running: ByKind<Int> = ByKind(repeating: 0),
