@@ -18,6 +18,7 @@ struct Settler: Service {
     let markers: Markers
     let publisher: RabbitPublisher
     let batch: Int
+    let metrics: SettleMetrics
     let logger: Logger
 
     /// How long a marker stays for whoever waits for it.
@@ -80,6 +81,7 @@ struct Settler: Service {
                 } else {
                     let outcome = try JSONDecoder().decode(TurnOutcome.self, from: Data(delivery.body))
                     guard outcome.version == TurnOutcome.formatVersion else { throw WireError(field: "version") }
+                    metrics.delivered(outcome)
                     outcomes.append(outcome)
                 }
                 settled.append(delivery)
@@ -123,7 +125,9 @@ struct Settler: Service {
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
         while goesOn() {
             do throws(DatabaseError) {
+                let start = ContinuousClock.now
                 let result = try await repository.settle(outcomes, on: shard)
+                await metrics.settled(result.stored, of: outcomes, in: start.duration(to: .now))
                 for (turn, error) in result.refused {
                     logger.error("an outcome cannot be stored", metadata: ["turn": "\(turn)", "error": "\(error)"])
                 }

@@ -20,18 +20,18 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
     let repository = SettlementRepository(database: database)
     let markers = Markers(pool: redis)
     // A settler for each shard, with a connection of its own: a shard that is down holds up no other.
-    let settlers = database.shards.map { shard in
+    let clock = RedisClock(pool: redis)
+    let settled = database.shards.map { SettleMetrics(shard: $0.name, clock: clock) }
+    let settlers = zip(database.shards, settled).map { shard, metrics in
         let queue = QueueDeclaration.responses(shard: shard.name)
         let consumer = RabbitConsumer(
             configuration: rabbit, queues: [queue],
             alsoDeclares: topology, prefetch: batch * 2, logger: logger)
         return Settler(
             shard: shard, consumer: consumer, repository: repository, markers: markers, publisher: publisher,
-            batch: batch,
-            logger: logger)
+            batch: batch, metrics: metrics, logger: logger)
     }
     let partitions = PartitionKeeper(database: database, logger: logger)
-    let clock = RedisClock(pool: redis)
     let due = DueRetries(rabbit: rabbit, topology: topology, publisher: publisher, clock: clock, logger: logger)
     let deadLetters = RabbitConsumer(
         configuration: rabbit, queues: [.deadLetters()], alsoDeclares: topology, prefetch: DeadLetterDrain.prefetch,
@@ -41,10 +41,15 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
         order: ConversationOrder(pool: redis),
         contexts: ContextCache(pool: redis), outstanding: OutstandingTurns(pool: redis), publisher: publisher
     ) { database.shard(for: $0).name }
+    let letters = DeadLetterRepository(directory: database.directory)
+    let inspector = QueueInspector(configuration: rabbit, logger: logger)
+    let watch = QueueWatch(
+        queues: topology.queues.map(\.name), inspector: inspector, loads: LoadDirectory(pool: redis), settled: settled,
+        letters: letters, clock: clock, logger: logger)
     let drain = DeadLetterDrain(
         name: "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))",
         model: try settings(Settings.modelName), consumer: deadLetters,
-        letters: DeadLetterRepository(directory: database.directory),
+        letters: letters,
         conversations: ConversationRepository(database: database), ending: ending, clock: clock,
         retention: try settings(Settings.deadLetterRetention), logger: logger)
     let beats = WorkerPresence(presence: Presence(pool: redis), logger: logger)
@@ -56,5 +61,5 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
             Probes.holds("rabbitmq is not connected") { publisher.isConnected && deadLetters.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
         ]), logger: logger)
-    return [port, redis, database, publisher] + settlers + [partitions, due, drain, beats, notice]
+    return [port, redis, database, publisher, inspector] + settlers + [partitions, due, drain, watch, beats, notice]
 }

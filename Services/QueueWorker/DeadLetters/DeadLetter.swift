@@ -20,6 +20,15 @@ struct DeadLetter {
     let content: Content
     let messageID: String
     let body: [UInt8]
+    /// Why it died, as the metric's label.
+    enum Cause: String, CaseIterable {
+        case expired, rejected, maxlen, unreadable
+        case deliveryLimit = "delivery_limit"
+        /// A consumer gave it up, in words of its own.
+        case givenUp = "given_up"
+    }
+
+    let cause: Cause
     /// Where it died, in the broker's names.
     let queue: String
     /// Why, in words for an operator.
@@ -32,7 +41,7 @@ struct DeadLetter {
         self.messageID = messageID ?? ""
         // Somebody's publish straight into the dead letter queue has died nowhere.
         queue = death?.queue ?? Topology.deadLetterQueue
-        let cause = DeadLetter.cause(death)
+        let words = DeadLetter.words(for: death)
         do {
             content =
                 if queue.hasPrefix(Topology.responseQueuePrefix) {
@@ -40,11 +49,13 @@ struct DeadLetter {
                 } else {
                     .turn(try Turn(message: body))
                 }
-            (reason, error) = (cause, cause)
+            (reason, error) = (words, words)
+            cause = death.map { Cause(rawValue: $0.reason) ?? .givenUp } ?? .rejected
         } catch {
             let id = DeadLetter.holdsTurns(queue) ? messageID.flatMap { TurnID($0) } : nil
             content = id.map { .unreadableTurn($0) } ?? .unreadable
-            reason = "unreadable (\(error)): \(cause)"
+            reason = "unreadable (\(error)): \(words)"
+            cause = .unreadable
             self.error = "the turn's message cannot be read"
         }
     }
@@ -69,7 +80,7 @@ struct DeadLetter {
         }
     }
 
-    private static func cause(_ death: Death?) -> String {
+    private static func words(for death: Death?) -> String {
         switch death?.reason {
         case "expired": "the turn's deadline has passed"
         case "delivery_limit": "the turn was given back too often by consumers that died or failed with it"

@@ -1,5 +1,6 @@
 import ChatCore
 import Logging
+import Metrics
 import PostgresStore
 import RabbitQueue
 import RedisStore
@@ -26,6 +27,8 @@ struct DeadLetterDrain: Service {
     let logger: Logger
 
     func run() async throws {
+        // A rate of what has never happened is 0, not nothing.
+        for cause in DeadLetter.Cause.allCases { _ = Measures.deadLetters(cause.rawValue) }
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { try await consumer.run() }
             group.addTask {
@@ -113,6 +116,7 @@ struct DeadLetterDrain: Service {
                     queue: letter.queue, messageID: letter.messageID, reason: letter.reason, turn: letter.turn,
                     owner: letter.owner, body: letter.body)
                 guard isNew else { return }
+                Measures.deadLetters(letter.cause.rawValue).increment()
                 return logger.warning(
                     "a dead letter is kept", metadata: ["queue": "\(letter.queue)", "reason": "\(letter.reason)"])
             } catch {
