@@ -35,6 +35,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         name: name, finder: finder, maximumReaders: configuration.maximumReaders, redis: configuration.redis,
         logger: logger)
 
+    MetricRegistry.process.observe(Measures.openStreams) { [weak relay] in Double(relay?.readerCount ?? 0) }
+
     let presence = Presence(pool: redis)
     let health = HealthMonitor(
         components: [
@@ -75,9 +77,10 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         repeats: RepeatedRequests(
             keys: keys, log: log, conversations: conversations, generation: generation, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
-        logger: logger)
+        metrics: IntakeMetrics(), logger: logger)
     let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
-    let follow = FollowRoutes(relay: relay, heartbeat: configuration.heartbeat, logger: logger)
+    let follow = FollowRoutes(
+        relay: relay, heartbeat: configuration.heartbeat, resumes: Measures.streamResumes(), logger: logger)
     let operators = OperatorRoutes(
         health: health, inspector: inspector, breakers: breakers, shards: shards)
 

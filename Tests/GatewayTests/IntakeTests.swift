@@ -45,7 +45,8 @@ import TurnProtocol
             acceptance: TurnAcceptance(
                 keys: keys, outstanding: OutstandingTurns(pool: redis), log: log, order: ConversationOrder(pool: redis),
                 publisher: publisher, logger: logger),
-            contexts: ContextCache(pool: redis), conversations: conversations, clock: clock, logger: logger)
+            contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
+            metrics: IntakeMetrics(), logger: logger)
     }
 
     private func error(_ body: () async throws(APIError) -> Void) async -> APIError? {

@@ -39,6 +39,7 @@ struct TurnIntake: Sendable {
     let contexts: ContextCache
     let conversations: ConversationRepository
     let clock: RedisClock
+    let metrics: IntakeMetrics
     let logger: Logger
 
     /// How often a request whose key another one takes at the same moment looks again whose turn it is.
@@ -46,6 +47,20 @@ struct TurnIntake: Sendable {
 
     /// - Parameter key: the Idempotency-Key that came with the request.
     func accept(
+        _ request: TurnRequest, kind: Turn.Kind, key: IdempotencyKey?, from principal: Principal
+    ) async throws(APIError) -> Accepted {
+        do throws(APIError) {
+            let accepted = try await take(request, kind: kind, key: key, from: principal)
+            // A repeated request began no turn.
+            if !accepted.isRepeat { metrics.accepted(kind, principal.tier) }
+            return accepted
+        } catch {
+            metrics.refused(error)
+            throw error
+        }
+    }
+
+    private func take(
         _ request: TurnRequest, kind: Turn.Kind, key: IdempotencyKey?, from principal: Principal
     ) async throws(APIError) -> Accepted {
         let owner = UserKey(tenant: principal.tenant, user: request.userID.text)

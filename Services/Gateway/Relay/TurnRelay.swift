@@ -58,6 +58,8 @@ final class TurnRelay: Service {
     private let readers = Mutex(Readers())
 
     var log: TurnLog { finder.log }
+    /// Clients that follow a turn here now.
+    var readerCount: Int { readers.withLock { $0.byToken.count } }
 
     /// - Parameter maximumReaders: clients that are followed for at a time; the next one is refused.
     init(name: String, finder: TurnFinder, maximumReaders: Int, redis: RedisConfiguration, logger: Logger) {

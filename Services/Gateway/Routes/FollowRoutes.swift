@@ -2,6 +2,7 @@ import ChatCore
 import HTTPTypes
 import Hummingbird
 import Logging
+import Metrics
 import NIOCore
 import RedisStore
 
@@ -9,6 +10,7 @@ import RedisStore
 struct FollowRoutes: Sendable {
     let relay: TurnRelay
     let heartbeat: Duration
+    let resumes: Counter
     let logger: Logger
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
@@ -26,6 +28,7 @@ struct FollowRoutes: Sendable {
     @Sendable private func stream(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
         let id = try turnID(context)
         let from = try firstIndex(request)
+        if from > 0 { resumes.increment() }
         var headers = HTTPFields.correlation(id)
         headers.append(contentsOf: ServerSentEvents.headers)
         let tenant = context.principal.tenant
