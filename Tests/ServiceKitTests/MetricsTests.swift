@@ -103,7 +103,7 @@ import Testing
             let line = try #require(text.split(separator: "\n").first { $0.hasPrefix(name + " ") })
             return try #require(Double(line.dropFirst(name.count + 1)))
         }
-        #expect(try value("process_resident_memory_bytes") > 1 << 20)
+        #expect(try value("process_resident_memory_bytes") > 1e6)
         #expect(try value("process_cpu_seconds_total") > 0)
         let (open, most) = (try value("process_open_fds"), try value("process_max_fds"))
         #expect(open >= 3 && open <= most)
