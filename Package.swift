@@ -167,6 +167,12 @@ let package = Package(
                 "switchboard",
             ]),
         tests("TestServersTests", ["TestServers"]),
+        tests(
+            "NginxTests",
+            [
+                "ServiceHarness", "TestServers", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
         tests("ChatCoreTests", ["ChatCore"]),
         tests("ServiceKitTests", ["ServiceKit", "SeededRandom"]),
         tests("PostgresStoreTests", ["PostgresStore", "SeededRandom", "TestServers"] + lifecycle),

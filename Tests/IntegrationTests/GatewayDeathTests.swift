@@ -20,6 +20,7 @@ struct GatewayDeathTests {
             try await aKilledGatewayIsMadeGood(cluster, http)
             try await aDrainSendsClientsOnWithoutLoss(cluster, http)
             try await theSecondSignalIsAtOnce(cluster, http)
+            try await aFrontOutlivesItsGateways(cluster)
             try await cancellingEndsATurnWhereverItIs(cluster)
             try await theChatReadsAPipe(cluster)
             try await anIdThatRedisForgotIsWaitedFor(cluster, http)
@@ -34,13 +35,13 @@ struct GatewayDeathTests {
 
     // MARK: Gateways
 
-    private struct Gateway {
+    struct Gateway {
         let process: ServiceProcess
         let url: String
     }
 
-    private func gateway(_ cluster: Cluster, drain: String = "1s") async throws -> Gateway {
-        let port = try freePort()
+    func gateway(_ cluster: Cluster, drain: String = "1s", port: Int? = nil) async throws -> Gateway {
+        let port = try port ?? freePort()
         let process = try cluster.another("gateway", settings: ["GATEWAY_PORT": "\(port)", "GATEWAY_DRAIN": drain])
         try await eventually("another gateway is healthy", or: { process.log }) {
             try await HTTPClient.shared.get(url: "http://127.0.0.1:\(port)/health").get().status == .ok
@@ -48,7 +49,7 @@ struct GatewayDeathTests {
         return Gateway(process: process, url: "http://127.0.0.1:\(port)")
     }
 
-    private func client(_ cluster: Cluster, _ http: HTTPClient, _ gateways: [Gateway]) throws -> ChatClient {
+    func client(_ cluster: Cluster, _ http: HTTPClient, _ gateways: [Gateway]) throws -> ChatClient {
         try ChatClient(.init(gateways: gateways.map(\.url), apiKey: cluster.key), http: http)
     }
 
@@ -59,7 +60,7 @@ struct GatewayDeathTests {
         return request
     }
 
-    private final class Followed: Sendable {
+    final class Followed: Sendable {
         private struct State {
             var texts: [String] = []
             var interruptions: [(reason: String, pause: Duration)] = []
@@ -84,7 +85,7 @@ struct GatewayDeathTests {
     }
 
     /// Begins turns and follows each, does `disturb` when all are under way, and checks that all came through whole.
-    private func whileFollowing(
+    func whileFollowing(
         _ count: Int, _ cluster: Cluster, _ http: HTTPClient, at gateways: [Gateway], from first: Int,
         tokens: Int = GatewayDeathTests.tokens, disturb: ([Followed]) async throws -> Void
     ) async throws -> [(Followed, FollowedTurn)] {

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Where a Redis listens.
 public struct RedisEndpoint: Sendable {
     public let host: String
@@ -101,6 +103,31 @@ public struct PostgresEndpoint: Sendable {
 
     private func uri(_ database: String) -> String {
         "postgresql://\(user):\(password)@\(host):\(port)/\(database)"
+    }
+}
+
+/// Where an nginx listens, and what it leaves behind.
+public struct NginxEndpoint: Sendable {
+    public let host: String
+    /// Without TLS.
+    public let port: Int
+    public let tlsPort: Int
+    /// `/livez` and `/metrics`.
+    public let operatorPort: Int
+    /// The certificate that it made for itself; `tls.key` lies beside it.
+    public let certificatePath: String
+    private let logPath: String
+
+    /// What it and its entrypoint have said, the log of requests among it.
+    public var log: String { (try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "" }
+
+    init(_ settings: ServerSettings) throws {
+        host = try settings.string("HOST")
+        port = try settings.integer("PORT")
+        tlsPort = try settings.integer("TLS_PORT")
+        operatorPort = try settings.integer("OPERATOR_PORT")
+        certificatePath = try settings.string("CERTIFICATE")
+        logPath = try settings.string("LOG")
     }
 }
 

@@ -24,9 +24,7 @@ enum ServersCommand {
 
     private static let queue = DispatchQueue(label: "test-servers", attributes: .concurrent)
 
-    private static let script = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("deploy/local/servers").path
+    private static let script = TestServers.repository + "/deploy/local/servers"
 
     private static func runBlocking(_ arguments: [String]) throws -> String {
         let output = try pipe()

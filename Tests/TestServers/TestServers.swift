@@ -1,4 +1,6 @@
-/// Real servers for tests: RabbitMQ, Redis and PostgreSQL on free ports of 127.0.0.1, in a temporary folder.
+import Foundation
+
+/// Real servers for tests: RabbitMQ, Redis, PostgreSQL and nginx on free ports of 127.0.0.1, in a temporary folder.
 ///
 /// `redis()`, `rabbit()` and `postgres()` give instances that the whole test process shares, started by whoever asks first.
 /// They keep nothing over a restart of theirs and are never to be stopped by a test; a test that kills, pauses or restarts
@@ -51,6 +53,31 @@ public enum TestServers {
         return try await ServerHandle(kind: "postgres", options: options) { settings, folder in
             try PostgresEndpoint(settings, folder: folder, databases: databases)
         }
+    }
+
+    /// The root of the sources.
+    public static let repository = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+
+    /// Where `deploy/local/setup` puts nginx when the system has none.
+    public static var unpackedNginx: String { repository + "/.local/nginx/usr/sbin" }
+
+    /// An nginx with the files of `nginx/`, of the caller's own (up in half a second).
+    /// - Parameters:
+    ///   - gateways: their ports on 127.0.0.1.
+    ///   - settings: what `nginx/entrypoint` is told beside these.
+    ///   - programs: a folder of programs that it finds before the system's.
+    public static func startNginx(
+        gateways: [Int], settings: [String: String] = [:], programs: String? = nil
+    ) async throws -> ServerHandle<NginxEndpoint> {
+        let upstream = gateways.map { "127.0.0.1:\($0)" }.joined(separator: ",")
+        // An nginx that a test stops has nobody to wait for.
+        let all = ["GATEWAY_UPSTREAM": upstream, "NGINX_DRAIN": "0"].merging(settings) { $1 }
+        return try await ServerHandle(
+            kind: "nginx",
+            options: all.sorted { $0.key < $1.key }.flatMap { ["--set", "\($0.key)=\($0.value)"] }
+                + (programs.map { ["--programs", $0] } ?? [])
+        ) { settings, _ in try NginxEndpoint(settings) }
     }
 }
 

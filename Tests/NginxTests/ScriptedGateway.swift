@@ -1,0 +1,141 @@
+import Foundation
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// A gateway that does what a test says, over bare sockets: it hears all that nginx sends, and may hang up on it.
+final class ScriptedGateway: Sendable {
+    struct Request: Sendable {
+        let method: String
+        let path: String
+        /// Their names in lower case.
+        let headers: [String: String]
+        let body: String
+    }
+
+    enum Deed: Sendable {
+        case answer(Int, String)
+        /// Closes the connection without an answer.
+        case hangUp
+        /// Begins a stream of events, which goes on with ``ScriptedGateway/send(_:)`` and ends with ``finish()``.
+        case stream
+        /// Becomes another protocol, in which everything is said back.
+        case upgrade
+    }
+
+    let port: Int
+    fileprivate let script: GatewayScript
+    private let listener: any Channel
+
+    /// - Parameter port: 0 takes a free one.
+    init(
+        host: String = "127.0.0.1", port: Int = 0,
+        _ deed: @escaping @Sendable (Request) -> Deed = { _ in .answer(200, "{}") }
+    ) async throws {
+        let script = GatewayScript(deed)
+        listener = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelInitializer { channel in
+                script.opened(channel)
+                return channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(ScriptedConnection(script))
+                }
+            }
+            .bind(host: host, port: port).get()
+        self.port = listener.localAddress?.port ?? 0
+        self.script = script
+    }
+
+    /// All that came, in order.
+    var requests: [Request] { script.state.withLock { $0.requests } }
+
+    /// Says an event on every open stream.
+    func send(_ event: String) {
+        for stream in script.state.withLock({ $0.streams }) { stream.say(chunk: event) }
+    }
+
+    func finish() {
+        for stream in script.state.withLock({ $0.streams }) { stream.say("0\r\n\r\n") }
+    }
+
+    /// Closes the port and every connection, as the death of a gateway would.
+    func stop() async {
+        try? await listener.close()
+        for connection in script.state.withLock({ $0.connections }) { try? await connection.close() }
+    }
+}
+
+/// What the connections of one gateway share.
+private final class GatewayScript: Sendable {
+    struct State {
+        var requests: [ScriptedGateway.Request] = []
+        var connections: [any Channel] = []
+        var streams: [any Channel] = []
+    }
+
+    let deed: @Sendable (ScriptedGateway.Request) -> ScriptedGateway.Deed
+    let state = Mutex(State())
+
+    init(_ deed: @escaping @Sendable (ScriptedGateway.Request) -> ScriptedGateway.Deed) { self.deed = deed }
+
+    func opened(_ channel: any Channel) { state.withLock { $0.connections.append(channel) } }
+}
+
+private final class ScriptedConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let script: GatewayScript
+    private var received = ""
+    private var isUpgraded = false
+
+    init(_ script: GatewayScript) { self.script = script }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let text = String(buffer: unwrapInboundIn(data))
+        guard !isUpgraded else { return context.channel.say(text) }
+        received += text
+        while let request = nextRequest() {
+            script.state.withLock { $0.requests.append(request) }
+            switch script.deed(request) {
+            case .answer(let status, let body):
+                context.channel.say("HTTP/1.1 \(status) Said\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            case .hangUp: context.close(promise: nil)
+            case .stream:
+                context.channel.say(
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+                context.channel.say(chunk: ": waiting\n\n")
+                script.state.withLock { $0.streams.append(context.channel) }
+            case .upgrade:
+                isUpgraded = true
+                context.channel.say(
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            }
+        }
+    }
+
+    /// nginx sends a body with its length, never in chunks: it has read it whole before.
+    private func nextRequest() -> ScriptedGateway.Request? {
+        guard let end = received.range(of: "\r\n\r\n") else { return nil }
+        let lines = received[..<end.lowerBound].components(separatedBy: "\r\n")
+        let words = lines[0].split(separator: " ")
+        guard words.count == 3 else { return nil }
+        let headers = Dictionary(
+            lines.dropFirst().compactMap { line -> (String, String)? in
+                guard let colon = line.range(of: ": ") else { return nil }
+                return (line[..<colon.lowerBound].lowercased(), String(line[colon.upperBound...]))
+            }
+        ) { first, _ in first }
+        let length = headers["content-length"].flatMap(Int.init) ?? 0
+        let body = received[end.upperBound...].utf8.prefix(length)
+        guard body.count == length else { return nil }
+        let request = ScriptedGateway.Request(
+            method: String(words[0]), path: String(words[1]), headers: headers, body: String(Substring(body)))
+        received = String(received[body.endIndex...])
+        return request
+    }
+}
+
+extension Channel {
+    fileprivate func say(_ text: String) { writeAndFlush(ByteBuffer(string: text), promise: nil) }
+    fileprivate func say(chunk: String) { say("\(String(chunk.utf8.count, radix: 16))\r\n\(chunk)\r\n") }
+}
