@@ -9,7 +9,7 @@ struct EntrypointTests {
     /// Renders the files with these settings.
     /// - Returns: the outcome, and the folder of the files.
     private func render(_ settings: [String: String], programs: String? = nil) async throws -> (
-        NginxScript.Outcome, String
+        Program.Result, String
     ) {
         let folder = FileManager.default.temporaryDirectory.appending(path: "nginx-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -20,7 +20,10 @@ struct EntrypointTests {
             "NGINX_TLS_PORT": "\(try freePort())", "NGINX_OPERATOR_PORT": "\(try freePort())",
         ]
         let environment = defaults.merging(settings) { $1 }
-        return (try await NginxScript.outcome(of: ["entrypoint", "render"], environment: environment), folder)
+        return (
+            try await Program.run(TestServers.repository + "/nginx/entrypoint", ["render"], environment: environment),
+            folder
+        )
     }
 
     private func file(_ name: String, in folder: String) throws -> String {
@@ -38,7 +41,7 @@ struct EntrypointTests {
     func nginxTakesTheFiles(_ settings: [String: String]) async throws {
         let (outcome, folder) = try await render(settings)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        #expect(outcome.status == 0, "\(outcome.output)")
+        #expect(outcome.status == 0, "\(outcome.text)")
         for name in try FileManager.default.contentsOfDirectory(atPath: folder) where name.hasSuffix(".conf") {
             let text = try file(name, in: folder)
             #expect(text.firstMatch(of: /@[A-Z_]+@/) == nil, "\(name) has a name without a value")
@@ -57,7 +60,7 @@ struct EntrypointTests {
     func slipsAreNamed(_ name: String, _ value: String) async throws {
         let (outcome, folder) = try await render([name: value])
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        #expect(outcome.status == 78 && outcome.output.contains("\(name): "), "\(outcome.status) \(outcome.output)")
+        #expect(outcome.status == 78 && outcome.text.contains("\(name): "), "\(outcome.status) \(outcome.text)")
     }
 
     /// nginx moved `http2` to a directive of its own, and warns of the old form; older ones know only that.
@@ -72,7 +75,7 @@ struct EntrypointTests {
         try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: program)
         let (outcome, folder) = try await render([:], programs: programs)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        #expect(outcome.status == 0, "\(outcome.output)")
+        #expect(outcome.status == 0, "\(outcome.text)")
         let text = try file("nginx.conf", in: folder)
         #expect(text.contains("http2 on;") == hasDirective && text.contains(" ssl http2;") != hasDirective)
     }
@@ -80,7 +83,7 @@ struct EntrypointTests {
     @Test func aMountedCertificateIsTakenAsItIs() async throws {
         let mounted = FileManager.default.temporaryDirectory.appending(path: "mounted-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: mounted) }
-        try await NginxScript.run(["make-certificate", mounted])
+        try await Front.makeCertificate(in: mounted)
         let (own, ownFolder) = try await render(["NGINX_CERTIFICATES": mounted])
         defer { try? FileManager.default.removeItem(atPath: ownFolder) }
         // Browsers that have heard of this from a certificate that nobody trusts could not go on at all.
@@ -98,7 +101,7 @@ struct EntrypointTests {
         try FileManager.default.removeItem(atPath: mounted + "/tls.key")
         let (half, halfFolder) = try await render(["NGINX_CERTIFICATES": mounted])
         defer { try? FileManager.default.removeItem(atPath: halfFolder) }
-        #expect(half.status == 78 && half.output.contains("mount both or neither"), "\(half.output)")
+        #expect(half.status == 78 && half.text.contains("mount both or neither"), "\(half.text)")
     }
 
     @Test func oldProtocolsAreRefused() async throws {

@@ -26,6 +26,12 @@ struct Front: GatewayClient {
         try outcome.get()
     }
 
+    /// Another certificate, signed by itself.
+    static func makeCertificate(in folder: String) async throws {
+        let made = try await Program.run(TestServers.repository + "/nginx/make-certificate", [folder])
+        guard made.status == 0 else { throw HarnessError(made.text) }
+    }
+
     /// Without TLS, for whoever reads the answer as it comes.
     func execute(_ method: String, _ path: String) async throws -> HTTPClientResponse {
         try await HTTPClient.shared.execute(request(method, path, body: nil), timeout: .seconds(60))

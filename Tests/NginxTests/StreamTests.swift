@@ -80,7 +80,7 @@ struct StreamTests {
         let old = folder.appending(path: "old.crt")
         try files.copyItem(at: folder.appending(path: "tls.crt"), to: old)
         let new = folder.appending(path: "new")
-        try await NginxScript.run(["make-certificate", new.path])
+        try await Front.makeCertificate(in: new.path)
         func isServed(_ certificate: URL) async throws -> Bool {
             var isTrusted = false
             try await front.withSecureClient({ $0.tlsConfiguration?.trustRoots = .file(certificate.path) }) { client in

@@ -33,11 +33,14 @@ struct UpstreamTests {
                 return count
             }
             // A POST that was sent may have been accepted.
-            for path in ["/chat", "/stream-chat", "/async-chat"] { #expect(try await asked("POST", path) == 1) }
-            #expect(try await asked("POST", "/chat", ["Idempotency-Key": "k"]) == 2)
-            #expect(try await asked("POST", "/stream-chat", ["Idempotency-Key": "k"]) == 2)
-            #expect(try await asked("GET", "/check-response/1") == 2)
-            #expect(try await asked("DELETE", "/stream/1") == 2)
+            let key = ["Idempotency-Key": "k"]
+            let counts = [
+                try await asked("POST", "/chat"), try await asked("POST", "/stream-chat"),
+                try await asked("POST", "/async-chat"), try await asked("POST", "/chat", key),
+                try await asked("POST", "/stream-chat", key), try await asked("GET", "/check-response/1"),
+                try await asked("DELETE", "/stream/1"),
+            ]
+            #expect(counts == [1, 1, 1, 2, 2, 2, 2])
             let bodies = gateways.flatMap(\.requests).filter { $0.method == "POST" }.map(\.body)
             #expect(bodies.allSatisfy { $0 == "{}" }, "\(bodies)")
         }
@@ -49,8 +52,9 @@ struct UpstreamTests {
         await gone.stop()
         try await Front.with([gone, there]) { front in
             for index in 0..<20 {
-                #expect(try await front.post("/chat", [:]).status == 503)
-                #expect(try await front.get("/stream/\(index)").text == "busy")
+                let begun = try await front.post("/chat", [:])
+                let followed = try await front.get("/stream/\(index)")
+                #expect(begun.status == 503 && followed.text == "busy")
             }
             // A 503 is an answer: what it lacks, the next gateway lacks as well.
             #expect(there.requests.count == 40)
