@@ -180,7 +180,13 @@ let package = Package(
         tests("RabbitQueueTests", ["RabbitQueue", "SeededRandom", "TestServers"] + lifecycle),
         tests("ChatClientTests", ["ChatClient"]),
         tests("TurnProtocolTests", ["TurnProtocol", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
-        tests("SwitchboardTests", ["switchboard"]),
+        tests(
+            "SwitchboardTests",
+            [
+                "switchboard", "ChatClient", "ServiceKit", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
         tests(
             "GatewayTests",
             [

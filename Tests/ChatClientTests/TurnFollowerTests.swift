@@ -28,6 +28,16 @@ import Testing
         #expect(follower.next == 4 && follower.duplicates == 2 && follower.gaps == 0)
     }
 
+    @Test func whoOnlyCountsChecksAsMuch() throws {
+        var follower = TurnFollower(readsTexts: false)
+        #expect(try follower.take(token(0)) == .token(index: 0, text: ""))
+        #expect(try follower.take(token(0)) == nil && follower.duplicates == 1)
+        #expect(throws: ChatClientError.self) { try follower.take(token(2)) }
+        #expect(try follower.take(.init(name: "queue", data: "{}")) == .notice(name: "queue", data: "{}"))
+        #expect(try follower.take(token(1)) == .token(index: 1, text: ""))
+        #expect(try follower.take(end) == nil && follower.end?.end.usage.completionTokens == 3 && follower.gaps == 1)
+    }
+
     @Test func aMissingTokenEndsTheConnectionAndIsAskedForAgain() throws {
         var follower = TurnFollower()
         _ = try follower.take(token(0))

@@ -101,7 +101,7 @@ struct Load: AsyncParsableCommand {
                 ?? .clients(streams, over: ramp ?? .milliseconds(2 * Int64(clamping: streams))),
             streams: streams, duration: duration ?? scenario.duration, drain: drain,
             thinking: think ?? scenario.thinking,
-            users: users ?? rate.map { max(1, Int($0.rounded(.up))) } ?? max(1, streams),
+            users: users ?? rate.flatMap { Int(exactly: $0.rounded(.up)) } ?? streams,
             maxTokens: maxTokens ?? scenario.maxTokens, mix: mix, prompts: lines,
             reconnects: reconnects ?? scenario.reconnects, seed: seed ?? .random(in: 0...(1 << 53)))
         try plan.check(allowRemote: allowRemote)

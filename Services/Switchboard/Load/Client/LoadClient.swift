@@ -178,7 +178,14 @@ final class LoadClient {
     func cut() {
         pause?.cancel()
         closeStream()
-        if turn != nil { run.record.cut += 1 }
+        if let turn {
+            // Cut in the midst of its answer it proves nothing; that nothing ever came is a failure.
+            if turn.isFollowed, turn.tokens == 0 {
+                run.record.errors.count("no token before the end")
+            } else {
+                run.record.cut += 1
+            }
+        }
         turn = nil
     }
 }
