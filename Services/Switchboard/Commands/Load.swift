@@ -60,6 +60,9 @@ struct Load: AsyncParsableCommand {
     @Option(help: "Repeats prompts and times.")
     var seed: UInt64?
 
+    @Option(help: "Certificates to trust with https, as a PEM file. (default: the system's)")
+    var caFile: String?
+
     @Flag(help: "Prints one JSON object in place of the table.")
     var json = false
 
@@ -95,7 +98,7 @@ struct Load: AsyncParsableCommand {
         }
         let lines = try promptFile.map(promptLines) ?? []
         let mix = try PromptMix(prompts ?? (lines.isEmpty ? scenario.prompts : PromptMix.Kind.file.rawValue))
-        let plan = LoadPlan(
+        var plan = LoadPlan(
             gateways: gateways, apiKey: try access.key(settings), kind: kind,
             arrivals: rate.map { .rate(perSecond: $0) }
                 ?? .clients(streams, over: ramp ?? .milliseconds(2 * Int64(clamping: streams))),
@@ -104,6 +107,7 @@ struct Load: AsyncParsableCommand {
             users: users ?? rate.flatMap { Int(exactly: $0.rounded(.up)) } ?? streams,
             maxTokens: maxTokens ?? scenario.maxTokens, mix: mix, prompts: lines,
             reconnects: reconnects ?? scenario.reconnects, seed: seed ?? .random(in: 0...(1 << 53)))
+        plan.trustedCertificates = caFile
         try plan.check(allowRemote: allowRemote)
         return plan
     }

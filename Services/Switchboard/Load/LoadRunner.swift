@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import NIOSSL
 
 /// Runs a plan on a thread of its own.
 struct LoadRunner: Sendable {
@@ -12,10 +13,11 @@ struct LoadRunner: Sendable {
     func run() async throws -> LoadReport {
         try LoadRunner.allowDescriptors(plan.connections + LoadPlan.spareDescriptors)
         let addresses = try await resolve()
+        let security = plan.gateways.contains(where: \.isSecure) ? try security() : nil
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         do {
             let started = ContinuousClock.now
-            let record = try await run(addresses, on: group.next())
+            let record = try await run(addresses, security, on: group.next())
             let time = ContinuousClock.now - started
             try await group.shutdownGracefully()
             return LoadReport(plan: plan, record: record, time: time)
@@ -25,7 +27,9 @@ struct LoadRunner: Sendable {
         }
     }
 
-    private func run(_ addresses: [SocketAddress], on loop: any EventLoop) async throws -> LoadRecord {
+    private func run(
+        _ addresses: [SocketAddress], _ security: NIOSSLContext?, on loop: any EventLoop
+    ) async throws -> LoadRecord {
         let finished = loop.makePromise(of: LoadRecord.self)
         let run = NIOLoopBoundBox<LoadRun?>.makeEmptyBox(eventLoop: loop)
         // Two runs at one cluster are two sets of users.
@@ -33,7 +37,8 @@ struct LoadRunner: Sendable {
         let (plan, report) = (plan, report)
         loop.execute {
             let new = LoadRun(
-                plan, addresses: addresses, name: name, loop: loop, finished: finished, report: report)
+                plan, addresses: addresses, security: security, name: name, loop: loop, finished: finished,
+                report: report)
             run.value = new
             new.begin()
         }
@@ -57,6 +62,16 @@ struct LoadRunner: Sendable {
                 }
             }
         }
+    }
+
+    private func security() throws -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        if let file = plan.trustedCertificates {
+            do { configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file)) } catch {
+                throw LoadError.invalid(option: "--ca-file", "has no certificates: \(error)")
+            }
+        }
+        return try NIOSSLContext(configuration: configuration)
     }
 
     /// Lets this process open so many descriptors, as far as the system allows.

@@ -115,6 +115,23 @@ import Testing
         #expect(record.isClean && record.done == record.begun && gateway.posts == record.done && record.cut == 0)
     }
 
+    @Test func withoutCertificatesNothingIsTrusted() async throws {
+        let gateway = try await FakeGateway(.honest)
+        let secure = try GatewayAddress(gateway.url.replacing("http:", with: "https:"))
+        await #expect(throws: LoadError.self) {
+            _ = try await run(gateway) {
+                $0.gateways = [secure]
+                $0.trustedCertificates = "/nonexistent"
+            }
+        }
+        // It does not speak TLS, and is not spoken to without.
+        let record = try await run(try await FakeGateway(.honest)) {
+            $0.gateways = [secure]
+            $0.patience = .milliseconds(100)
+        }.record
+        #expect(record.done == 0 && record.errors.sum == 20)
+    }
+
     @Test func theReportIsOneObject() async throws {
         let report = try await run(try await FakeGateway(.honest))
         let text = try report.json()

@@ -5,7 +5,8 @@ import NIOHTTP1
 
 /// One simulated client: takes the turns of its conversation one after the other. Confined to the run's event loop.
 ///
-/// It carries out what its `LoadTurn` says, and tells it what came of it.
+/// It carries out what its `LoadTurn` says, and tells it what came of it. What it waits for holds it, and lets go when it
+/// comes or is called off; weak references would make each of its uses slower.
 final class LoadClient {
     private unowned let run: LoadRun
     private let user: String
@@ -48,7 +49,7 @@ final class LoadClient {
         switch step {
         case .end(let ending): end(ending)
         case .send(let request, let gateway, let pause) where pause > .zero:
-            self.pause = run.schedule(in: pause) { [weak self] in self?.send(request, gateway) }
+            self.pause = run.schedule(in: pause) { self.send(request, gateway) }
         case .send(let request, let gateway, _): send(request, gateway)
         }
     }
@@ -70,9 +71,10 @@ final class LoadClient {
         guard let body = try? run.encoder.encode(request) else {
             return end(.failed("a request that cannot be written", retryAfter: nil))
         }
-        run.post(body, key: turn.idempotencyKey, gateway: gateway) { [weak self] result in
-            guard let self, self.turn?.idempotencyKey == turn.idempotencyKey else { return }
-            answered(result)
+        run.post(body, key: turn.idempotencyKey, gateway: gateway) { result in
+            // Whoever was cut or began anew in the meantime has no use for the answer.
+            guard self.turn?.idempotencyKey == turn.idempotencyKey else { return }
+            self.answered(result)
         }
     }
 
@@ -92,7 +94,7 @@ final class LoadClient {
     private func follow(_ turn: String, _ lastEventID: String?, _ gateway: Int) {
         let life = run.plan.reconnects.life(using: &run.random)
         dropAt = life.map { NIODeadline.now() + .nanoseconds(Int64($0 / .nanoseconds(1))) }
-        connection = run.stream(turn, lastEventID: lastEventID, gateway: gateway) { [weak self] in self?.heard($0) }
+        connection = run.stream(turn, lastEventID: lastEventID, gateway: gateway) { self.heard($0) }
     }
 
     private func heard(_ news: StreamConnection.News) {
@@ -163,7 +165,7 @@ final class LoadClient {
         }
         let due = NIODeadline.now() + .nanoseconds(Int64(max(pause, rest) / .nanoseconds(1)))
         // Also without a pause not at once: a cluster that answers in no time would grow the stack.
-        self.pause = run.schedule(at: due) { [weak self] in self?.begin(due: due) }
+        self.pause = run.schedule(at: due) { self.begin(due: due) }
     }
 
     private static let pauseAfterFailure: Duration = .seconds(1)

@@ -3,6 +3,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 
 /// One run of a plan: lets clients arrive, and ends them when the time is over. Everything of it happens on one event
 /// loop: ten thousand streams of a token a second are a small part of a core, and nothing needs a lock.
@@ -31,12 +32,12 @@ final class LoadRun {
     private var steadySince: (time: NIODeadline, tokens: Int)?
     private var lastProgress = (time: NIODeadline.now(), tokens: 0)
 
-    private static let sweepInterval: TimeAmount = .milliseconds(250)
+    private static let sweepInterval: TimeAmount = .milliseconds(500)
     private static let progressInterval: TimeAmount = .seconds(1)
 
     /// To be made and used on `loop` alone.
     init(
-        _ plan: LoadPlan, addresses: [SocketAddress], name: String, loop: any EventLoop,
+        _ plan: LoadPlan, addresses: [SocketAddress], security: NIOSSLContext?, name: String, loop: any EventLoop,
         finished: EventLoopPromise<LoadRecord>, report: @escaping @Sendable (LoadProgress) -> Void
     ) {
         self.plan = plan
@@ -48,7 +49,7 @@ final class LoadRun {
         random = SplitMix(seed: plan.seed)
         arrivals = Arrivals(plan.arrivals, using: &random)
         prompts = PromptSource(plan.mix, lines: plan.prompts, using: &random)
-        dialers = zip(plan.gateways, addresses).map { Dialer($0, address: $1, loop: loop) }
+        dialers = zip(plan.gateways, addresses).map { Dialer($0, address: $1, security: security, loop: loop) }
         pools = dialers.map { RequestPool($0, timeout: TimeAmount(plan.requestTimeout)) }
         policy.patience = plan.patience
     }
@@ -180,7 +181,7 @@ final class LoadRun {
     private func sweep() {
         guard phase != .ended else { return }
         let now = NIODeadline.now()
-        for client in Array(clients.values) { client.sweep(at: now) }
+        for client in clients.values { client.sweep(at: now) }
         for pool in pools { pool.sweep(at: now) }
         schedule(at: now + LoadRun.sweepInterval) { [weak self] in self?.sweep() }
     }

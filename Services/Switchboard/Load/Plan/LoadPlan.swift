@@ -32,6 +32,8 @@ struct LoadPlan: Sendable {
     var mix = PromptMix.short
     var prompts: [String] = []
     var reconnects = ReconnectPlan.never
+    /// A PEM file of the certificates that gateways with https are trusted by; nil for the system's.
+    var trustedCertificates: String?
     /// A connection on which nothing comes for so long is given up. Gateways send a comment every GATEWAY_HEARTBEAT.
     var silence: Duration = .seconds(45)
     /// For one request that is answered at once.
@@ -63,9 +65,6 @@ struct LoadPlan: Sendable {
             throw .invalid(
                 option: "--gateway",
                 "\(remote.authority) is not this machine; --allow-remote says that its owner knows of the load")
-        }
-        if let remote = gateways.first(where: \.isSecure) {
-            throw .invalid(option: "--gateway", "\(remote.authority) wants TLS, which this command does not speak")
         }
         try check("--streams", streams, 1...LoadPlan.maximumStreams)
         try check("--users", users, 1...LoadPlan.maximumUsers)
