@@ -112,7 +112,7 @@ private struct Heart: Service {
                 } catch {
                     logger.debug("a heartbeat was lost", metadata: ["error": "\(error)"])
                 }
-                mail.tellAll(.tick)
+                mail.tick()
                 try? await Task.sleep(for: .seconds(1))
             }
         }

@@ -78,4 +78,43 @@ import Testing
         #expect(last["o"]?.items.first?.timeToFirstToken == nil)
         #expect(table.count == 0)
     }
+
+    @Test func tokensOfSomeStepsLeaveAsOneItemForEachTurn() {
+        var random = SystemRandomNumberGenerator()
+        var table = JobTable()
+        _ = table.admit(job(first: 2), at: .now)
+        let other = TurnID(milliseconds: 3, using: &random)
+        _ = table.admit(
+            GenerationJob(
+                turn: other, epoch: 1, attempt: 1, orchestrator: "o", tenant: nil, prompt: [1], outputSoFar: [],
+                sampling: .init(maxTokens: 4, seed: 1), kind: .stream, deadline: 9), at: .now)
+        let batches = table.batches(
+            of: [
+                TokenEvent(request: 1, index: 2, token: 7), TokenEvent(request: 2, index: 0, token: 4),
+                TokenEvent(request: 1, index: 3, token: 8), TokenEvent(request: 2, index: 1, token: 5),
+                TokenEvent(request: 1, index: 4, token: TokenEvent.none, finish: .failed, reason: "r"),
+            ], node: "n", at: .now)
+        let items = batches["o"]?.items ?? []
+        #expect(items.map(\.turn) == [turn, other])
+        #expect(items.map(\.first) == [2, 0])
+        #expect(items.map(\.tokens) == [[7, 8], [4, 5]])
+        #expect(items.map(\.end) == [.init(.failed, reason: "r"), nil])
+        #expect(items.allSatisfy { $0.timeToFirstToken != nil })
+        #expect(table.count == 1)
+    }
+}
+
+@Suite struct SendPaceTests {
+    @Test func onlyTokensInTheMiddleOfATurnWait() {
+        let token = TokenEvent(request: 1, index: 5, token: 7)
+        #expect(!SendPace.isUrgent([token, token]))
+        #expect(SendPace.isUrgent([token, TokenEvent(request: 2, index: 0, token: 7)]))
+        #expect(SendPace.isUrgent([token, TokenEvent(request: 2, index: 9, token: 7, finish: .length)]))
+    }
+
+    @Test func theMoreTurnsTheLongerTheirTokensWaitForEachOther() {
+        #expect(SendPace.pause(jobs: 1) == .zero)
+        #expect(SendPace.pause(jobs: 4) < SendPace.pause(jobs: 16))
+        #expect(SendPace.pause(jobs: 1_000_000) == SendPace.longestPause)
+    }
 }

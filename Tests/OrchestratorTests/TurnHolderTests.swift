@@ -245,4 +245,19 @@ import TurnProtocol
         }
         #expect(how.error == "the turn's deadline has passed: it waited for an earlier turn of its conversation")
     }
+
+    @Test func anAppendIsALookAtTheLeaseToo() {
+        var holder = following()
+        #expect(holder.resume(.done, seen()) == .listen)
+        #expect(
+            holder.resume(.news([item(first: 0, [5])], hasGap: false), seen(500)) == .append(first: 0, isFinal: false))
+        #expect(holder.resume(.appended(.appended(.init(readers: 1))), seen(500)) == .listen)
+        #expect(holder.resume(.news([.tick], hasGap: false), seen(1000)) == .listen)
+        #expect(holder.resume(.news([.tick], hasGap: false), seen(2000)) == .append(first: 1, isFinal: false))
+        #expect(holder.resume(.appended(.appended(.init(readers: 1))), seen(2000)) == .listen)
+        // News of an attempt that is over bring no append, and may keep the ticks away.
+        let stale = item(first: 1, [6], epoch: 6)
+        #expect(holder.resume(.news([stale], hasGap: false), seen(3000)) == .listen)
+        #expect(holder.resume(.news([stale], hasGap: false), seen(4000)) == .append(first: 1, isFinal: false))
+    }
 }

@@ -77,27 +77,49 @@ struct JobTable {
         if requests[job.turn] == request { requests[job.turn] = nil }
     }
 
-    /// Sorts one engine step's events by the orchestrators that wait for them.
+    /// Sorts the events of one or some engine steps by the orchestrators that wait for them, a turn's tokens together.
     mutating func batches(of events: [TokenEvent], node: String, at now: ContinuousClock.Instant) -> [String:
         TokenBatch]
     {
         var items: [String: [TokenBatch.Item]] = [:]
-        for event in events {
-            guard let job = jobs[event.request] else { continue }
+        for (request, tokens) in joined(events) {
+            guard let job = jobs[request] else { continue }
             var time: Int64?
-            if event.token >= 0, !job.hasFirstToken {
-                jobs[event.request]?.hasFirstToken = true
+            if !tokens.ids.isEmpty, !job.hasFirstToken {
+                jobs[request]?.hasFirstToken = true
                 time = Int64((now - job.submitted) / .microseconds(1))
             }
             items[job.orchestrator, default: []].append(
                 TokenBatch.Item(
-                    turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: max(event.index, 0),
-                    tokens: event.token >= 0 ? [event.token] : [],
-                    end: event.finish.map { TokenBatch.End($0.onTheWire, reason: event.reason ?? "") },
-                    timeToFirstToken: time))
-            if event.finish != nil { remove(event.request) }
+                    turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: tokens.first, tokens: tokens.ids,
+                    end: tokens.end, timeToFirstToken: time))
+            if tokens.end != nil { remove(request) }
         }
         return items.mapValues { TokenBatch(node: node, items: $0) }
+    }
+
+    private struct Tokens {
+        let first: Int
+        var ids: [Int32] = []
+        var end: TokenBatch.End?
+    }
+
+    /// Each request's tokens in the order of their indexes, requests in the order of their first event.
+    private func joined(_ events: [TokenEvent]) -> [(request: UInt64, tokens: Tokens)] {
+        var all: [(request: UInt64, tokens: Tokens)] = []
+        var places: [UInt64: Int] = [:]
+        for event in events {
+            let place = places[event.request] ?? all.count
+            if place == all.count {
+                places[event.request] = place
+                all.append((event.request, Tokens(first: max(event.index, 0))))
+            }
+            if event.token >= 0 { all[place].tokens.ids.append(event.token) }
+            if let finish = event.finish {
+                all[place].tokens.end = TokenBatch.End(finish.onTheWire, reason: event.reason ?? "")
+            }
+        }
+        return all
     }
 }
 

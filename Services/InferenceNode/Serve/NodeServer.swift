@@ -9,7 +9,7 @@ import ServiceLifecycle
 import Synchronization
 
 /// Takes jobs from the node's own queue, gives them to the engine, and sends the tokens to the orchestrators' inboxes:
-/// one write for each engine step and orchestrator.
+/// one write for one or some engine steps and each orchestrator.
 final class NodeServer: Service {
     /// Steps that wait to be sent, at most; an orchestrator that misses one sees the gap and asks again.
     static let maximumUnsentSteps = 4096
@@ -188,13 +188,30 @@ final class NodeServer: Service {
     // MARK: Tokens out
 
     private func sendSteps() async {
+        var pause: Task<Void, Never>?
         while let delivery = await steps.receive() {
-            let batches = table.withLock { table in
-                table.batches(of: Array(delivery.elements.joined()), node: name, at: .now)
+            let (batches, jobs) = table.withLock { table in
+                (table.batches(of: Array(delivery.elements.joined()), node: name, at: .now), table.count)
             }
+            pause?.cancel()
+            pause = holdSteps(for: SendPace.pause(jobs: jobs))
             await withDiscardingTaskGroup { group in
                 for (orchestrator, batch) in batches { group.addTask { await self.send(batch, to: orchestrator) } }
             }
+        }
+        pause?.cancel()
+    }
+
+    /// The steps of the next moments leave together, unless one of them is urgent.
+    private func holdSteps(for pause: Duration) -> Task<Void, Never>? {
+        guard pause > .zero else {
+            steps.release()
+            return nil
+        }
+        steps.hold()
+        return Task { [steps] in
+            guard (try? await Task.sleep(for: pause)) != nil else { return }
+            steps.release()
         }
     }
 }

@@ -22,7 +22,7 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
         choice, settings: settings, logger: logger,
         onStep: { events in
             metrics.take(events, at: .now)
-            steps.send(events)
+            steps.send(events, isUrgent: SendPace.isUrgent(events))
         }, report: { metrics.take($0, at: .now) })
     metrics.observe(engine.engine)
     let redis = RedisPool(configuration: redisConfiguration, logger: logger)

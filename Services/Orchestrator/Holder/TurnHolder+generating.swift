@@ -13,7 +13,7 @@ extension TurnHolder {
                 for job in jobs where job.place.node == id { lose(job) }
             case .cancelRequested: isCancelled = true
             case .tick:
-                mustLook = true
+                if lastLook + HolderLimits.lookInterval <= seen.now { mustLook = true }
                 // The wake-up is a hint: a head that fell out by its deadline tells nobody.
                 mustJoin = stage == .waitingForHead
             case .becameHead: mustJoin = stage == .waitingForHead
@@ -26,6 +26,8 @@ extension TurnHolder {
                 }
             }
         }
+        // Tokens that are appended nowhere are news too, and whoever hears news is spared the ticks.
+        if lastLook + 2 * HolderLimits.lookInterval <= seen.now { mustLook = true }
         if hasGap, stage == .seeking || stage == .planning {
             // What was waited for may have been among what was lost.
             chores.append(.stopWaiting)
@@ -181,6 +183,8 @@ extension TurnHolder {
 }
 
 enum HolderLimits {
+    /// Milliseconds after which lease and audience are looked at again; a little less than between two ticks.
+    static let lookInterval: Int64 = 900
     /// Of a reason in the attempt log.
     static let reasonCharacters = 200
     /// Verdicts kept for the record: an attempt that is over has at most one.

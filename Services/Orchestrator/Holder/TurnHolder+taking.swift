@@ -113,6 +113,7 @@ extension TurnHolder {
         case .appended(let audience):
             if first < ids.count { fruitless = 0 }
             logged = ids.count
+            lastLook = seen.now
             if audience.cancelRequested { isCancelled = true }
             if turn.kind != .batch, let absent = audience.absentForMilliseconds, absent > rules.detachGrace {
                 isCancelled = true

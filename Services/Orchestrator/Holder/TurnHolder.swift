@@ -65,6 +65,8 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     /// The turn whose answer they are, when they are another's.
     var answerOf: TurnID?
     var mustLook = false
+    /// When lease and audience were last seen: every append sees them.
+    var lastLook: Int64 = 0
     var mustJoin = false
     var isCancelled = false
     var jobs: [HolderJob] = []
@@ -200,7 +202,9 @@ struct TurnHolder<Random: RandomNumberGenerator> {
 
     private mutating func take(_ result: HolderResult, _ seen: Seen) {
         switch result {
-        case .acquisition(let acquisition, let isHeldHere): take(acquisition, isHeldHere: isHeldHere)
+        case .acquisition(let acquisition, let isHeldHere):
+            lastLook = seen.now
+            take(acquisition, isHeldHere: isHeldHere)
         case .owner(let isAlive): take(ownerIsAlive: isAlive)
         case .head(let head): take(head: head)
         case .news(let news, let hasGap): take(news, hasGap: hasGap, seen)

@@ -24,7 +24,12 @@ final class TurnMail: Sendable {
 
     private let logger: Logger
     private let meter: FirstTokenMeter
-    private let mailboxes = Mutex<[TurnID: Mailbox<TurnNews>]>([:])
+    private struct Holder {
+        let mailbox: Mailbox<TurnNews>
+        var lastTokens: ContinuousClock.Instant?
+    }
+
+    private let holders = Mutex<[TurnID: Holder]>([:])
 
     init(meter: FirstTokenMeter, logger: Logger) {
         self.meter = meter
@@ -34,18 +39,18 @@ final class TurnMail: Sendable {
     func open(_ turn: TurnID) -> Mailbox<TurnNews> {
         let mailbox = Mailbox<TurnNews>(capacity: TurnMail.capacity)
         // The same turn may come again after its channel broke: its old runner hears that it is over.
-        mailboxes.withLock { $0.updateValue(mailbox, forKey: turn) }?.close()
+        holders.withLock { $0.updateValue(Holder(mailbox: mailbox), forKey: turn) }?.mailbox.close()
         return mailbox
     }
 
     /// Whether a runner of this process works on the turn, besides the one with this mailbox.
     func holds(_ turn: TurnID, besides own: Mailbox<TurnNews>?) -> Bool {
-        mailboxes.withLock { $0[turn].map { $0 !== own } ?? false }
+        holders.withLock { $0[turn].map { $0.mailbox !== own } ?? false }
     }
 
     func close(_ turn: TurnID, _ mailbox: Mailbox<TurnNews>) {
         // A newer holder of the same turn in this process keeps its own.
-        mailboxes.withLock { if $0[turn] === mailbox { $0[turn] = nil } }
+        holders.withLock { if $0[turn]?.mailbox === mailbox { $0[turn] = nil } }
         mailbox.close()
     }
 
@@ -56,8 +61,13 @@ final class TurnMail: Sendable {
                 for case .some(let time) in batch.items.lazy.map(\.timeToFirstToken) {
                     meter.add(seconds: Double(time) / 1_000_000)
                 }
-                mailboxes.withLock { mailboxes in
-                    for item in batch.items { mailboxes[item.turn]?.send(.tokens(item)) }
+                let now = ContinuousClock.now
+                holders.withLock { holders in
+                    for item in batch.items {
+                        guard let place = holders.index(forKey: item.turn) else { continue }
+                        holders.values[place].lastTokens = now
+                        holders.values[place].mailbox.send(.tokens(item))
+                    }
                 }
             } catch {
                 logger.warning("a malformed token batch was dropped", metadata: ["error": "\(error)"])
@@ -68,13 +78,22 @@ final class TurnMail: Sendable {
     /// - Returns: false when no runner of this process works on the turn.
     @discardableResult
     func tell(_ turn: TurnID, _ news: TurnNews) -> Bool {
-        guard let mailbox = mailboxes.withLock({ $0[turn] }) else { return false }
+        guard let mailbox = holders.withLock({ $0[turn]?.mailbox }) else { return false }
         mailbox.send(news)
         return true
     }
 
     func tellAll(_ news: TurnNews) {
-        let all = mailboxes.withLock { Array($0.values) }
+        let all = holders.withLock { $0.values.map(\.mailbox) }
         all.forEach { $0.send(news) }
+    }
+
+    /// Says that time passes; to be called every second. Whoever had tokens within it knows.
+    func tick() {
+        let now = ContinuousClock.now
+        let quiet = holders.withLock { holders in
+            holders.values.filter { $0.lastTokens.map { $0 + .seconds(1) <= now } ?? true }.map(\.mailbox)
+        }
+        quiet.forEach { $0.send(.tick) }
     }
 }

@@ -3,7 +3,8 @@ import ChatCore
 extension TurnLog {
     /// Makes the turn's record, before the turn is published.
     public func reserve(_ turn: Turn) async throws(RedisError) -> Reservation {
-        let reply = try await pool.run(TurnLogScripts.reserve, keys: keys(turn.id), arguments: recordArguments(turn))
+        let reply = try await pool.run(
+            TurnLogScripts.reserve, keys: TurnLog.keys(turn.id), arguments: recordArguments(turn))
         guard !reply.isNull else { return .reserved }
         guard let record = try Record(reply) else { throw .unexpectedReply("an empty record") }
         return .existed(record)
@@ -13,11 +14,11 @@ extension TurnLog {
     /// - Returns: whether it was removed.
     @discardableResult
     public func forget(_ turn: TurnID) async throws(RedisError) -> Bool {
-        try await pool.run(TurnLogScripts.forget, keys: keys(turn), arguments: []).int == 1
+        try await pool.run(TurnLogScripts.forget, keys: TurnLog.keys(turn), arguments: []).int == 1
     }
 
     public func record(of turn: TurnID) async throws(RedisError) -> Record? {
-        try Record(try await pool.run(TurnLogScripts.lookUp, keys: keys(turn), arguments: []))
+        try Record(try await pool.run(TurnLogScripts.lookUp, keys: TurnLog.keys(turn), arguments: []))
     }
 
     /// Registers channel `gateway:<reader>` for hints and returns the events from token index `from` on, with the
@@ -27,7 +28,7 @@ extension TurnLog {
     ) async throws(RedisError) -> (events: [TurnEvent], exists: Bool) {
         let from = max(0, from)
         let reply = try await pool.run(
-            TurnLogScripts.follow, keys: keys(turn),
+            TurnLogScripts.follow, keys: TurnLog.keys(turn),
             arguments: [.text(reader), .integer(readerLifetime.milliseconds), .integer(Int64(from))])
         guard !reply.isNull else { return ([], false) }
         return (try LogEntry.list(reply).flatMap { $0.events(from: from) }, true)
@@ -42,7 +43,7 @@ extension TurnLog {
 
     /// Removes a reader; when it was the last one, absence begins.
     public func unfollow(_ turn: TurnID, reader: String) async throws(RedisError) {
-        _ = try await pool.run(TurnLogScripts.unfollow, keys: keys(turn), arguments: [.text(reader)])
+        _ = try await pool.run(TurnLogScripts.unfollow, keys: TurnLog.keys(turn), arguments: [.text(reader)])
     }
 
     /// Asks for the turn's end: sets a flag that every append reports, and publishes the turn's id (text) to
@@ -51,7 +52,7 @@ extension TurnLog {
     @discardableResult
     public func requestCancel(_ turn: TurnID, reason: String) async throws(RedisError) -> Bool {
         try await pool.run(
-            TurnLogScripts.cancel, keys: keys(turn), arguments: [.text(reason), .text(turn.description)]
+            TurnLogScripts.cancel, keys: TurnLog.keys(turn), arguments: [.text(reason), .text(turn.description)]
         ).int == 1
     }
 
@@ -63,7 +64,7 @@ extension TurnLog {
 }
 
 extension TurnLog {
-    func keys(_ turn: TurnID) -> [String] {
+    static func keys(_ turn: TurnID) -> [String] {
         let log = "turn:{\(turn)}"
         return [log, log + ":record", log + ":readers"]
     }

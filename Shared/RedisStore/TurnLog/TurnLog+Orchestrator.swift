@@ -16,7 +16,7 @@ extension TurnLog {
             .text(owner), redelivered ? 1 : 0, creates ? 1 : 0, .text(other ?? ""),
         ]
         let reply = try await pool.run(
-            TurnLogScripts.acquire, keys: keys(turn.id), arguments: recordArguments(turn) + arguments)
+            TurnLogScripts.acquire, keys: TurnLog.keys(turn.id), arguments: recordArguments(turn) + arguments)
         guard let parts = reply.array, let verdict = parts.first?.text else { throw TurnLog.unexpected(reply) }
         switch verdict {
         case "unknown": return .unknown
@@ -36,7 +36,7 @@ extension TurnLog {
     ) async throws(RedisError) -> AppendResult {
         let entry = try LogEntry.tokens(first: first, tokens).encoded(lease.turn)
         let reply = try await pool.run(
-            TurnLogScripts.append, keys: keys(lease.turn),
+            TurnLogScripts.append, keys: lease.keys,
             arguments: fence(lease) + [.integer(Int64(first)), .integer(Int64(first + tokens.count)), .bytes(entry)])
         guard let parts = reply.array else { throw TurnLog.unexpected(reply) }
         switch parts.first?.text {
@@ -50,7 +50,7 @@ extension TurnLog {
     /// Tells the turn's readers where it waits. Not logged: whoever reads later learns of it with the next call.
     public func tell(_ wait: TurnWait, of turn: TurnID) async throws(RedisError) {
         let hint = try LogEntry.waiting(wait).encoded(turn)
-        _ = try await pool.run(TurnLogScripts.tell, keys: keys(turn), arguments: [.bytes(hint)])
+        _ = try await pool.run(TurnLogScripts.tell, keys: TurnLog.keys(turn), arguments: [.bytes(hint)])
     }
 
     /// Stores the plan unless there is one. Returns the stored one; nil when fenced.
@@ -71,7 +71,7 @@ extension TurnLog {
         _ lease: Lease, node: String, numericsID: String, plan: [UInt8], verdicts: [Verdict] = []
     ) async throws(RedisError) -> (attempts: Attempts, plan: [UInt8], startedAt: Int64)? {
         let reply = try await pool.run(
-            TurnLogScripts.beginAttempt, keys: keys(lease.turn),
+            TurnLogScripts.beginAttempt, keys: lease.keys,
             arguments: fence(lease) + [.text(node), .text(numericsID), .bytes(plan)] + arguments(verdicts))
         guard let parts = reply.array else { return nil }
         guard parts.count == 4, let total = parts[0].int, let stalled = parts[1].int, let plan = parts[2].data,
@@ -84,7 +84,7 @@ extension TurnLog {
     /// - Returns: how often it has begun and was not over, this time included; nil when fenced.
     public func suspect(_ lease: Lease, begins: Bool) async throws(RedisError) -> Int? {
         try await pool.run(
-            TurnLogScripts.suspect, keys: keys(lease.turn), arguments: fence(lease) + [begins ? 1 : 0]
+            TurnLogScripts.suspect, keys: lease.keys, arguments: fence(lease) + [begins ? 1 : 0]
         ).int.map { Int($0) }
     }
 
@@ -95,7 +95,7 @@ extension TurnLog {
     public func end(_ lease: Lease, next: Int, end: TurnEnd) async throws(RedisError) -> Bool {
         let entry = try LogEntry.end(next: next, end).encoded(lease.turn)
         let reply = try await pool.run(
-            TurnLogScripts.end, keys: keys(lease.turn),
+            TurnLogScripts.end, keys: lease.keys,
             arguments: fence(lease) + [.integer(Int64(next)), .bytes(entry)])
         guard let parts = reply.array else { throw TurnLog.unexpected(reply) }
         switch parts.first?.text {
@@ -116,14 +116,14 @@ extension TurnLog {
         _ lease: Lease, parkedBy: String? = nil, verdicts: [Verdict] = []
     ) async throws(RedisError) -> Bool {
         try await pool.run(
-            TurnLogScripts.release, keys: keys(lease.turn),
+            TurnLogScripts.release, keys: lease.keys,
             arguments: fence(lease) + [.text(parkedBy ?? "")] + arguments(verdicts)
         ).int == 1
     }
 
     /// Who reads; nil for an unknown turn.
     public func presence(of turn: TurnID) async throws(RedisError) -> Audience? {
-        let reply = try await pool.run(TurnLogScripts.presence, keys: keys(turn), arguments: [])
+        let reply = try await pool.run(TurnLogScripts.presence, keys: TurnLog.keys(turn), arguments: [])
         guard let parts = reply.array else { return nil }
         return try Audience(parts[...])
     }
@@ -138,7 +138,7 @@ extension TurnLog {
         _ lease: Lease, _ field: String, _ value: [UInt8]
     ) async throws(RedisError) -> [UInt8]? {
         try await pool.run(
-            TurnLogScripts.recordOnce, keys: keys(lease.turn),
+            TurnLogScripts.recordOnce, keys: lease.keys,
             arguments: fence(lease) + [.text(field), .bytes(value)]
         ).data
     }

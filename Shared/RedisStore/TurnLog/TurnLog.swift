@@ -34,11 +34,14 @@ public struct TurnLog: Sendable {
         public let turn: TurnID
         public let epoch: Int64
         public let owner: String
+        /// Of the turn: an append is made for every few tokens, and would write them anew each time.
+        let keys: [String]
 
         public init(turn: TurnID, epoch: Int64, owner: String) {
             self.turn = turn
             self.epoch = epoch
             self.owner = owner
+            keys = TurnLog.keys(turn)
         }
     }
 

@@ -19,12 +19,19 @@ enum TurnLogScripts {
             end
             """
 
+    /// The readers that are not gone.
+    private static let readers = """
+
+        local function readers()
+          return redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. whole(now), '+inf')
+        end
+        """
+
     /// `readers, absentFor, cancel` as an append and `presence` report them.
     private static let audience = """
 
-        local function audience(cancel, absent)
-          local readers = redis.call('ZCOUNT', KEYS[3], '(' .. whole(now), '+inf')
-          if readers > 0 then return readers, -1, cancel end
+        local function audience(count, cancel, absent)
+          if count > 0 then return count, -1, cancel end
           -- The last reader took its leave (absent), or its gateway died and its registration ran out.
           local since = tonumber(absent)
           local last = redis.call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')
@@ -33,13 +40,11 @@ enum TurnLogScripts {
         end
         """
 
-    /// Sends an entry to the channels of all readers that are not gone.
+    /// Sends an entry to the readers' channels.
     private static let publish = """
 
-        local function publish(payload)
-          for _, reader in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. whole(now), '+inf')) do
-            redis.call('PUBLISH', 'gateway:' .. reader, payload)
-          end
+        local function publish(payload, to)
+          for _, reader in ipairs(to) do redis.call('PUBLISH', 'gateway:' .. reader, payload) end
         end
         """
 
@@ -147,26 +152,27 @@ enum TurnLogScripts {
 
     /// ARGV: hint. Sends it to every reader of a turn that goes on; the log stays as it is.
     static let tell = RedisScript(
-        LuaClock.source + publish + """
+        LuaClock.source + readers + publish + """
 
             if redis.call('HEXISTS', KEYS[2], 'ended') == 1 then return 0 end
-            publish(ARGV[1])
+            publish(ARGV[1], readers())
             return 1
             """)
 
     /// ARGV: epoch, owner, first, next, entry. The hot path: one read of the record, one write, one entry.
     static let append = RedisScript(
-        LuaClock.source + fence + audience + publish + """
+        LuaClock.source + fence + readers + audience + publish + """
 
             if not isOurs or lease[4] then return {'fenced'} end
             if lease[3] ~= ARGV[3] then return {'gap', tonumber(lease[3])} end
+            local reading = readers()
             if ARGV[3] ~= ARGV[4] then
               redis.call('XADD', KEYS[1], ARGV[4] .. '-0', 'e', ARGV[5])
               if ARGV[3] == '0' then redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[2])) end
               redis.call('HSET', KEYS[2], 'next', ARGV[4], 'stalled', 0)
-              publish(ARGV[5])
+              publish(ARGV[5], reading)
             end
-            return {'appended', audience(lease[5], lease[6])}
+            return {'appended', audience(#reading, lease[5], lease[6])}
             """)
 
     /// ARGV: epoch, owner, field, value. The first writer wins.
@@ -218,14 +224,14 @@ enum TurnLogScripts {
 
     /// ARGV: epoch, owner, next, entry.
     static let end = RedisScript(
-        LuaClock.source + fence + publish + """
+        LuaClock.source + fence + readers + publish + """
 
             if lease[4] then return {'ended'} end
             if not isOurs then return {'fenced'} end
             if lease[3] ~= ARGV[3] then return {'gap', tonumber(lease[3])} end
             redis.call('XADD', KEYS[1], ARGV[3] .. '-1', 'e', ARGV[4])
             redis.call('HSET', KEYS[2], 'ended', 1, 'owner', '')
-            publish(ARGV[4])
+            publish(ARGV[4], readers())
             local retention = redis.call('HGET', KEYS[2], 'retention')
             redis.call('PEXPIRE', KEYS[1], retention)
             redis.call('PEXPIRE', KEYS[2], retention)
@@ -248,10 +254,10 @@ enum TurnLogScripts {
             """)
 
     static let presence = RedisScript(
-        LuaClock.source + audience + """
+        LuaClock.source + readers + audience + """
 
             local state = redis.call('HMGET', KEYS[2], 'next', 'cancel', 'absent')
             if not state[1] then return false end
-            return {audience(state[2], state[3])}
+            return {audience(#readers(), state[2], state[3])}
             """)
 }

@@ -3,7 +3,8 @@ import Synchronization
 /// A bounded queue between whoever hears news (a socket's thread, a relay) and the one task that acts on them.
 ///
 /// Sending never waits: a full mailbox refuses, and remembers that it did, so that the reader knows about the gap. The
-/// reader takes everything there is in one go, which is what makes batches of appends and of SSE writes.
+/// reader takes everything there is in one go, which is what makes batches of appends and of SSE writes. A reader that would
+/// rather have fewer and larger batches holds its mail for a while.
 public final class Mailbox<Element: Sendable>: Sendable {
     /// What one `receive` returns.
     public struct Delivery: Sendable {
@@ -16,6 +17,9 @@ public final class Mailbox<Element: Sendable>: Sendable {
         var elements: [Element] = []
         var hasGap = false
         var isClosed = false
+        /// What is not urgent waits for `release`.
+        var isHolding = false
+        var isDue = false
         var reader: CheckedContinuation<Void, Never>?
     }
 
@@ -24,20 +28,34 @@ public final class Mailbox<Element: Sendable>: Sendable {
 
     public init(capacity: Int) { self.capacity = capacity }
 
+    /// - Parameter isUrgent: false lets the element wait while the reader holds its mail.
     /// - Returns: false when the mailbox is full or closed, and the element is not in it.
     @discardableResult
-    public func send(_ element: Element) -> Bool {
+    public func send(_ element: Element, isUrgent: Bool = true) -> Bool {
         let (accepted, reader) = state.withLock { state in
             guard !state.isClosed else { return (false, state.takeReader()) }
-            if state.elements.count < capacity {
-                state.elements.append(element)
-                return (true, state.takeReader())
-            }
-            state.hasGap = true
-            return (false, state.takeReader())
+            let accepted = state.elements.count < capacity
+            if accepted { state.elements.append(element) } else { state.hasGap = true }
+            guard isUrgent || !state.isHolding || !accepted else { return (true, nil) }
+            state.isDue = true
+            return (accepted, state.takeReader())
         }
         reader?.resume()
         return accepted
+    }
+
+    /// From now on what is not urgent waits, until `release` or until something urgent takes it along.
+    public func hold() { state.withLock { $0.isHolding = true } }
+
+    /// Ends `hold`: the reader gets what has waited.
+    public func release() {
+        let reader = state.withLock { state in
+            state.isHolding = false
+            guard !state.elements.isEmpty else { return nil as CheckedContinuation<Void, Never>? }
+            state.isDue = true
+            return state.takeReader()
+        }
+        reader?.resume()
     }
 
     /// Refuses further elements; the reader still gets what is there, then nil.
@@ -54,14 +72,13 @@ public final class Mailbox<Element: Sendable>: Sendable {
     public func receive() async -> Delivery? {
         while true {
             let (delivery, isOver) = state.withLock { state -> (Delivery?, Bool) in
-                guard state.elements.isEmpty, !state.hasGap else {
-                    defer {
-                        state.elements = []
-                        state.hasGap = false
-                    }
-                    return (Delivery(elements: state.elements, hasGap: state.hasGap), false)
+                guard state.isDue || state.isClosed && !state.elements.isEmpty else { return (nil, state.isClosed) }
+                defer {
+                    state.elements = []
+                    state.hasGap = false
+                    state.isDue = false
                 }
-                return (nil, state.isClosed)
+                return (Delivery(elements: state.elements, hasGap: state.hasGap), false)
             }
             if let delivery { return delivery }
             if isOver || Task.isCancelled { return nil }
@@ -74,7 +91,7 @@ public final class Mailbox<Element: Sendable>: Sendable {
             await withCheckedContinuation { continuation in
                 let hasNews = state.withLock { state in
                     // Between the look and the wait something may have come, or the task may have been cancelled.
-                    if !state.elements.isEmpty || state.hasGap || state.isClosed || Task.isCancelled { return true }
+                    if state.isDue || state.isClosed || Task.isCancelled { return true }
                     state.reader = continuation
                     return false
                 }
