@@ -1,5 +1,4 @@
 import ChatCore
-import NIOCore
 import PostgresStore
 import RabbitQueue
 import RedisStore
@@ -16,7 +15,7 @@ struct GatewayConfiguration: Sendable {
     let maximumBacklog: Int
     let drain: Duration
     let maximumConnections: Int
-    let idleTimeout: TimeAmount
+    let idleTimeout: Duration
     let overload: OverloadConfiguration
     let redis: RedisConfiguration
     let rabbit: RabbitConfiguration
@@ -31,7 +30,7 @@ struct GatewayConfiguration: Sendable {
         maximumBacklog = try settings(Settings.gatewayMaxBacklog)
         drain = try settings(Settings.gatewayDrain)
         maximumConnections = try settings(Settings.gatewayMaxConnections)
-        idleTimeout = .milliseconds(Int64(try settings(Settings.gatewayIdleTimeout) / .milliseconds(1)))
+        idleTimeout = try settings(Settings.gatewayIdleTimeout)
         intake = IntakeLimits(
             model: try settings(Settings.modelName),
             defaultMaxTokens: try settings(Settings.turnMaxTokens),
@@ -49,6 +48,10 @@ struct GatewayConfiguration: Sendable {
         rabbit = try settings.rabbit(client: "gateway")
         database = try settings.database()
     }
+
+    /// Connections that may wait to be accepted: a thousand clients that come back at once are no error.
+    static let backlog = 1024
+
     /// Readers keep a connection each; the tenth that they leave is for whoever begins a turn or asks for health.
     var maximumReaders: Int { max(1, maximumConnections - maximumConnections / 10) }
 

@@ -1,7 +1,9 @@
 import ChatCore
 import Foundation
 import Hummingbird
+import HummingbirdCore
 import Logging
+import NIOPosix
 import OperatorPort
 import PostgresStore
 import RabbitQueue
@@ -103,14 +105,18 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     begin.add(to: authenticated)
     follow.add(to: authenticated)
 
-    let server = Application(
-        router: router,
-        server: .http1(configuration: .init(idleTimeout: configuration.idleTimeout)),
-        configuration: .init(
-            address: .hostname(configuration.host, port: configuration.port), serverName: "switchboard",
+    let connections = OpenConnections()
+    let server = Server(
+        childChannelSetup: GatewayChannel(
+            answerer: Answerer(
+                responder: router.buildResponder(), serverName: "switchboard", date: DateHeader(), logger: logger),
+            idleTimeout: configuration.idleTimeout, connections: connections),
+        configuration: ServerConfiguration(
+            address: .hostname(configuration.host, port: configuration.port), backlog: GatewayConfiguration.backlog,
             availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),
-        logger: logger)
-    let draining = DrainingServer(server: server, relay: relay, grace: configuration.drain)
+        eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
+    let draining = DrainingServer(
+        server: server, connections: connections, relay: relay, grace: configuration.drain)
     return [redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining, notice]
 }
 

@@ -85,12 +85,22 @@ final class Authenticator: Sendable {
 
 /// The context of a request: who asks is known behind `AuthenticationMiddleware`.
 struct GatewayRequestContext: RequestContext {
+    typealias Source = RequestSource
+
     var coreContext: CoreRequestContextStorage
     var principal = Principal(tenant: "", keyID: "")
+    let connection: ClientConnection
 
-    init(source: ApplicationRequestContextSource) {
+    init(source: RequestSource) {
         coreContext = .init(source: source)
+        connection = source.connection
     }
+}
+
+/// Where a request came from.
+struct RequestSource: RequestContextSource {
+    let connection: ClientConnection
+    let logger: Logger
 }
 
 struct AuthenticationMiddleware: RouterMiddleware {

@@ -97,10 +97,12 @@ struct TurnReader {
     /// The log's events from here on, after registering for hints; nil when there is no log.
     private mutating func look() async throws -> [TurnEvent]? {
         if !isKnown {
-            guard try await relay.finder.record(of: turn, tenant: tenant) != nil else { return nil }
+            let (finder, turn, tenant) = (relay.finder, turn, tenant)
+            guard try await onOwnStack({ try await finder.record(of: turn, tenant: tenant) }) != nil else { return nil }
             isKnown = true
         }
-        let answer = try await relay.log.follow(turn, reader: relay.name, from: sequence.next)
+        let (log, turn, reader, next) = (relay.log, turn, relay.name, sequence.next)
+        let answer = try await onOwnStack { try await log.follow(turn, reader: reader, from: next) }
         return answer.exists ? answer.events : nil
     }
 
@@ -121,10 +123,11 @@ struct TurnReader {
         lastAskedShards = .now
         let whereabouts: TurnFinder.Whereabouts
         do {
-            whereabouts = try await relay.finder.find(turn, of: tenant)
+            let (finder, turn, tenant) = (relay.finder, turn, tenant)
+            whereabouts = try await onOwnStack { try await finder.find(turn, of: tenant) }
         } catch let error {
             // Its shard is away; or the log was there a moment ago, whatever became of its keys.
-            guard TurnReader.isOutage(error) || hasSeenLog && error == .unknownTurn else { throw error }
+            guard TurnReader.isOutage(error) || hasSeenLog && error as? APIError == .unknownTurn else { throw error }
             return []
         }
         guard case .settled(let outcome) = whereabouts else { return [] }

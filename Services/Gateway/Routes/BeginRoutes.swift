@@ -20,26 +20,14 @@ struct BeginRoutes: Sendable {
     // MARK: The whole answer at once
 
     @Sendable private func chat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        // The body is read inside, since only what still holds the connection's stream hears of its end.
-        try await request.body.consumeWithCancellationOnInboundClose { body in
-            do {
-                return try await wholeChat(body, request.headers, context).closingConnection()
-            } catch let error as APIError {
-                return error.response.closingConnection()
-            }
-        }
-    }
-
-    private func wholeChat(
-        _ body: RequestBody, _ headers: HTTPFields, _ context: GatewayRequestContext
-    ) async throws -> Response {
         let start = ContinuousClock.now
-        let turnRequest = try await read(body)
+        let turnRequest = try await read(request.body)
         guard turnRequest.stream != true else {
             throw APIError.invalid("stream", "must be false here; POST /stream-chat streams")
         }
-        let key = try IdempotencyKey(headers)
+        let key = try IdempotencyKey(request.headers)
         let accepted = try await intake.accept(turnRequest, kind: .chat, key: key, from: context.principal)
+        context.connection.leaveWithClient()
         let (text, end) = try await wholeAnswer(
             of: accepted.id, tenant: context.principal.tenant, canBeAskedForAgain: key != nil)
         return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id).marking(accepted)

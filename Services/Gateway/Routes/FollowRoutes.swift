@@ -31,7 +31,7 @@ struct FollowRoutes: Sendable {
         if from > 0 { resumes.increment() }
         var headers = HTTPFields.correlation(id)
         headers.append(contentsOf: ServerSentEvents.headers)
-        let tenant = context.principal.tenant
+        let (tenant, connection) = (context.principal.tenant, context.connection)
         let isKnown: Bool
         switch try await relay.finder.find(id, of: tenant) {
         case .logged: isKnown = true
@@ -45,17 +45,17 @@ struct FollowRoutes: Sendable {
             status: .ok, headers: headers,
             body: ResponseBody { writer in
                 do {
-                    try await request.body.consumeWithCancellationOnInboundClose { _ in
-                        try await relay.withReader(
-                            of: id, tenant: tenant, from: from, isKnown: isKnown, isResumable: true
-                        ) { reader in
-                            try await write(&reader, to: &writer)
-                        }
+                    connection.leaveWithClient()
+                    try await relay.withReader(
+                        of: id, tenant: tenant, from: from, isKnown: isKnown, isResumable: true
+                    ) { reader in
+                        try await write(&reader, to: &writer)
                     }
                     try await writer.finish(nil)
-                } catch is CancellationError {
+                } catch let error as CancellationError {
                     // The client has left. Its turn goes on for the grace, then the orchestrator cancels it.
                     logger.debug("a reader left", metadata: ["turn": "\(id)"])
+                    throw error
                 }
             }
         ).closingConnection()

@@ -1,19 +1,23 @@
 import ServiceLifecycle
 
-/// The HTTP server and its drain: a server that is asked to stop accepts nothing any more and waits for its open
-/// requests; beside it the relay sees to it that these come to an end.
+/// The HTTP server and its drain: a server that is asked to stop accepts nothing any more, and its open requests are waited
+/// for; beside it the relay sees to it that these come to an end.
 struct DrainingServer: Service {
     let server: any Service
+    let connections: OpenConnections
     let relay: TurnRelay
     let grace: Duration
 
     func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await server.run() }
+            group.addTask {
+                try await server.run()
+                await connections.untilNone()
+            }
             group.addTask {
                 try? await gracefulShutdown()
                 if !Task.isCancelled { await relay.drain(grace: grace) }
-                // The group ends with the server.
+                // The group ends with the last connection.
                 while (try? await Task.sleep(for: .seconds(3600))) != nil {}
             }
             defer { group.cancelAll() }

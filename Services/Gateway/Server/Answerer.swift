@@ -1,0 +1,75 @@
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+import NIOHTTPTypes
+
+/// Answers one request: has the router make the response, and sends it.
+struct Answerer: Sendable {
+    let responder: RouterResponder<GatewayRequestContext>
+    let serverName: String
+    let date: DateHeader
+    let logger: Logger
+
+    func answer(_ request: Request, on connection: ClientConnection) async {
+        let isHead = request.method == .head
+        do {
+            var response = try await onOwnStack { try await respond(to: request, on: connection) }
+            response.headers[.date] = date.now
+            response.headers[.server] = serverName
+            let body = response.body
+            if isHead || body.contentLength == 0 { return try connection.finish([.head(response.head), .end(nil)]) }
+            try await body.write(
+                AnswerWriter(
+                    connection: connection, isStreamed: body.contentLength == nil, unsent: [.head(response.head)]))
+        } catch {
+            logger.trace("an answer was cut off", metadata: ["error": "\(error)"])
+            // The client must not take it for whole.
+            connection.channel.close(promise: nil)
+        }
+    }
+
+    private func respond(to request: Request, on connection: ClientConnection) async throws -> Response {
+        do {
+            return try await responder.respond(
+                to: request, context: GatewayRequestContext(source: .init(connection: connection, logger: logger)))
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            logger.error("a request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
+            return Response(status: .internalServerError)
+        }
+    }
+}
+
+/// Sends a response's body: a streamed one write by write, any other with its head in one go.
+private struct AnswerWriter: ResponseBodyWriter {
+    let connection: ClientConnection
+    let isStreamed: Bool
+    var unsent: [HTTPResponsePart]
+
+    mutating func write(_ buffer: ByteBuffer) async throws {
+        unsent.append(.body(buffer))
+        guard isStreamed else { return }
+        let parts = unsent
+        unsent = []
+        try await connection.send(parts)
+    }
+
+    consuming func finish(_ trailers: HTTPFields?) async throws {
+        try connection.finish(unsent + [.end(trailers)])
+    }
+}
+
+/// Runs what calls deep on a stack of its own. A task keeps the memory of its deepest call until it ends, and a stream's
+/// task lives for minutes.
+func onOwnStack<Success: Sendable>(
+    _ body: @escaping @Sendable () async throws -> Success
+) async throws -> Success {
+    let task = Task { try await body() }
+    return try await withTaskCancellationHandler {
+        try await task.value
+    } onCancel: {
+        task.cancel()
+    }
+}

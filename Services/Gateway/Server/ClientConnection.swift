@@ -1,0 +1,107 @@
+import NIOCore
+import NIOHTTPTypes
+import Synchronization
+
+/// A client's connection as the task that answers on it sees it: takes an answer's parts, says when there is room for
+/// more, and when the client has left.
+final class ClientConnection: Sendable {
+    private struct State {
+        var isOpen = true
+        var isWritable = true
+        var hasInput = true
+        /// The answer under way is of no use once the client has ended its side.
+        var leavesWithInput = false
+        var answer: Task<Void, Never>?
+        var writer: CheckedContinuation<Void, Never>?
+
+        mutating func takeWriter() -> CheckedContinuation<Void, Never>? { writer.take() }
+    }
+
+    let channel: any Channel
+    private let state = Mutex(State())
+
+    init(channel: any Channel) { self.channel = channel }
+
+    // MARK: For the answer
+
+    /// The rest of this answer is cancelled as soon as the client has ended its side of the connection. An answer that
+    /// is soon over does without: a client may say everything, end its side, and then listen.
+    func leaveWithClient() {
+        let gone = state.withLock { state in
+            state.leavesWithInput = true
+            return state.hasInput && state.isOpen ? nil : state.answer
+        }
+        gone?.cancel()
+    }
+
+    /// Sends parts, and returns when there is room for more.
+    /// - Throws: `CancellationError` when the client has left.
+    func send(_ parts: [HTTPResponsePart]) async throws {
+        try write(parts)
+        guard !channel.isWritable else { return }
+        try await waitForRoom()
+    }
+
+    /// Sends the last parts of an answer. From then on the connection is the next one's.
+    func finish(_ parts: [HTTPResponsePart]) throws { try write(parts) }
+
+    private func write(_ parts: [HTTPResponsePart]) throws {
+        guard state.withLock({ $0.isOpen }), !Task.isCancelled else { throw CancellationError() }
+        // One hop to the connection's thread for all of them, and one flush.
+        channel.eventLoop.execute { [channel] in
+            for part in parts { channel.write(part, promise: nil) }
+            channel.flush()
+        }
+    }
+
+    private func waitForRoom() async throws {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let mayGoOn = state.withLock { state in
+                    if state.isWritable || !state.isOpen || Task.isCancelled { return true }
+                    state.writer = continuation
+                    return false
+                }
+                if mayGoOn { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.takeWriter() }?.resume()
+        }
+        guard state.withLock({ $0.isOpen }), !Task.isCancelled else { throw CancellationError() }
+    }
+
+    // MARK: For the connection's handler
+
+    /// Starts the answer of a request.
+    func begin(_ answer: @escaping @Sendable () async -> Void) {
+        state.withLock { state in
+            state.leavesWithInput = false
+            state.answer = Task { await answer() }
+        }
+    }
+
+    func setWritable(_ isWritable: Bool) {
+        let writer = state.withLock { state in
+            state.isWritable = isWritable
+            return isWritable ? state.takeWriter() : nil
+        }
+        writer?.resume()
+    }
+
+    func inputEnded() {
+        let answer = state.withLock { state in
+            state.hasInput = false
+            return state.leavesWithInput ? state.answer : nil
+        }
+        answer?.cancel()
+    }
+
+    func closed() {
+        let (answer, writer) = state.withLock { state in
+            state.isOpen = false
+            return (state.answer.take(), state.takeWriter())
+        }
+        answer?.cancel()
+        writer?.resume()
+    }
+}
