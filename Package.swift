@@ -196,8 +196,12 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "SeededRandom", "TestServers",
-                "TurnProtocol",
+                "gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "SeededRandom", "ServiceKit",
+                "TestServers", "TurnProtocol",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
             ]
                 + lifecycle),
         tests(

@@ -90,16 +90,19 @@ struct GatewayRequestContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     var principal = Principal(tenant: "", keyID: "")
     let connection: ClientConnection
+    /// When the request had arrived.
+    let arrival: ContinuousClock.Instant
 
     init(source: RequestSource) {
         coreContext = .init(source: source)
-        connection = source.connection
+        (connection, arrival) = (source.connection, source.arrival)
     }
 }
 
 /// Where a request came from.
 struct RequestSource: RequestContextSource {
     let connection: ClientConnection
+    let arrival: ContinuousClock.Instant
     let logger: Logger
 }
 

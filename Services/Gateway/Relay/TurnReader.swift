@@ -7,6 +7,8 @@ import ServiceKit
 struct TurnReader {
     /// After this long without news the log is read again, which also renews the registration.
     private static let silence: Duration = .seconds(2)
+    /// A busy stream reads too, to renew its registration, which lasts 20 s at Redis.
+    private static let renewal: Duration = .seconds(8)
     /// How long Redis may be out of reach.
     private static let patience: Duration = .seconds(30)
     /// How long a log may be missing. Its holder writes it again as soon as it notices; a turn without a holder waits
@@ -66,11 +68,10 @@ struct TurnReader {
                 if sequence.admit(new, into: &events) == .gap { mustRead = true }
             case .reread, .seek: mustRead = true
             case .leave(let pause): leave = pause
-            case .tick:
-                // The registration lasts 20 s at Redis; a busy stream renews it too.
-                if lastNews + TurnReader.silence < .now || lastRead + .seconds(8) < .now { mustRead = true }
+            case .tick: if lastNews + TurnReader.silence < .now { mustRead = true }
             }
         }
+        if lastRead + TurnReader.renewal < .now { mustRead = true }
         if mustRead { events += try await read() }
         return leave != nil && events.isEmpty ? nil : events
     }

@@ -15,7 +15,7 @@ final class TurnRelay: Service {
         case events([TurnEvent])
         /// Hints may have been lost: read the log again.
         case reread
-        /// Time passes; sent about every second.
+        /// Time passes; sent about every second to whoever hears nothing else.
         case tick
         /// The same, five times a second, for a reader whose log is missing.
         case seek
@@ -34,6 +34,8 @@ final class TurnRelay: Service {
         let mailbox: Mailbox<News>
         /// Whether its client can go on at another gateway.
         let isResumable: Bool
+        /// Nothing was sent to it since the last tick.
+        var isQuiet = false
     }
 
     private struct Readers {
@@ -46,6 +48,27 @@ final class TurnRelay: Service {
 
         func mailboxes(of turn: TurnID) -> [Mailbox<News>] {
             tokens[turn, default: []].compactMap { byToken[$0]?.mailbox }
+        }
+
+        /// The mailboxes of a turn's readers, which are about to get a hint.
+        mutating func hear(of turn: TurnID) -> [Mailbox<News>] {
+            tokens[turn, default: []].compactMap { token in
+                byToken[token]?.isQuiet = false
+                return byToken[token]?.mailbox
+            }
+        }
+
+        /// The mailboxes of readers that heard nothing since the last time. The others know that time passes.
+        mutating func takeQuiet() -> [Mailbox<News>] {
+            var quiet: [Mailbox<News>] = []
+            for index in byToken.values.indices {
+                if byToken.values[index].isQuiet {
+                    quiet.append(byToken.values[index].mailbox)
+                } else {
+                    byToken.values[index].isQuiet = true
+                }
+            }
+            return quiet
         }
     }
 
@@ -82,7 +105,7 @@ final class TurnRelay: Service {
                     var ticks = 0
                     while (try? await Task.sleep(for: TurnRelay.tickInterval)) != nil {
                         ticks = (ticks + 1) % TurnRelay.ticksPerSecond
-                        if ticks == 0 { self.tell(.tick) }
+                        if ticks == 0 { self.readers.withLock { $0.takeQuiet() }.forEach { $0.send(.tick) } }
                         self.tellSeekers()
                     }
                 }
@@ -148,7 +171,7 @@ final class TurnRelay: Service {
         case .message(_, let payload):
             do throws(WireError) {
                 let hint = try TurnLog.decode(hint: payload)
-                readers.withLock { $0.mailboxes(of: hint.turn) }.forEach { $0.send(.events(hint.events)) }
+                readers.withLock { $0.hear(of: hint.turn) }.forEach { $0.send(.events(hint.events)) }
             } catch {
                 logger.warning("a malformed hint was dropped", metadata: ["error": "\(error)"])
             }

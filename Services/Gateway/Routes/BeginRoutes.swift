@@ -4,6 +4,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import RedisStore
+import ServiceKit
 
 /// The three ways to begin a turn: wait for the whole answer, follow its tokens, or ask for it later.
 struct BeginRoutes: Sendable {
@@ -27,10 +28,12 @@ struct BeginRoutes: Sendable {
         }
         let key = try IdempotencyKey(request.headers)
         let accepted = try await intake.accept(turnRequest, kind: .chat, key: key, from: context.principal)
+        let timing = timing(of: context)
         context.connection.leaveWithClient()
         let (text, end) = try await wholeAnswer(
             of: accepted.id, tenant: context.principal.tenant, canBeAskedForAgain: key != nil)
-        return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id).marking(accepted)
+        return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id)
+            .marking(accepted, timing)
     }
 
     private func wholeAnswer(
@@ -61,25 +64,34 @@ struct BeginRoutes: Sendable {
     // MARK: Token by token, and later
 
     @Sendable private func streamChat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        let turn = try await begin(request, .stream, context)
+        let (turn, timing) = try await begin(request, .stream, context)
         return Response(
             json: .object([
                 ("status", .string("streaming")), ("message", .string("follow the tokens at stream_endpoint")),
                 ("correlation_id", .string(turn.id.description)), ("stream_endpoint", .string("/stream/\(turn.id)")),
             ]), headers: .correlation(turn.id)
-        ).marking(turn)
+        ).marking(turn, timing)
     }
 
     @Sendable private func asyncChat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        let turn = try await begin(request, .batch, context)
-        return .processing(turn.id).marking(turn)
+        let (turn, timing) = try await begin(request, .batch, context)
+        return .processing(turn.id).marking(turn, timing)
     }
 
     private func begin(
         _ request: Request, _ kind: Turn.Kind, _ context: GatewayRequestContext
-    ) async throws -> TurnIntake.Accepted {
+    ) async throws -> (TurnIntake.Accepted, AcceptTiming) {
         let key = try IdempotencyKey(request.headers)
-        return try await intake.accept(try await read(request.body), kind: kind, key: key, from: context.principal)
+        let accepted = try await intake.accept(
+            try await read(request.body), kind: kind, key: key, from: context.principal)
+        return (accepted, timing(of: context))
+    }
+
+    private func timing(of context: GatewayRequestContext) -> AcceptTiming {
+        let timing = AcceptTiming(
+            total: ContinuousClock.now - context.arrival, waits: WaitLedger.current?.waits ?? .init())
+        timing.record()
+        return timing
     }
 
     private func read(_ body: RequestBody) async throws -> TurnRequest {
@@ -99,11 +111,11 @@ struct BeginRoutes: Sendable {
 }
 
 extension Response {
-    /// Says in a header that the request had been made before.
-    fileprivate func marking(_ accepted: TurnIntake.Accepted) -> Response {
-        guard accepted.isRepeat, let name = IdempotencyKey.replayedHeader else { return self }
+    /// Says in headers that the request had been made before, and how long accepting it took.
+    fileprivate func marking(_ accepted: TurnIntake.Accepted, _ timing: AcceptTiming) -> Response {
         var response = self
-        response.headers[name] = "true"
+        if accepted.isRepeat, let name = IdempotencyKey.replayedHeader { response.headers[name] = "true" }
+        if let name = AcceptTiming.headerName { response.headers[name] = timing.header }
         return response
     }
 }

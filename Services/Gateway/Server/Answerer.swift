@@ -3,6 +3,7 @@ import Hummingbird
 import Logging
 import NIOCore
 import NIOHTTPTypes
+import ServiceKit
 
 /// Answers one request: has the router make the response, and sends it.
 struct Answerer: Sendable {
@@ -11,10 +12,14 @@ struct Answerer: Sendable {
     let date: DateHeader
     let logger: Logger
 
-    func answer(_ request: Request, on connection: ClientConnection) async {
+    /// - Parameter arrival: when the request had arrived.
+    func answer(
+        _ request: Request, on connection: ClientConnection, since arrival: ContinuousClock.Instant
+    ) async {
         let isHead = request.method == .head
         do {
-            var response = try await onOwnStack { try await respond(to: request, on: connection) }
+            let source = RequestSource(connection: connection, arrival: arrival, logger: logger)
+            var response = try await onOwnStack { try await respond(to: request, from: source) }
             response.headers[.date] = date.now
             response.headers[.server] = serverName
             let body = response.body
@@ -29,10 +34,11 @@ struct Answerer: Sendable {
         }
     }
 
-    private func respond(to request: Request, on connection: ClientConnection) async throws -> Response {
+    private func respond(to request: Request, from source: RequestSource) async throws -> Response {
         do {
-            return try await responder.respond(
-                to: request, context: GatewayRequestContext(source: .init(connection: connection, logger: logger)))
+            return try await WaitLedger.$current.withValue(request.method == .post ? WaitLedger() : nil) {
+                try await responder.respond(to: request, context: GatewayRequestContext(source: source))
+            }
         } catch let error as CancellationError {
             throw error
         } catch {

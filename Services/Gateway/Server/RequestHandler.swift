@@ -61,7 +61,8 @@ final class RequestHandler: ChannelDuplexHandler {
     }
 
     private func answer(_ request: Request) {
-        connection.begin { [answerer, connection] in await answerer.answer(request, on: connection) }
+        let arrival = ContinuousClock.now
+        connection.begin { [answerer, connection] in await answerer.answer(request, on: connection, since: arrival) }
     }
 
     // MARK: Answers

@@ -24,6 +24,9 @@ extension PostgresPool {
         } catch {
             throw .unavailable(shard: name, reason: error.description)
         }
+        let ledger = WaitLedger.current
+        ledger?.begin(.database)
+        defer { ledger?.end(.database) }
         do throws(DatabaseError) {
             let connection = try await acquire(patience: patience)
             let lent = ContinuousClock.now

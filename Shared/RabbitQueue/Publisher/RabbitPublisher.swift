@@ -34,6 +34,9 @@ public final class RabbitPublisher: BrokerClient, Sendable {
     ///   the broker does not have it. `.timedOut`, `.connectionLost` and `.cancelled`: it may; retry under the same id.
     public func publish(_ message: OutgoingMessage) async throws(RabbitError) {
         try message.validate(maximumBodyBytes: core.link.configuration.maximumBodyBytes)
+        let ledger = WaitLedger.current
+        ledger?.begin(.broker)
+        defer { ledger?.end(.broker) }
         let start = ContinuousClock.now
         try await permitted { () async throws(RabbitError) in try await core.publish(message) }
         confirmTime.record(duration: start.duration(to: .now))

@@ -86,6 +86,9 @@ public final class RedisPool: Service, Sendable {
             throw .unavailable(error.description)
         }
         do throws(RedisError) {
+            let ledger = WaitLedger.current
+            ledger?.begin(.redis)
+            defer { ledger?.end(.redis) }
             let values = try await choose().exchange(bytes, replies: replies)
             commandTime.record(duration: permit.startedAt.duration(to: .now))
             breaker.settle(permit, RedisError.verdict(of: values))

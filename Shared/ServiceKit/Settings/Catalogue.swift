@@ -17,7 +17,7 @@ extension Settings {
     public static let modelName = Setting<String>.text(
         "MODEL_NAME", default: "SmolLM2-135M-Instruct", help: "the model's name in the API")
     public static let maxConcurrent = Setting<Int>.integer(
-        "MAX_CONCURRENT", default: 64, in: 1...4096, help: "sequences that a node generates at the same time")
+        "MAX_CONCURRENT", default: 64, in: 1...16_384, help: "sequences that a node generates at the same time")
     public static let engineThreads = Setting<Int>.integer(
         "ENGINE_THREADS", default: 0, in: 0...64, help: "threads of the engine; 0 takes every core")
     public static let engineKVBlocks = Setting<Int>.integer(
@@ -82,7 +82,7 @@ extension Settings {
         help: "time that streams are given to end when the gateway is asked to stop, before their clients are sent away"
     )
     public static let gatewayMaxConnections = Setting<Int>.integer(
-        "GATEWAY_MAX_CONNECTIONS", default: 10_000, in: 10...1_000_000,
+        "GATEWAY_MAX_CONNECTIONS", default: 12_000, in: 10...1_000_000,
         help: "connections that are open at a time; nine tenths of them may follow turns")
     public static let gatewayIdleTimeout = Setting<Duration>.duration(
         "GATEWAY_IDLE_TIMEOUT", default: "60s",
