@@ -2,6 +2,37 @@ import ServiceKit
 import Testing
 
 @Suite struct MailboxTests {
+    @Test func deliversInOrderAndEndsWhenClosed() async {
+        let mailbox = Mailbox<Int>(capacity: 1000)
+        let reader = Task {
+            var all: [Int] = []
+            while let delivery = await mailbox.receive() { all += delivery.elements }
+            return all
+        }
+        for number in 0..<500 { #expect(mailbox.send(number)) }
+        mailbox.close()
+        #expect(await reader.value == Array(0..<500))
+        #expect(!mailbox.send(1))
+    }
+
+    @Test func aFullMailboxRefusesAndSaysSo() async {
+        let mailbox = Mailbox<Int>(capacity: 2)
+        #expect(mailbox.send(1) && mailbox.send(2))
+        #expect(!mailbox.send(3))
+        let first = await mailbox.receive()
+        #expect(first?.elements == [1, 2])
+        #expect(first?.hasGap == true)
+        #expect(mailbox.send(4))
+        #expect(await mailbox.receive()?.hasGap == false)
+    }
+
+    @Test func aCancelledReaderLeaves() async {
+        let mailbox = Mailbox<Int>(capacity: 1)
+        let reader = Task { await mailbox.receive() == nil }
+        reader.cancel()
+        #expect(await reader.value)
+    }
+
     @Test func aReaderThatHoldsItsMailGetsItTogether() async throws {
         let mailbox = Mailbox<Int>(capacity: 8)
         mailbox.send(1, isUrgent: false)
