@@ -217,7 +217,7 @@ let package = Package(
             "DeployTests",
             [
                 "gateway", "orchestrator", "queue-worker", "inference-node", "switchboard", "ServiceHarness",
-                "TestServers",
+                "ServiceKit", "TestServers",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
             ]),
         // The executables are dependencies so that they are built; the tests run them as processes.

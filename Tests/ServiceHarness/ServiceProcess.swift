@@ -108,8 +108,9 @@ public struct HarnessError: Error, CustomStringConvertible {
 
 /// Our built executables.
 public enum Executable {
-    /// They stand beside the test bundle.
+    /// They stand beside the test bundle. A path from the root is one already.
     public static func path(_ name: String) -> String {
+        if name.hasPrefix("/") { return name }
         let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: bundle).deletingLastPathComponent().appendingPathComponent(name).path
     }

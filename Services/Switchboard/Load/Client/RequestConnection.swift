@@ -60,10 +60,8 @@ final class RequestConnection: ChannelInboundHandler {
             self.completion = nil
             deadline = .distantFuture
             idleSince = .now()
-            let answer = HTTPAnswer(status: Int(head.status.code), headers: head.headers, body: body)
-            // First free, then answered: what the answer leads to may be the next request.
+            completion(.success(HTTPAnswer(status: Int(head.status.code), headers: head.headers, body: body)))
             if head.isKeepAlive { onIdle(self) } else { context.close(promise: nil) }
-            completion(.success(answer))
         }
     }
 
