@@ -2,21 +2,26 @@
 public struct WireError: Error, Equatable, CustomStringConvertible {
     public let field: String
 
+    @inlinable
     public init(field: String) { self.field = field }
 
     public var description: String { "malformed message at field \(field)" }
 }
 
-/// Appends numbers in little-endian order and texts with their length before them.
+/// Appends numbers in little-endian order and texts with their length before them. Inlinable, as the reader is: it is generic,
+/// and what it writes of each token is written in other modules too.
 public struct ByteWriter {
     public var bytes: [UInt8] = []
 
+    @inlinable
     public init() {}
 
+    @inlinable
     public mutating func put(_ number: some FixedWidthInteger) {
         withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
+    @inlinable
     public mutating func put(text: String) {
         put(UInt32(clamping: text.utf8.count))
         bytes.append(contentsOf: text.utf8)
@@ -25,13 +30,16 @@ public struct ByteWriter {
 
 /// Reads what `ByteWriter` wrote; every read is checked against what is left.
 public struct ByteReader {
-    private let bytes: [UInt8]
-    private var position = 0
+    @usableFromInline let bytes: [UInt8]
+    @usableFromInline var position = 0
 
+    @inlinable
     public init(_ bytes: [UInt8]) { self.bytes = bytes }
 
+    @inlinable
     public var isAtEnd: Bool { position == bytes.count }
 
+    @inlinable
     public mutating func get<Number: FixedWidthInteger>(_: Number.Type, _ field: String) throws(WireError) -> Number {
         let size = MemoryLayout<Number>.size
         guard bytes.count - position >= size else { throw WireError(field: field) }
@@ -40,6 +48,7 @@ public struct ByteReader {
         return Number(littleEndian: number)
     }
 
+    @inlinable
     public mutating func getText(_ field: String) throws(WireError) -> String {
         let count = Int(try get(UInt32.self, field))
         guard bytes.count - position >= count else { throw WireError(field: field) }

@@ -5,32 +5,56 @@ import Synchronization
 /// Sending never waits: a full mailbox refuses, and remembers that it did, so that the reader knows about the gap. The
 /// reader takes everything there is in one go, which is what makes batches of appends and of SSE writes. A reader that would
 /// rather have fewer and larger batches holds its mail for a while.
+///
+/// It stands between any two hops of a token, so all of it is inlinable: for elements of other modules it would otherwise run
+/// through witness tables.
 public final class Mailbox<Element: Sendable>: Sendable {
     /// What one `receive` returns.
     public struct Delivery: Sendable {
         public let elements: [Element]
         /// Elements were refused since the last delivery: what they said has to be found out in another way.
         public let hasGap: Bool
+
+        @inlinable
+        init(elements: [Element], hasGap: Bool) {
+            self.elements = elements
+            self.hasGap = hasGap
+        }
     }
 
-    fileprivate struct State {
-        var elements: [Element] = []
-        var hasGap = false
-        var isClosed = false
+    @usableFromInline
+    struct State {
+        @usableFromInline var elements: [Element] = []
+        @usableFromInline var hasGap = false
+        @usableFromInline var isClosed = false
         /// What is not urgent waits for `release`.
-        var isHolding = false
-        var isDue = false
-        var reader: CheckedContinuation<Void, Never>?
+        @usableFromInline var isHolding = false
+        @usableFromInline var isDue = false
+        /// Resumed by whoever takes it out of here, so once.
+        @usableFromInline var reader: UnsafeContinuation<Void, Never>?
+
+        @inlinable
+        init() {}
+
+        @inlinable
+        mutating func takeReader() -> UnsafeContinuation<Void, Never>? {
+            defer { reader = nil }
+            return reader
+        }
     }
 
-    private let state = Mutex(State())
-    private let capacity: Int
+    @usableFromInline let state: Mutex<State>
+    @usableFromInline let capacity: Int
 
-    public init(capacity: Int) { self.capacity = capacity }
+    @inlinable
+    public init(capacity: Int) {
+        self.capacity = capacity
+        state = Mutex(State())
+    }
 
     /// - Parameter isUrgent: false lets the element wait while the reader holds its mail.
     /// - Returns: false when the mailbox is full or closed, and the element is not in it.
-    @discardableResult
+    @inlinable @discardableResult
     public func send(_ element: Element, isUrgent: Bool = true) -> Bool {
         let (accepted, reader) = state.withLock { state in
             guard !state.isClosed else { return (false, state.takeReader()) }
@@ -45,13 +69,15 @@ public final class Mailbox<Element: Sendable>: Sendable {
     }
 
     /// From now on what is not urgent waits, until `release` or until something urgent takes it along.
+    @inlinable
     public func hold() { state.withLock { $0.isHolding = true } }
 
     /// Ends `hold`: the reader gets what has waited.
+    @inlinable
     public func release() {
         let reader = state.withLock { state in
             state.isHolding = false
-            guard !state.elements.isEmpty else { return nil as CheckedContinuation<Void, Never>? }
+            guard !state.elements.isEmpty else { return nil as UnsafeContinuation<Void, Never>? }
             state.isDue = true
             return state.takeReader()
         }
@@ -59,6 +85,7 @@ public final class Mailbox<Element: Sendable>: Sendable {
     }
 
     /// Refuses further elements; the reader still gets what is there, then nil.
+    @inlinable
     public func close() {
         let reader = state.withLock { state in
             state.isClosed = true
@@ -69,6 +96,7 @@ public final class Mailbox<Element: Sendable>: Sendable {
 
     /// Everything that came since the last call, as soon as there is something; nil when the mailbox is closed and
     /// empty or the task is cancelled. One task reads.
+    @inlinable
     public func receive() async -> Delivery? {
         while true {
             let (delivery, isOver) = state.withLock { state -> (Delivery?, Bool) in
@@ -86,9 +114,10 @@ public final class Mailbox<Element: Sendable>: Sendable {
         }
     }
 
-    private func waitForNews() async {
+    @inlinable
+    func waitForNews() async {
         await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
                 let hasNews = state.withLock { state in
                     // Between the look and the wait something may have come, or the task may have been cancelled.
                     if state.isDue || state.isClosed || Task.isCancelled { return true }
@@ -100,12 +129,5 @@ public final class Mailbox<Element: Sendable>: Sendable {
         } onCancel: {
             state.withLock { $0.takeReader() }?.resume()
         }
-    }
-}
-
-extension Mailbox.State {
-    fileprivate mutating func takeReader() -> CheckedContinuation<Void, Never>? {
-        defer { reader = nil }
-        return reader
     }
 }
