@@ -57,9 +57,9 @@ struct BenchTurns: AsyncParsableCommand {
     func run() async throws {
         let settings = try Settings(environment: ProcessInfo.processInfo.environment)
         let (steps, continuation) = AsyncStream<(events: [TokenEvent], at: ContinuousClock.Instant)>.makeStream()
-        let engine = try RunningEngine(.llama, settings: settings, logger: Logger(label: "bench")) {
-            continuation.yield(($0, .now))
-        }
+        let engine = try RunningEngine(
+            .llama, settings: settings, logger: Logger(label: "bench"), onStep: { continuation.yield(($0, .now)) },
+            report: { _ in })
         let source = try ModelSource(path: try settings(Settings.modelPath))
         let tokenizer = try Tokenizer(source: source)
         let template = try ChatTemplate(source: source, tokenizer: tokenizer)
