@@ -51,7 +51,8 @@ struct RunningEngine: Sendable {
 
     init(
         _ choice: EngineChoice, settings: Settings, logger: Logger,
-        onStep: @escaping @Sendable ([TokenEvent]) -> Void, report: @escaping @Sendable (StepReport) -> Void
+        onStep: @escaping @Sendable ([TokenEvent]) -> Void,
+        report: @escaping @Sendable (StepReport) -> Void = { _ in }
     ) throws {
         maximumSequences = try settings(Settings.maxConcurrent)
         switch choice {
