@@ -26,11 +26,10 @@ from urllib.parse import urlsplit
 
 import requests
 from locust import HttpUser, between, constant, events, task
-from locust.exception import StopUser
 
 WORDS = (
     "the a of to and in is that it for as with how why what when where who river city house garden window letter story "
-    "engine answer question number light water bread music winter morning doctor farmer child neighbour country science "
+    "engine answer question number light water bread music winter morning doctor farmer child country science "
     "explain describe compare write build follow remember change begin end find lose give take learn teach read travel"
 ).split()
 
@@ -51,14 +50,25 @@ def add_arguments(parser):
         default=os.environ.get("CHAT_GATEWAYS", "http://127.0.0.1:8080"),
         help="gateways' URLs, with commas between; streams go on at the next when one dies",
     )
-    group.add_argument("--max-tokens", type=int, default=64, help="tokens of an answer; long-running streams have 16 times as many")
-    group.add_argument("--reconnect-share", type=float, default=0.1, help="part of the streams that drop their connection once")
-    group.add_argument("--reconnect-interval", type=float, default=30, help="seconds for which a long-running stream keeps a connection")
+    group.add_argument(
+        "--max-tokens", type=int, default=64, help="tokens of an answer; long-running streams have 16 times as many"
+    )
+    group.add_argument(
+        "--reconnect-share", type=float, default=0.1, help="part of the streams that drop their connection once"
+    )
+    group.add_argument(
+        "--reconnect-interval",
+        type=float,
+        default=30,
+        help="seconds for which a long-running stream keeps a connection",
+    )
     group.add_argument("--allow-remote", action="store_true", help="allow gateways that are not this machine")
 
 
 @events.test_start.add_listener
-def check_gateways(environment, **_):
+def check(environment, **_):
+    if not os.environ.get("CHAT_API_KEY"):
+        raise SystemExit("CHAT_API_KEY is not set; `switchboard keys create` makes a key")
     for url in gateways(environment):
         if not is_loopback(url) and not environment.parsed_options.allow_remote:
             raise SystemExit(f"{url} is not this machine; --allow-remote says that its owner knows of the load")
@@ -125,20 +135,22 @@ class SwitchboardUser(HttpUser):
     host = "http://127.0.0.1:8080"  # Locust wants one; --gateways is what counts
 
     def on_start(self):
-        key = os.environ.get("CHAT_API_KEY")
-        if not key:
-            raise StopUser("CHAT_API_KEY is not set; `switchboard keys create` makes a key")
         self.options = self.environment.parsed_options
         self.gateways = gateways(self.environment)
         self.number = next(user_numbers)
         self.gateway = self.number % len(self.gateways)
         self.name = f"locust-{run_name}-{self.number}"
-        self.client.headers["X-API-Key"] = key
+        self.client.headers["X-API-Key"] = os.environ["CHAT_API_KEY"]
 
     def note(self, name, start, exception=None, seconds=None):
         elapsed = time.perf_counter() - start if seconds is None else seconds
         self.environment.events.request.fire(
-            request_type="SSE", name=name, response_time=elapsed * 1000, response_length=0, exception=exception, context={}
+            request_type="SSE",
+            name=name,
+            response_time=elapsed * 1000,
+            response_length=0,
+            exception=exception,
+            context={},
         )
 
     def turn(self, message, max_tokens, conversation=None, drops=None):

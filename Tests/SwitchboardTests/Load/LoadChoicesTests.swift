@@ -59,7 +59,10 @@ import Testing
         #expect(tokens.compactMap(\.self).allSatisfy { (1..<10).contains($0) } && share.life(using: &random) == nil)
         let interval = ReconnectPlan.every(.seconds(30))
         for _ in 0..<100 {
-            guard let life = interval.life(using: &random) else { return Issue.record("it stays for good") }
+            guard let life = interval.life(using: &random) else {
+                Issue.record("it stays for good")
+                return
+            }
             #expect((.seconds(15)...(.seconds(45))).contains(life))
         }
         #expect(ReconnectPlan("0%") == .never && ReconnectPlan("30s") == .every(.seconds(30)))

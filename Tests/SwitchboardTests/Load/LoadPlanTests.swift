@@ -14,7 +14,7 @@ import Testing
     @Test func aScenarioIsWhatTheOptionsDoNotSay() throws {
         let users = try plan("users", "--streams", "7")
         #expect(users.arrivals == .clients(7, over: .milliseconds(14)))
-        #expect(users.thinking == .seconds(5) && users.users == 7 && users.mix == (try PromptMix("conversation")))
+        #expect(users.thinking == .seconds(5) && users.users == 7 && users.mix.contains(.conversation))
         let long = try plan("long-running", "--reconnects", "25%", "--duration", "2m")
         #expect(long.reconnects == .share(0.25) && long.duration == .seconds(120) && long.maxTokens == 1000)
     }

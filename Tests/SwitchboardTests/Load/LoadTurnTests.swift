@@ -87,7 +87,10 @@ import Testing
         let overloaded = Array(#"{"error":{"code":"overloaded","message":"too much"}}"#.utf8)
         let away = Array(#"{"error":{"code":"unavailable","message":"Redis"}}"#.utf8)
         let step = turn.answered(503, away, retryAfter: nil, at: Self.at(5), into: &record, using: &random)
-        guard case .send(.begin, gateway: 1, _) = step else { return Issue.record("\(step)") }
+        guard case .send(.begin, gateway: 1, _) = step else {
+            Issue.record("\(step)")
+            return
+        }
         #expect(
             turn.answered(503, overloaded, retryAfter: "7", at: Self.at(9), into: &record, using: &random)
                 == .end(.failed("503 overloaded", retryAfter: .seconds(7))))
@@ -96,7 +99,10 @@ import Testing
         guard
             case .send(.follow, gateway: 1, _) = turn.refused(
                 503, [], retryAfter: nil, at: Self.at(9), into: &record, using: &random)
-        else { return Issue.record("a gateway that cannot is not the end") }
+        else {
+            Issue.record("a gateway that cannot is not the end")
+            return
+        }
         #expect(
             turn.refused(404, [], retryAfter: nil, at: Self.at(9), into: &record, using: &random)
                 == .end(.failed("404 unknown to a reader", retryAfter: nil)))
@@ -106,7 +112,8 @@ import Testing
         begin(at: 0)
         _ = take([.comment], at: 30_000)
         guard case .send = turn.lost(Loss(reason: "gone"), at: Self.at(89_000), into: &record, using: &random) else {
-            return Issue.record("too early")
+            Issue.record("too early")
+            return
         }
         #expect(
             turn.lost(Loss(reason: "gone"), at: Self.at(90_001), into: &record, using: &random)
@@ -128,7 +135,10 @@ import Testing
         turn = Self.turn()
         guard
             case .end(.failed) = turn.answered(200, [], retryAfter: nil, at: Self.at(3), into: &record, using: &random)
-        else { return Issue.record("an empty answer was accepted") }
+        else {
+            Issue.record("an empty answer was accepted")
+            return
+        }
     }
 
     @Test func serverTimingIsReadAndNotBelieved() {

@@ -60,8 +60,10 @@ final class RequestConnection: ChannelInboundHandler {
             self.completion = nil
             deadline = .distantFuture
             idleSince = .now()
-            completion(.success(HTTPAnswer(status: Int(head.status.code), headers: head.headers, body: body)))
+            let answer = HTTPAnswer(status: Int(head.status.code), headers: head.headers, body: body)
+            // First free, then answered: what the answer leads to may be the next request.
             if head.isKeepAlive { onIdle(self) } else { context.close(promise: nil) }
+            completion(.success(answer))
         }
     }
 
