@@ -30,7 +30,7 @@ struct AcceptTiming: Equatable {
 
     private static let timers: [String: Timer] = Dictionary(
         uniqueKeysWithValues: ["total", "own", "redis", "database", "broker"].map { stage in
-            (stage, Timer(label: "switchboard_accept_seconds", dimensions: [("stage", stage)]))
+            (stage, Measures.acceptTime(stage))
         })
 
     /// With three digits after the point.
