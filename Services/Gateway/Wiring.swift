@@ -82,7 +82,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         metrics: IntakeMetrics(), logger: logger)
     let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
     let follow = FollowRoutes(
-        relay: relay, heartbeat: configuration.heartbeat, resumes: Measures.streamResumes(), logger: logger)
+        relay: relay, heartbeat: configuration.heartbeat, resumes: Measures.streamResumes(),
+        writeTime: Measures.streamWrite(), logger: logger)
     let operators = OperatorRoutes(
         health: health, inspector: inspector, breakers: breakers, shards: shards)
 
@@ -106,6 +107,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     follow.add(to: authenticated)
 
     let connections = OpenConnections()
+    MetricRegistry.process.observe(Measures.connections) { Double(connections.count) }
     let server = Server(
         childChannelSetup: GatewayChannel(
             answerer: Answerer(

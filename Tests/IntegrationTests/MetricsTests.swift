@@ -53,6 +53,9 @@ struct MetricsTests {
         #expect(value("gateway", "switchboard_turns_refused_total") == 1)
         #expect(value("gateway", "switchboard_stream_resumes_total") == 1)
         #expect(value("gateway", "switchboard_open_streams") == 0)
+        #expect(try #require(value("gateway", "switchboard_connections")) >= 1)
+        #expect(value("gateway", "switchboard_accept_seconds_count", ["stage": "own"]) == 5)
+        #expect(try #require(value("gateway", "switchboard_stream_write_seconds_count")) >= 4)
         #expect(value("gateway", "switchboard_requests_total", ["route": "/chat", "status": "400"]) == 1)
         #expect(try #require(value("gateway", "switchboard_broker_confirm_seconds_count")) >= 5)
 
@@ -109,13 +112,11 @@ struct MetricsTests {
                     uniqueKeysWithValues: measures.filter { scrape.types[$0.name] != nil }.map { ($0.name, $0.help) }))
         // The node has no database, the simulated engine no steps; and only the worker and the gateway inspect queues.
         let absent =
-            service == "gateway"
-            ? ["switchboard_accept_seconds", "switchboard_stream_write_seconds", "switchboard_connections"]
-            : service == "inference-node"
-                ? [
-                    "switchboard_shard_query_seconds", "switchboard_pool_wait_seconds", "switchboard_pool_connections",
-                    "switchboard_broker_confirm_seconds",
-                ] : []
+            service == "inference-node"
+            ? [
+                "switchboard_shard_query_seconds", "switchboard_pool_wait_seconds", "switchboard_pool_connections",
+                "switchboard_broker_confirm_seconds",
+            ] : []
         for name in declared.keys where !absent.contains(name) {
             #expect(scrape.types[name] != nil, "\(service) shows no \(name)")
         }

@@ -20,6 +20,8 @@ struct TurnReader {
     let turn: TurnID
     /// Set when this gateway drains and lets go of the client: the pause to ask it for before it comes back elsewhere.
     private(set) var leave: Duration?
+    /// When the first of the last events was heard of; nil when they were read from the log.
+    private(set) var heardAt: ContinuousClock.Instant?
 
     private let tenant: String
     private var sequence: EventSequence
@@ -58,13 +60,15 @@ struct TurnReader {
             let events = try await read()
             if !events.isEmpty { return events }
         }
+        heardAt = nil
         guard leave == nil, let delivery = await mailbox.receive() else { return nil }
         var events: [TurnEvent] = []
         var mustRead = delivery.hasGap
         for news in delivery.elements {
             switch news {
-            case .events(let new):
-                lastNews = .now
+            case .events(let new, let time):
+                lastNews = time
+                heardAt = heardAt ?? time
                 if sequence.admit(new, into: &events) == .gap { mustRead = true }
             case .reread, .seek: mustRead = true
             case .leave(let pause): leave = pause

@@ -12,7 +12,7 @@ import Synchronization
 final class TurnRelay: Service {
     /// What a reader is told.
     enum News: Sendable {
-        case events([TurnEvent])
+        case events([TurnEvent], heardAt: ContinuousClock.Instant)
         /// Hints may have been lost: read the log again.
         case reread
         /// Time passes; sent about every second to whoever hears nothing else.
@@ -171,7 +171,8 @@ final class TurnRelay: Service {
         case .message(_, let payload):
             do throws(WireError) {
                 let hint = try TurnLog.decode(hint: payload)
-                readers.withLock { $0.hear(of: hint.turn) }.forEach { $0.send(.events(hint.events)) }
+                let now = ContinuousClock.now
+                readers.withLock { $0.hear(of: hint.turn) }.forEach { $0.send(.events(hint.events, heardAt: now)) }
             } catch {
                 logger.warning("a malformed hint was dropped", metadata: ["error": "\(error)"])
             }

@@ -11,6 +11,7 @@ struct FollowRoutes: Sendable {
     let relay: TurnRelay
     let heartbeat: Duration
     let resumes: Counter
+    let writeTime: Timer
     let logger: Logger
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
@@ -74,6 +75,7 @@ struct FollowRoutes: Sendable {
             for event in events { ServerSentEvents.append(event, to: &text) }
             try await writer.write(ByteBuffer(string: text))
             lastWrite = .now
+            if let heardAt = reader.heardAt { writeTime.record(duration: heardAt.duration(to: lastWrite)) }
             if case .end = events.last { return }
         }
         // The client has left, or this gateway drains: then the stream ends here, and the client goes on at another.
