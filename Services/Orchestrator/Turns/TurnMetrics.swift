@@ -47,6 +47,9 @@ final class TurnMetrics: Sendable {
         resumptions = Measures.turnResumptions()
         // A rate of what has never happened is 0, not nothing.
         for reason in RetryReason.allCases { _ = Measures.turnRetries(reason.rawValue) }
+        for status in [TurnOutcome.Status.done, .failed, .cancelled] {
+            for kind in Turn.Kind.allCases { _ = Measures.turnsEnded(status.rawValue, kind.rawValue) }
+        }
     }
 
     private func handles(of turn: Turn) -> Handles? { handles[turn.tier ?? .standard]?[turn.kind] }
