@@ -21,7 +21,8 @@ struct MetricsTests {
         let first = try await cluster.stream(try await cluster.beginStream(body("ann", 10)))
         let second = try await cluster.beginStream(body("bob", 40))
         let part = try await cluster.stream(second) { $0.events.count >= 5 }
-        let rest = try await cluster.stream(second, lastEventID: try #require(part.ids.last))
+        let seen: Int = try #require(part.ids.last)
+        let rest = try await cluster.stream(second, lastEventID: seen)
         #expect(try await cluster.post("/chat", body("cid", 7)).status == 200)
         let later = try await cluster.post("/async-chat", body("dan", 9))
         let cancelled = try await cluster.beginStream(body("eve", 2000))
