@@ -104,7 +104,7 @@ struct Load: AsyncParsableCommand {
                 ?? .clients(streams, over: ramp ?? .milliseconds(2 * Int64(clamping: streams))),
             streams: streams, duration: duration ?? scenario.duration, drain: drain,
             thinking: think ?? scenario.thinking,
-            users: users ?? rate.flatMap { Int(exactly: $0.rounded(.up)) } ?? streams,
+            users: users ?? max(1, rate.flatMap { Int(exactly: $0.rounded(.up)) } ?? streams),
             maxTokens: maxTokens ?? scenario.maxTokens, mix: mix, prompts: lines,
             reconnects: reconnects ?? scenario.reconnects, seed: seed ?? .random(in: 0...(1 << 53)))
         plan.trustedCertificates = caFile
