@@ -18,4 +18,13 @@ import Testing
         #expect(age(1, false, 7000) == nil)
         #expect(age(1, true, 7300) == .zero)
     }
+
+    @Test(
+        arguments: [
+            (0.02, Duration.milliseconds(6000)), (2, .seconds(32)), (1e9, .seconds(16 * 3600)), (nil, .seconds(40)),
+            (.nan, .seconds(40)), (-1, .seconds(40)),
+        ] as [(Double?, Duration)]) func aSlowEngineIsGivenItsTime(step: Double?, patience: Duration)
+    {
+        #expect(StepWatch.patience(stepSeconds: step, tokenDeadline: .milliseconds(1500)) == patience)
+    }
 }

@@ -23,10 +23,13 @@ final class NodeAnnouncer: Sendable {
         self.engine = engine
     }
 
+    /// Whether the engine stands still for so long that only a new process helps.
     /// - Parameter jobs: jobs at this node.
-    func stepAge(jobs: Int) -> Duration {
-        let steps = engine.engine.statistics.steps
-        return state.withLock { $0.watch.age(steps: steps, hasWork: jobs > 0, at: .now) } ?? .zero
+    func isHanging(jobs: Int, tokenDeadline: Duration) -> Bool {
+        let statistics = engine.engine.statistics
+        let age = state.withLock { $0.watch.age(steps: statistics.steps, hasWork: jobs > 0, at: .now) }
+        let step = engine.stepSeconds ?? statistics.stepSeconds
+        return age.map { $0 > StepWatch.patience(stepSeconds: step, tokenDeadline: tokenDeadline) } ?? false
     }
 
     /// - Parameter jobs: jobs at this node, which the engine has to bring on.

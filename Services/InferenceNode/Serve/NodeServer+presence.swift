@@ -14,8 +14,9 @@ extension NodeServer {
     private static let missesOfTheDead = 3
     private static let deadlineCheck: Duration = .milliseconds(250)
 
-    /// How long the engine has had work without a step; zero while it has none.
-    var stepAge: Duration { announcer.stepAge(jobs: table.withLock { $0.count }) }
+    func isHanging(tokenDeadline: Duration) -> Bool {
+        announcer.isHanging(jobs: table.withLock { $0.count }, tokenDeadline: tokenDeadline)
+    }
 
     func announce() async {
         let directory = NodeDirectory(pool: redis)

@@ -17,9 +17,6 @@ final class NodeServer: Service {
     private static let writeAttempts = 14
     /// An announcement and a look at it.
     private static let timeToBeSeen: Duration = .milliseconds(700)
-    /// Times the token deadline after which a process whose engine stands still is to be started again: orchestrators have
-    /// taken its turns elsewhere long before.
-    static let hangsAfterDeadlines = 4
     /// How long the ends of what was cut off may take to be sent.
     private static let farewell: Duration = .seconds(5)
 

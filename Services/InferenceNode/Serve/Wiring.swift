@@ -30,14 +30,16 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
         name: name, model: model, engine: engine, metrics: metrics, steps: steps, redis: redis,
         redisConfiguration: redisConfiguration, rabbit: rabbit, drain: try settings(Settings.nodeDrain), logger: logger)
     let notice = DrainNotice()
-    let patience = try settings(Settings.tokenDeadline) * NodeServer.hangsAfterDeadlines
-    let isHanging = Probes.holds("the engine has work and makes no step") { server.stepAge < patience }
+    let deadline = try settings(Settings.tokenDeadline)
+    let makesSteps = Probes.holds("the engine has work and makes no step") {
+        !server.isHanging(tokenDeadline: deadline)
+    }
     let port = try OperatorPort(
         settings, port: Settings.nodeOperatorPort,
         probes: Probes(
-            liveness: [isHanging],
+            liveness: [makesSteps],
             readiness: [
-                notice.check, isHanging, Probes.holds("redis is not connected") { redis.isConnected },
+                notice.check, makesSteps, Probes.holds("redis is not connected") { redis.isConnected },
                 Probes.closed(redis.breaker),
                 Probes.holds("rabbitmq is not connected") { server.isConnected },
             ]), logger: logger)
