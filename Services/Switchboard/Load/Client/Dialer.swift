@@ -45,8 +45,20 @@ final class Dialer {
             .whenComplete { result in
                 switch result {
                 case .success: completion(nil)
-                case .failure(let error): completion(Loss(error))
+                case .failure(let error): completion(Loss(onConnection: error))
                 }
             }
+    }
+}
+
+extension Loss {
+    /// Why a connection came to nothing, as HTTP and TLS say it.
+    init(onConnection error: any Error) {
+        switch error {
+        case NIOSSLError.handshakeFailed: self.init(reason: "it does not prove over TLS who it is")
+        case HTTPParserError.invalidEOFState, NIOSSLError.uncleanShutdown:
+            self.init(reason: "it closed the connection")
+        default: self.init(error)
+        }
     }
 }

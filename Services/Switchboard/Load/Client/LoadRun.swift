@@ -29,7 +29,8 @@ final class LoadRun {
     private var clients: [ObjectIdentifier: LoadClient] = [:]
     private var arrived = 0
     private let name: String
-    private var steadySince: (time: NIODeadline, tokens: Int)?
+    /// When the last client had arrived; the start while they still come.
+    private var steadySince: (time: NIODeadline, tokens: Int)
     private var lastProgress = (time: NIODeadline.now(), tokens: 0)
 
     private static let sweepInterval: TimeAmount = .milliseconds(500)
@@ -45,6 +46,7 @@ final class LoadRun {
         self.name = name
         self.finished = finished
         self.report = report
+        steadySince = (start, 0)
         silence = TimeAmount(plan.silence)
         random = SplitMix(seed: plan.seed)
         arrivals = Arrivals(plan.arrivals, using: &random)
@@ -66,10 +68,8 @@ final class LoadRun {
     func drain() {
         guard phase == .beginning else { return }
         phase = .draining
-        if let steadySince {
-            record.steadyTokens = record.tokens - steadySince.tokens
-            record.steadyTime = .nanoseconds((NIODeadline.now() - steadySince.time).nanoseconds)
-        }
+        record.steadyTokens = record.tokens - steadySince.tokens
+        record.steadyTime = .nanoseconds((NIODeadline.now() - steadySince.time).nanoseconds)
         for (id, client) in clients where !client.isInTurn {
             client.cut()
             clients[id] = nil

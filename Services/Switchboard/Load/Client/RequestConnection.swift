@@ -67,7 +67,7 @@ final class RequestConnection: ChannelInboundHandler {
         }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { close(Loss(error)) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { close(Loss(onConnection: error)) }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil

@@ -78,7 +78,7 @@ final class StreamConnection: ChannelInboundHandler {
         }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) { fail(Loss(error)) }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { fail(Loss(onConnection: error)) }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.context = nil
