@@ -62,6 +62,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
@@ -70,7 +71,7 @@ let package = Package(
         service(
             "gateway", "Gateway",
             [
-                "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "OperatorPort",
+                "PostgresStore", "RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "OperatorPort",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -82,15 +83,15 @@ let package = Package(
         service(
             "orchestrator", "Orchestrator",
             [
-                "PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "ModelFile",
+                "PostgresStore", "RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "ModelFile",
                 "OperatorPort", .product(name: "DequeModule", package: "swift-collections"),
             ]),
         service(
             "queue-worker", "QueueWorker",
-            ["PostgresStore", "RedisStore", "RabbitQueue", "TurnProtocol", "OperatorPort"]),
+            ["PostgresStore", "RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "OperatorPort"]),
         service(
             "inference-node", "InferenceNode",
-            ["RedisStore", "RabbitQueue", "ModelFile", "LlamaEngine", "OperatorPort"]),
+            ["RedisStore", "RabbitQueue", "TraceKit", "ModelFile", "LlamaEngine", "OperatorPort"]),
         service(
             "switchboard", "Switchboard",
             [
@@ -119,6 +120,13 @@ let package = Package(
         library("RabbitQueue", ["ChatCore", "ServiceKit", "CRabbitMQ"] + lifecycle),
         library("TurnProtocol", ["ChatCore", "ServiceKit", "RedisStore", "RabbitQueue"] + lifecycle),
         library(
+            "TraceKit",
+            [
+                "ChatCore", "ServiceKit", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Metrics", package: "swift-metrics"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ] + lifecycle),
+        library(
             "ChatClient",
             [
                 "ServiceKit", .product(name: "AsyncHTTPClient", package: "async-http-client"),
@@ -145,6 +153,7 @@ let package = Package(
             name: "ServiceHarness",
             dependencies: [
                 "TestServers", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
             path: "Tests/ServiceHarness", swiftSettings: swiftSettings),
@@ -185,6 +194,13 @@ let package = Package(
         tests("RedisStoreTests", ["RedisStore", "SeededRandom", "TestServers"] + lifecycle),
         tests("RabbitQueueTests", ["RabbitQueue", "SeededRandom", "TestServers"] + lifecycle),
         tests("ChatClientTests", ["ChatClient"]),
+        tests(
+            "TraceKitTests",
+            [
+                "TraceKit", "ChatCore", "ServiceKit", "ServiceHarness",
+                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ] + lifecycle),
         tests("TurnProtocolTests", ["TurnProtocol", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
         tests(
             "SwitchboardTests",

@@ -10,6 +10,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TraceKit
 import TurnProtocol
 
 /// Makes the gateway of its settings. Services start in the order of the list and stop in the reverse.
@@ -18,6 +19,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     var logger = logger
     let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
     logger[metadataKey: "gateway"] = "\(name)"
+    let traces = try Traces(settings, service: "gateway", instance: name, logger: logger)
 
     let redis = RedisPool(configuration: configuration.redis, logger: logger)
     let database = try ShardedDatabase(configuration: configuration.database, logger: logger)
@@ -79,7 +81,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         repeats: RepeatedRequests(
             keys: keys, log: log, conversations: conversations, generation: generation, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
-        metrics: IntakeMetrics(), logger: logger)
+        metrics: IntakeMetrics(), logger: logger, tracer: traces.tracer)
     let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
     let follow = FollowRoutes(
         relay: relay, heartbeat: configuration.heartbeat, resumes: Measures.streamResumes(),
@@ -90,6 +92,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let router = Router(context: GatewayRequestContext.self)
     // Outermost, so that it sees the answers that errors become.
     router.add(middleware: RequestMetrics())
+    router.add(middleware: TraceMiddleware(tracer: traces.tracer))
     router.add(middleware: ErrorMiddleware())
     router.get("/health", use: operators.healthStatus)
     router.head("/health", use: operators.healthStatus)
@@ -119,7 +122,9 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
     let draining = DrainingServer(
         server: server, connections: connections, relay: relay, grace: configuration.drain)
-    return [redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining, notice]
+    return traces.services + [
+        redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining, notice,
+    ]
 }
 
 /// Whether every shard answers.

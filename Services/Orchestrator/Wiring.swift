@@ -8,6 +8,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TraceKit
 import TurnProtocol
 
 /// Makes the orchestrator of its settings. Services start in the order of the list and stop in the reverse.
@@ -23,6 +24,7 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     var logger = logger
     let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
     logger[metadataKey: "orchestrator"] = "\(name)"
+    let traces = try Traces(settings, service: "orchestrator", instance: name, logger: logger)
 
     let redis = RedisPool(configuration: redisConfiguration, logger: logger)
     let database = try ShardedDatabase(configuration: try settings.database(), logger: logger)
@@ -69,7 +71,7 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         redis: redis, history: history, planners: planners, answers: answers, nodes: nodes, mail: mail,
         presence: presence,
         parking: parking, hedging: Hedging(percent: try settings(Settings.turnHedgeBudget)), publisher: publisher,
-        metrics: metrics)
+        metrics: metrics, tracer: traces.tracer)
     let hints = RedisSubscriber(
         configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name), ConversationOrder.channel],
         logger: logger
@@ -94,7 +96,9 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
             Probes.holds("rabbitmq is not connected") { publisher.isConnected && consumer.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
         ]), logger: logger)
-    return [port, redis, database, publisher, inbox, hints, nodes, waiting, parking, heart, due, turns, notice]
+    return traces.services + [
+        port, redis, database, publisher, inbox, hints, nodes, waiting, parking, heart, due, turns, notice,
+    ]
 }
 
 /// Tells nodes that this orchestrator lives, and its turns that time passes.

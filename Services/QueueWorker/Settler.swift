@@ -6,6 +6,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TraceKit
 
 /// Settles one shard's response queue: many outcomes in one statement, each stored once however often it is delivered.
 ///
@@ -20,6 +21,7 @@ struct Settler: Service {
     let batch: Int
     let metrics: SettleMetrics
     let logger: Logger
+    var tracer: SpanTracer?
 
     /// How long a marker stays for whoever waits for it.
     private static let markerLifetime: Duration = .seconds(60)
@@ -90,10 +92,13 @@ struct Settler: Service {
                 if await bury(delivery, reason: "\(error)") { settled.append(delivery) }
             }
         }
+        let spans = SettlementSpans(outcomes, shard: shard.name, tracer: tracer)
+        defer { spans?.end() }
         // When this process drains first, the broker keeps them all.
         guard let refused = await store(outcomes, while: { deliveries.contains(where: \.isLive) }) else { return }
         for delivery in deliveries {
             guard let turn = delivery.id.flatMap({ TurnID($0) }), let error = refused[turn] else { continue }
+            spans?.fail(turn, "its shard refuses it")
             if await !bury(delivery, reason: "\(error)") { settled.removeAll { $0.id == delivery.id } }
         }
         for marker in marked { await set(marker) }
@@ -129,7 +134,9 @@ struct Settler: Service {
                 let result = try await repository.settle(outcomes, on: shard)
                 await metrics.settled(result.stored, of: outcomes, in: start.duration(to: .now))
                 for (turn, error) in result.refused {
-                    logger.error("an outcome cannot be stored", metadata: ["turn": "\(turn)", "error": "\(error)"])
+                    let trace = outcomes.first { $0.turn == turn }?.trace
+                    logger.about(turn, in: trace).error(
+                        "an outcome cannot be stored", metadata: ["error": "\(error)"])
                 }
                 logger.debug(
                     "settled",

@@ -7,10 +7,13 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TraceKit
 import TurnProtocol
 
 /// Makes the queue worker of its settings. Services start in the order of the list and stop in the reverse.
 func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
+    let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
+    let traces = try Traces(settings, service: "queue-worker", instance: name, logger: logger)
     let rabbit = try settings.rabbit(client: "queue-worker")
     let batch = try settings(Settings.workerBatch)
     let redis = RedisPool(configuration: try settings.redis(client: "queue-worker"), logger: logger)
@@ -29,7 +32,7 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
             alsoDeclares: topology, prefetch: batch * 2, logger: logger)
         return Settler(
             shard: shard, consumer: consumer, repository: repository, markers: markers, publisher: publisher,
-            batch: batch, metrics: metrics, logger: logger)
+            batch: batch, metrics: metrics, logger: logger, tracer: traces.tracer)
     }
     let partitions = PartitionKeeper(database: database, logger: logger)
     let due = DueRetries(rabbit: rabbit, topology: topology, publisher: publisher, clock: clock, logger: logger)
@@ -47,11 +50,9 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
         queues: topology.queues.map(\.name), inspector: inspector, loads: LoadDirectory(pool: redis), settled: settled,
         letters: letters, clock: clock, logger: logger)
     let drain = DeadLetterDrain(
-        name: "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))",
-        model: try settings(Settings.modelName), consumer: deadLetters,
-        letters: letters,
+        name: name, model: try settings(Settings.modelName), consumer: deadLetters, letters: letters,
         conversations: ConversationRepository(database: database), ending: ending, clock: clock,
-        retention: try settings(Settings.deadLetterRetention), logger: logger)
+        retention: try settings(Settings.deadLetterRetention), logger: logger, tracer: traces.tracer)
     let beats = WorkerPresence(presence: Presence(pool: redis), logger: logger)
     let notice = DrainNotice()
     let port = try OperatorPort(
@@ -61,5 +62,7 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
             Probes.holds("rabbitmq is not connected") { publisher.isConnected && deadLetters.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
         ]), logger: logger)
-    return [port, redis, database, publisher, inspector] + settlers + [partitions, due, drain, watch, beats, notice]
+    return traces.services + [port, redis, database, publisher, inspector] + settlers + [
+        partitions, due, drain, watch, beats, notice,
+    ]
 }

@@ -148,7 +148,7 @@ func accepted(_ count: Int, _ begin: (Int) async throws -> String) async throws 
 }
 
 /// A turn that has its record, as one that a gateway accepted, and is published by `body`.
-private func withTurn(_ cluster: Cluster, _ body: (Turn) async throws -> Void) async throws -> Turn {
+func withTurn(_ cluster: Cluster, _ body: (Turn) async throws -> Void) async throws -> Turn {
     let turn = try await withRedis(cluster) { redis in
         let now = try await RedisClock(pool: redis).now()
         var random = SystemRandomNumberGenerator()
@@ -166,7 +166,7 @@ private func withTurn(_ cluster: Cluster, _ body: (Turn) async throws -> Void) a
     return turn
 }
 
-private func publish(_ message: OutgoingMessage, _ cluster: Cluster) async throws {
+func publish(_ message: OutgoingMessage, _ cluster: Cluster) async throws {
     let publisher = RabbitPublisher(
         configuration: try RabbitConfiguration(uri: cluster.environment["RABBITMQ_URI"] ?? ""),
         topology: Topology(queues: []), logger: Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() })

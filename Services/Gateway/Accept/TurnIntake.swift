@@ -4,6 +4,7 @@ import Logging
 import PostgresStore
 import RedisStore
 import ServiceKit
+import TraceKit
 import TurnProtocol
 
 /// What a turn is measured by before it is accepted.
@@ -41,6 +42,7 @@ struct TurnIntake: Sendable {
     let clock: RedisClock
     let metrics: IntakeMetrics
     let logger: Logger
+    var tracer: SpanTracer?
 
     /// How often a request whose key another one takes at the same moment looks again whose turn it is.
     private static let looks = 3
@@ -97,11 +99,15 @@ struct TurnIntake: Sendable {
     /// - Returns: false when the turn's key stands for another turn since a moment ago.
     private func makeDurable(_ turn: Turn, insteadOf lapsed: TurnID? = nil) async throws(APIError) -> Bool {
         let now = try await now()
+        var turn = turn
+        let span = beginAccept(&turn)
+        defer { span?.end() }
         do throws(AcceptanceError) {
             try await acceptance.accept(
                 turn, outstandingLimit: limits.outstandingPerUser, now: now, insteadOf: lapsed)
             return true
         } catch {
+            span?.fail("\(error)")
             switch error {
             case .keyTaken: return false
             case .tooManyUnfinished(let limit):

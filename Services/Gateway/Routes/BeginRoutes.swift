@@ -5,6 +5,8 @@ import Hummingbird
 import NIOCore
 import RedisStore
 import ServiceKit
+import TraceKit
+import Tracing
 
 /// The three ways to begin a turn: wait for the whole answer, follow its tokens, or ask for it later.
 struct BeginRoutes: Sendable {
@@ -28,6 +30,7 @@ struct BeginRoutes: Sendable {
         }
         let key = try IdempotencyKey(request.headers)
         let accepted = try await intake.accept(turnRequest, kind: .chat, key: key, from: context.principal)
+        note(accepted)
         let timing = timing(of: context)
         context.connection.leaveWithClient()
         let (text, end) = try await wholeAnswer(
@@ -84,6 +87,7 @@ struct BeginRoutes: Sendable {
         let key = try IdempotencyKey(request.headers)
         let accepted = try await intake.accept(
             try await read(request.body), kind: kind, key: key, from: context.principal)
+        note(accepted)
         return (accepted, timing(of: context))
     }
 
@@ -92,6 +96,14 @@ struct BeginRoutes: Sendable {
             total: ContinuousClock.now - context.arrival, waits: WaitLedger.current?.waits ?? .init())
         timing.record()
         return timing
+    }
+
+    /// The request's span names the turn that it began, or had begun before.
+    private func note(_ accepted: TurnIntake.Accepted) {
+        ServiceContext.current?.activeSpan?.updateAttributes { attributes in
+            attributes["switchboard.turn.id"] = "\(accepted.id)"
+            if accepted.isRepeat { attributes["switchboard.repeat"] = true }
+        }
     }
 
     private func read(_ body: RequestBody) async throws -> TurnRequest {

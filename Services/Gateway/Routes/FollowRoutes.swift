@@ -5,6 +5,8 @@ import Logging
 import Metrics
 import NIOCore
 import RedisStore
+import TraceKit
+import Tracing
 
 /// What became of a turn: follow its tokens, look whether it has ended, or ask for its end.
 struct FollowRoutes: Sendable {
@@ -30,6 +32,11 @@ struct FollowRoutes: Sendable {
         let id = try turnID(context)
         let from = try firstIndex(request)
         if from > 0 { resumes.increment() }
+        ServiceContext.current?.activeSpan?.updateAttributes { attributes in
+            attributes["switchboard.turn.id"] = "\(id)"
+            // Beyond 0 somebody comes back.
+            attributes["switchboard.stream.from"] = from
+        }
         var headers = HTTPFields.correlation(id)
         headers.append(contentsOf: ServerSentEvents.headers)
         let (tenant, connection) = (context.principal.tenant, context.connection)

@@ -7,6 +7,7 @@ import RedisStore
 import ServiceKit
 import ServiceLifecycle
 import Synchronization
+import TraceKit
 
 /// Takes jobs from the node's own queue, gives them to the engine, and sends the tokens to the orchestrators' inboxes:
 /// one write for one or some engine steps and each orchestrator.
@@ -27,6 +28,8 @@ final class NodeServer: Service {
     let isDraining = Atomic(false)
     let logger: Logger
     let announcer: NodeAnnouncer
+    /// Nil when nobody traces.
+    private let spans: JobSpans?
     private let drain: Duration
     private let consumer: RabbitConsumer
     private let control: Mutex<RedisSubscriber?> = Mutex(nil)
@@ -36,8 +39,8 @@ final class NodeServer: Service {
     /// - Parameter drain: time that jobs get to end when the node leaves.
     init(
         name: String, model: String, engine: RunningEngine, metrics: NodeMetrics, steps: Mailbox<[TokenEvent]>,
-        redis: RedisPool,
-        redisConfiguration: RedisConfiguration, rabbit: RabbitConfiguration, drain: Duration, logger: Logger
+        redis: RedisPool, redisConfiguration: RedisConfiguration, rabbit: RabbitConfiguration, drain: Duration,
+        logger: Logger, tracer: SpanTracer? = nil
     ) {
         self.name = name
         self.engine = engine
@@ -45,6 +48,7 @@ final class NodeServer: Service {
         self.steps = steps
         self.redis = redis
         self.drain = drain
+        spans = tracer.map { JobSpans(tracer: $0, model: model) }
         self.logger = logger
         let queue = QueueDeclaration.node(incarnation: name)
         announcer = NodeAnnouncer(name: name, model: model, queue: queue.name, engine: engine)
@@ -143,6 +147,7 @@ final class NodeServer: Service {
         guard case .run(let request, let older) = admission else {
             return logger.debug("a stale job was dropped", metadata: ["turn": "\(job.turn)", "epoch": "\(job.epoch)"])
         }
+        spans?.begin(job)
         if let older { engine.engine.cancel(older) }
         metrics.arrived(request, promptTokens: job.prompt.count, at: .now)
         do throws(EngineError) {
@@ -158,6 +163,7 @@ final class NodeServer: Service {
         let item = TokenBatch.Item(
             turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: job.outputSoFar.count, tokens: [], end: end,
             timeToFirstToken: nil)
+        spans?.note([item])
         Task { await send(TokenBatch(node: name, items: [item]), to: job.orchestrator) }
     }
 
@@ -192,6 +198,7 @@ final class NodeServer: Service {
             }
             pause?.cancel()
             pause = holdSteps(for: SendPace.pause(jobs: jobs))
+            if let spans { for batch in batches.values { spans.note(batch.items) } }
             await withDiscardingTaskGroup { group in
                 for (orchestrator, batch) in batches { group.addTask { await self.send(batch, to: orchestrator) } }
             }

@@ -6,6 +6,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TraceKit
 
 /// Makes the node of its settings. Services start in the order of the list and stop in the reverse.
 func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: Logger) throws -> [any Service] {
@@ -15,6 +16,7 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
     let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
     var logger = logger
     logger[metadataKey: "node"] = "\(name)"
+    let traces = try Traces(settings, service: "inference-node", instance: name, logger: logger)
     let steps = Mailbox<[TokenEvent]>(capacity: NodeServer.maximumUnsentSteps)
     let model = try settings(Settings.modelName)
     let metrics = NodeMetrics(model: model)
@@ -28,7 +30,8 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
     let redis = RedisPool(configuration: redisConfiguration, logger: logger)
     let server = NodeServer(
         name: name, model: model, engine: engine, metrics: metrics, steps: steps, redis: redis,
-        redisConfiguration: redisConfiguration, rabbit: rabbit, drain: try settings(Settings.nodeDrain), logger: logger)
+        redisConfiguration: redisConfiguration, rabbit: rabbit, drain: try settings(Settings.nodeDrain), logger: logger,
+        tracer: traces.tracer)
     let notice = DrainNotice()
     let deadline = try settings(Settings.tokenDeadline)
     let makesSteps = Probes.holds("the engine has work and makes no step") {
@@ -43,5 +46,5 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
                 Probes.closed(redis.breaker),
                 Probes.holds("rabbitmq is not connected") { server.isConnected },
             ]), logger: logger)
-    return [port, redis, server, notice]
+    return traces.services + [port, redis, server, notice]
 }

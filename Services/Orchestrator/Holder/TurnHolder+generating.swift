@@ -106,7 +106,7 @@ extension TurnHolder {
     private mutating func take(_ end: TokenBatch.End, of job: HolderJob) {
         switch end.kind {
         case .stop, .length:
-            self.end(job, "done", isFruitless: false, cancels: false, avoids: false)
+            self.end(job, HolderLimits.done, isFruitless: false, cancels: false, avoids: false)
             how = .done(end.kind == .stop ? .stop : .length)
         case .refused:
             self.end(job, "refused: \(end.reason)", isFruitless: false, cancels: false, avoids: false)
@@ -185,6 +185,8 @@ extension TurnHolder {
 enum HolderLimits {
     /// Milliseconds after which lease and audience are looked at again; a little less than between two ticks.
     static let lookInterval: Int64 = 900
+    /// The reason of an attempt that came to a good end.
+    static let done = "done"
     /// Of a reason in the attempt log.
     static let reasonCharacters = 200
     /// Verdicts kept for the record: an attempt that is over has at most one.

@@ -34,7 +34,6 @@ struct TurnConsumer: Service {
     }
 
     private func take(_ delivery: Delivery) async {
-        var logger = logger
         let turn: Turn
         do {
             turn = try JSONDecoder().decode(Turn.self, from: Data(delivery.body))
@@ -44,9 +43,9 @@ struct TurnConsumer: Service {
             try? await delivery.reject(requeue: false)
             return
         }
-        logger[metadataKey: "turn"] = "\(turn.id)"
         services.metrics.delivered(turn, from: delivery.queue)
-        await TurnRunner.run(delivery, turn: turn, services: services, logger: logger)
+        await TurnRunner.run(
+            delivery, turn: turn, services: services, logger: logger.about(turn.id, in: turn.trace))
         services.metrics.left(turn)
     }
 }

@@ -4,6 +4,8 @@ import Logging
 import RabbitQueue
 import RedisStore
 import ServiceKit
+import TraceKit
+import Tracing
 import TurnProtocol
 
 /// Plans, places, jobs and tokens.
@@ -13,7 +15,9 @@ extension TurnRunner {
         let (services, turn, logger) = (services, turn, logger)
         // What killed an orchestrator comes again, redelivered; what comes for the first time pays nothing for this.
         let suspect = delivery.redelivered ? holder.lease : nil
+        let span = trace.begin("plan")
         background = Task {
+            defer { span?.end() }
             var preparation: HolderNews.Preparation
             do {
                 let history = try await services.history.history(before: turn, insists: insists)
@@ -32,8 +36,10 @@ extension TurnRunner {
             } catch {
                 guard !Task.isCancelled else { return }
                 logger.warning("history cannot be read yet", metadata: ["error": "\(error)"])
+                span?.recordError(error)
                 preparation = .unavailable("\(error)")
             }
+            span?.note(preparation)
             mailbox.send(.prepared(preparation))
         }
     }
@@ -41,8 +47,11 @@ extension TurnRunner {
     mutating func beginToSeek(_ numericsID: String?) {
         guard let mailbox else { return }
         let (nodes, turn) = (services.nodes, turn)
+        let span = trace.begin("place")
         background = Task {
+            defer { span?.end() }
             guard let place = try? await nodes.place(for: turn, numericsID: numericsID) else { return }
+            span?.updateAttributes { $0["switchboard.node"] = place.node.id }
             // Nobody takes it any more, or the mailbox is full: then the holder hears of the gap and asks again.
             if !mailbox.send(.placed(place)) { await nodes.release(place) }
         }
@@ -57,7 +66,7 @@ extension TurnRunner {
         return register(place)
     }
 
-    func begin(_ place: HolderPlace, _ verdicts: [TurnLog.Verdict]) async throws -> HolderResult {
+    mutating func begin(_ place: HolderPlace, _ verdicts: [TurnLog.Verdict]) async throws -> HolderResult {
         guard var plan = holder.plan else { return .failed(isPassing: false) }
         plan.numericsID = plan.numericsID ?? place.numericsID
         let begun = try await services.log.beginAttempt(
@@ -65,6 +74,8 @@ extension TurnRunner {
         guard let begun else { throw Abandoned.fenced }
         services.hedging.work(plan.prompt.count + holder.ids.count)
         services.metrics.begun(turn, attempts: holder.attempts, at: begun.startedAt, after: verdicts)
+        trace.beginAttempt(
+            place, number: begun.attempts.total, maxTokens: plan.maxTokens, start: holder.ids.count)
         return .begun(begun.attempts, plan: try TurnPlan(decoding: begun.plan), startedAt: begun.startedAt)
     }
 
@@ -72,10 +83,11 @@ extension TurnRunner {
         guard let plan = holder.plan, let node = places[job.place.id]?.node else { return .notTaken(isUnclear: false) }
         var sampling = turn.sampling
         sampling.maxTokens = plan.maxTokens
-        let order = GenerationJob(
+        var order = GenerationJob(
             turn: turn.id, epoch: job.epoch, attempt: job.attempt, orchestrator: services.rules.name,
             tenant: turn.conversation.owner.tenant, prompt: plan.prompt, outputSoFar: holder.ids,
             sampling: sampling, kind: turn.kind, deadline: turn.deadline)
+        trace.mark(&order, at: job.place)
         let message = OutgoingMessage(
             queue: node.queue, body: Array(try JSONEncoder().encode(order)),
             id: "\(turn.id)/\(job.epoch)/\(job.attempt)", durable: false)
@@ -96,6 +108,7 @@ extension TurnRunner {
             firstTokenAt = try? await services.clock.now()
             // Of a turn that was taken over, an earlier holder has told it.
             if first == 0, let firstTokenAt { services.metrics.firstToken(of: turn, at: firstTokenAt) }
+            trace.note("first token")
         }
         return .appended(result)
     }
@@ -117,6 +130,7 @@ extension TurnRunner {
     }
 
     mutating func giveBack(_ place: HolderPlace, avoids: Bool) async {
+        trace.endAttempt(at: place, holder.verdicts, prompt: holder.plan?.prompt.count, tokens: holder.ids.count)
         if avoids { await services.nodes.avoid(place.node) }
         if let place = places.removeValue(forKey: place.id) { await services.nodes.release(place) }
     }
@@ -124,6 +138,27 @@ extension TurnRunner {
     func keepPlan() async throws {
         guard let plan = try holder.plan?.encoded() else { return }
         guard try await services.log.recordPlan(try lease(), plan: plan) != nil else { throw Abandoned.fenced }
+    }
+}
+
+extension RecordedSpan {
+    /// What planning came to, in numbers.
+    fileprivate func note(_ preparation: HolderNews.Preparation) {
+        let plan: TurnPlan
+        switch preparation {
+        case .plan(let made): plan = made
+        case .answered(let made, _):
+            plan = made
+            updateAttributes { $0["switchboard.answered_again"] = true }
+        case .refused: return fail("the turn can never be planned")
+        case .deadly: return fail("planning it ends its orchestrators")
+        case .unavailable: return fail("the history cannot be read now")
+        }
+        updateAttributes { attributes in
+            attributes["gen_ai.usage.input_tokens"] = plan.prompt.count
+            attributes["switchboard.history_turns"] = plan.historyTurns
+            attributes["switchboard.dropped_turns"] = plan.droppedTurns
+        }
     }
 }
 

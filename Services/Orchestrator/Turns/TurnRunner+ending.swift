@@ -14,9 +14,10 @@ extension TurnRunner {
         } else if let recorded {
             ending = try EndingTurn(turn, under: try lease(), recorded: recorded)
         } else {
+            var proposal = outcome(how, at: try await services.clock.now())
+            trace.beginEnding(&proposal)
             ending = try EndingTurn(
-                turn, under: try lease(), proposal: outcome(how, at: try await services.clock.now()),
-                engineFirstToken: holder.engineFirstToken)
+                turn, under: try lease(), proposal: proposal, engineFirstToken: holder.engineFirstToken)
         }
         self.ending = ending
         try await services.ending.perform(step, of: &ending)
@@ -28,6 +29,7 @@ extension TurnRunner {
         if step.next == nil {
             services.metrics.ended(turn, ending.outcome)
             log(ending)
+            trace.end(ending.outcome)
         }
     }
 

@@ -41,6 +41,7 @@ extension TurnRunner {
         (recorded, ending, firstTokenAt) = (progress.outcome, nil, nil)
         if !progress.tokens.isEmpty {
             services.metrics.tookOver()
+            trace.note("goes on", ["switchboard.first_token_index": .int64(Int64(progress.tokens.count))])
             logger.notice("a turn goes on", metadata: ["from": "\(progress.tokens.count)", "epoch": "\(lease.epoch)"])
         }
     }
@@ -88,6 +89,7 @@ extension TurnRunner {
         let ladder = RetryLadder()
         let rung = RetryLadder.delays.firstIndex(of: seconds) ?? 0
         logger.notice("a turn is tried again later", metadata: ["seconds": "\(seconds)"])
+        trace.note("tried again later", ["switchboard.delay_seconds": .int64(Int64(seconds))])
         try await services.publisher.publish(
             OutgoingMessage(queue: ladder.queue(rung: rung), body: delivery.body, id: turn.id.description))
         services.metrics.parked(holder.verdicts)

@@ -11,7 +11,8 @@ struct TurnRunner {
     let services: TurnServices
     let turn: Turn
     let delivery: Delivery
-    var logger: Logger
+    let logger: Logger
+    var trace: TurnTrace
 
     var holder: TurnHolder<SystemRandomNumberGenerator>
     var transcript: Transcript
@@ -34,6 +35,7 @@ struct TurnRunner {
         rules.hedges = turn.tier == .premium && services.hedging.isOn
         var runner = TurnRunner(
             services: services, turn: turn, delivery: delivery, logger: logger,
+            trace: TurnTrace(turn, delivery, tracer: services.tracer),
             holder: TurnHolder(
                 turn, redelivered: delivery.redelivered, rules: rules, random: SystemRandomNumberGenerator()),
             transcript: Transcript(tokenizer: services.planners[turn].tokenizer, stop: turn.sampling.stop))
@@ -49,6 +51,7 @@ struct TurnRunner {
         }
         await stopWaiting()
         await closeMailbox()
+        trace.leave()
     }
 
     private mutating func perform(_ step: HolderStep) async -> HolderResult {

@@ -1,6 +1,7 @@
 import ModelFile
 import RabbitQueue
 import RedisStore
+import TraceKit
 import TurnProtocol
 
 /// What every turn at this orchestrator uses.
@@ -26,4 +27,5 @@ struct TurnServices: Sendable {
     let hedging: Hedging
     let publisher: RabbitPublisher
     let metrics: TurnMetrics
+    var tracer: SpanTracer?
 }

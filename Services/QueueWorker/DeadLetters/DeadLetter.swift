@@ -72,6 +72,14 @@ struct DeadLetter {
         }
     }
 
+    var trace: TraceContext? {
+        switch content {
+        case .turn(let turn): turn.trace
+        case .outcome(let outcome): outcome.trace
+        case .unreadableTurn, .unreadable: nil
+        }
+    }
+
     var owner: UserKey? {
         switch content {
         case .turn(let turn): turn.conversation.owner

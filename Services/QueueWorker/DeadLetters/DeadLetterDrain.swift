@@ -6,6 +6,8 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TraceKit
+import Tracing
 import TurnProtocol
 
 /// Takes what died: ends the turn, for its client's sake, keeps the message in the directory, for the operator's, and
@@ -25,6 +27,7 @@ struct DeadLetterDrain: Service {
     let clock: RedisClock
     let retention: Duration
     let logger: Logger
+    var tracer: SpanTracer?
 
     func run() async throws {
         // A rate of what has never happened is 0, not nothing.
@@ -47,24 +50,45 @@ struct DeadLetterDrain: Service {
         let letter = DeadLetter(body: delivery.body, messageID: delivery.id, death: delivery.death)
         var logger = logger
         logger[metadataKey: "turn"] = "\(letter.name)"
+        if let trace = letter.trace { logger[metadataKey: "trace_id"] = "\(trace.trace)" }
+        let span = begin(letter, delivery)
+        defer { span?.end() }
         do {
             let patience = Patience(logger: logger) { delivery.isLive }
-            try await end(letter, patience, logger)
+            try await end(letter, span, patience, logger)
             try await keep(letter, delivery, logger)
             try await delivery.acknowledge()
         } catch {
             // This process drains, or the delivery is gone: whoever gets it next begins from the start.
             logger.notice("a dead letter stays in its queue", metadata: ["error": "\(error)"])
+            span?.fail("it stays in its queue")
             try? await Task { try await delivery.reject(requeue: true) }.value
         }
     }
 
+    private func begin(_ letter: DeadLetter, _ delivery: Delivery) -> RecordedSpan? {
+        guard let tracer else { return nil }
+        let span = tracer.startSpan(
+            "bury \(Topology.deadLetterQueue)", context: .under(letter.trace), ofKind: .consumer)
+        var attributes = SpanAttributes.messaging(
+            .process, "bury", queue: delivery.queue, message: letter.messageID, bytes: delivery.body.count)
+        attributes["switchboard.died_in"] = letter.queue
+        attributes["switchboard.redelivered"] = delivery.redelivered
+        span.attributes = attributes
+        return span
+    }
+
     // MARK: The turn
 
-    private func end(_ letter: DeadLetter, _ patience: Patience, _ logger: Logger) async throws {
+    private func end(
+        _ letter: DeadLetter, _ span: RecordedSpan?, _ patience: Patience, _ logger: Logger
+    ) async throws {
         do {
             switch letter.content {
-            case .turn(let turn): try await fail(turn, error: letter.error, patience, logger)
+            case .turn(var turn):
+                // What settles its outcome comes after this, not after its accept.
+                if let span { turn.trace = span.trace }
+                try await fail(turn, error: letter.error, patience, logger)
             case .unreadableTurn(let id):
                 // The record says whose it is; without one nobody is known to wait.
                 let log = ending.log

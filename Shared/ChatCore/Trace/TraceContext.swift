@@ -17,6 +17,10 @@ public struct TraceContext: Sendable, Hashable {
         self.state = state
     }
 
+    /// The headers' names.
+    public static let parentName = "traceparent"
+    public static let stateName = "tracestate"
+
     /// The header `traceparent`, in version 00.
     public var traceparent: String { "00-\(trace)-\(span)-\(isSampled ? "01" : "00")" }
 

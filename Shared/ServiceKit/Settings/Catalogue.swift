@@ -195,6 +195,17 @@ extension Settings {
     public static let nodeOperatorPort = Setting<Int>.integer(
         "NODE_OPERATOR_PORT", default: 9483, in: 0...65535, help: "the inference node's; 0 likewise")
 
+    // Traces
+    public static let tracesEndpoint = Setting<String>.text(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", default: nil,
+        help: "base URL of an OTLP/HTTP collector for traces, such as http://127.0.0.1:4318; nothing is traced without")
+    public static let tracesHeaders = Setting<String>.text(
+        "OTEL_EXPORTER_OTLP_HEADERS", default: nil,
+        help: "headers of each export as name=value, with commas between, values percent-encoded", isSecret: true)
+    public static let tracesShare = Setting<Double>.number(
+        "OTEL_TRACES_SAMPLER_ARG", default: 1, in: 0...1,
+        help: "share of the traces begun here that is recorded; a client's traceparent decides for its own")
+
     // Logs
     public static let logLevel = Setting<LogLevel>.choice(
         "LOG_LEVEL", default: .info, help: "least level that is logged")
@@ -248,6 +259,7 @@ extension Settings {
             [operatorHost, orchestratorOperatorPort, workerOperatorPort, nodeOperatorPort]
         ),
         ("The chat in the terminal", [chatGateways, chatAPIKey]),
+        ("Traces", [tracesEndpoint, tracesHeaders, tracesShare]),
         ("Logs", [logLevel, logFormat]),
     ]
 

@@ -60,6 +60,24 @@ extension Setting where Value == Int {
     }
 }
 
+extension Setting where Value == Double {
+    static func number(_ name: String, default value: Double, in range: ClosedRange<Double>, help: String) -> Setting {
+        Setting(name, default: PlainNumber.text(value), help: help) { text in
+            guard let number = Double(text) else { return .failure(.init(reason: "is not a number")) }
+            guard range.contains(number) else {
+                let (lower, upper) = (PlainNumber.text(range.lowerBound), PlainNumber.text(range.upperBound))
+                return .failure(.init(reason: "is not between \(lower) and \(upper)"))
+            }
+            return .success(number)
+        }
+    }
+}
+
+private enum PlainNumber {
+    /// Whole numbers without a fraction, as people write them.
+    static func text(_ number: Double) -> String { Int(exactly: number).map(String.init) ?? String(number) }
+}
+
 extension Setting where Value == Duration {
     /// A whole number with its unit: `250ms`, `30s`, `5m`, `24h`.
     static func duration(_ name: String, default text: String, help: String) -> Setting {

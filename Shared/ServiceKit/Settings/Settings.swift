@@ -56,7 +56,7 @@ public struct Settings: Sendable {
     /// Names that begin like this may well be somebody else's (the broker's own, a shell's): only one that is nearly a
     /// setting's counts as a slip.
     private static let sharedPrefixes = [
-        "CHAT_", "LOG_", "MAX_", "MODEL_", "NODE_", "OPERATOR_", "RABBITMQ_", "TURN_",
+        "CHAT_", "LOG_", "MAX_", "MODEL_", "NODE_", "OPERATOR_", "OTEL_", "RABBITMQ_", "TURN_",
     ]
 
     private static func nearest(to name: String) -> String? {

@@ -72,8 +72,8 @@ public struct TurnAcceptance: Sendable {
             try await keys.confirm(turn)
         } catch {
             // A repeat publishes the turn once more; the lease makes that harmless.
-            logger.warning(
-                "an accepted turn's key was not confirmed", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
+            logger.about(turn.id, in: turn.trace).warning(
+                "an accepted turn's key was not confirmed", metadata: ["error": "\(error)"])
         }
     }
 

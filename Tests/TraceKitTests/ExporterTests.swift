@@ -1,0 +1,112 @@
+import ChatCore
+import Foundation
+import Logging
+import Metrics
+import ServiceHarness
+import ServiceKit
+import ServiceLifecycle
+import Testing
+import Tracing
+
+@testable import TraceKit
+
+/// The exporter as a service, against a collector in this process.
+@Suite struct ExporterTests {
+    private static let quick: SpanExporter.Limits = {
+        var limits = SpanExporter.Limits()
+        limits.interval = .milliseconds(5)
+        limits.timeout = .milliseconds(500)
+        limits.backoff = Backoff(base: .milliseconds(1), cap: .milliseconds(5))
+        limits.farewell = .milliseconds(200)
+        return limits
+    }()
+
+    private struct Running {
+        let exporter: SpanExporter
+        let tracer: SpanTracer
+        let registry: MetricRegistry
+
+        func spans(_ count: Int) {
+            for number in 0..<count { tracer.startSpan("span \(number)", context: .topLevel).end() }
+        }
+
+        func metric(_ name: String) -> Bool { registry.prometheusText().contains("switchboard_trace_spans_\(name)\n") }
+    }
+
+    private func running(
+        _ endpoint: OTLPEndpoint, limits: SpanExporter.Limits = quick, _ body: (Running) async throws -> Void
+    ) async throws {
+        let logger = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
+        let registry = MetricRegistry()
+        let exporter = SpanExporter(
+            endpoint: endpoint, resource: .process(service: "tests", instance: "1"), limits: limits,
+            factory: registry, logger: logger)
+        let group = ServiceGroup(services: [exporter], logger: logger)
+        let service = Task { try await group.run() }
+        try await body(
+            Running(exporter: exporter, tracer: SpanTracer(share: 1) { exporter.take($0) }, registry: registry))
+        await group.triggerGracefulShutdown()
+        try await service.value
+    }
+
+    @Test func spansArriveInBatchesWithTheHeaders() async throws {
+        let collector = try await SpanCollector()
+        var limits = Self.quick
+        limits.batch = 40
+        let endpoint = OTLPEndpoint(url: collector.endpoint + "/v1/traces", headers: ["X-Scope": "mine"])
+        try await running(endpoint, limits: limits) { running in
+            running.spans(100)
+            try await eventually("all have come") { collector.spans.count == 100 }
+            #expect(running.metric("exported_total 100"), "\(running.registry.prometheusText())")
+        }
+        #expect(collector.malformed.isEmpty)
+        #expect(Set(collector.spans.map(\.name)).count == 100 && collector.spans.allSatisfy { $0.service == "tests" })
+        #expect((3...100).contains(collector.requests))
+        #expect(collector.headers["x-scope"] == "mine" && collector.headers["content-type"] == "application/json")
+        await collector.stop()
+    }
+
+    @Test func whatPassesIsRepeatedAndWhatDoesNotIsDropped() async throws {
+        let collector = try await SpanCollector(answers: [
+            .init(503), .init(429), .init(200), .init(400),
+            .init(200, body: #"{"partialSuccess":{"rejectedSpans":"2","errorMessage":"no"}}"#), .init(200, body: "[}"),
+        ])
+        try await running(OTLPEndpoint(url: collector.endpoint + "/v1/traces")) { running in
+            running.spans(1)
+            try await eventually("the third try is taken") { running.metric("exported_total 1") }
+            running.spans(3)
+            try await eventually("the fourth is refused") { running.metric(#"dropped_total{reason="refused"} 3"#) }
+            running.spans(3)
+            try await eventually("two of three are rejected") {
+                running.metric("exported_total 2") && running.metric(#"dropped_total{reason="refused"} 5"#)
+            }
+            // An answer that is no JSON is an answer all the same.
+            running.spans(1)
+            try await eventually("taken") { running.metric("exported_total 3") }
+            #expect(collector.requests == 6)
+        }
+        await collector.stop()
+    }
+
+    @Test func aCollectorThatIsAwayCostsNothingButSpans() async throws {
+        var limits = Self.quick
+        limits.waiting = 50
+        limits.interval = .seconds(3600)
+        // Nobody listens there: the port was free a moment ago.
+        let endpoint = OTLPEndpoint(url: "http://127.0.0.1:\(try freePort())/v1/traces")
+        try await running(endpoint, limits: limits) { running in
+            running.spans(1)
+            try await eventually("given up") { running.metric(#"dropped_total{reason="unreachable"} 1"#) }
+            // It collects for an hour now: the rest finds no room, and whoever ends a span does not wait.
+            running.spans(60)
+            #expect(running.metric(#"dropped_total{reason="no_room"} 10"#), "\(running.registry.prometheusText())")
+        }
+    }
+
+    @Test func whatIsLeftIsSentWhenTheProcessStops() async throws {
+        let collector = try await SpanCollector()
+        try await running(OTLPEndpoint(url: collector.endpoint + "/v1/traces")) { $0.spans(10) }
+        #expect(collector.spans.count == 10)
+        await collector.stop()
+    }
+}
