@@ -16,7 +16,7 @@ public final class SpanCollector: Sendable {
         }
     }
 
-    private struct State {
+    fileprivate struct State {
         var spans: [CollectedSpan] = []
         var requests = 0
         var headers: [String: String] = [:]

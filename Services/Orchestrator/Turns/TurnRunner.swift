@@ -94,6 +94,7 @@ struct TurnRunner {
             if try await services.log.record(of: turn.id)?.hasEnded == true { try await services.ending.tidyUp(turn) }
         case .bury(let reason):
             logger.error("a turn is given up", metadata: ["reason": "\(reason)"])
+            trace.note("given up")
             try await services.publisher.publish(OutgoingMessage(givenUp: delivery, reason: reason))
         case .publishToRung(let seconds): try await publishToRung(seconds)
         case .release(let parks, let verdicts): try await release(parks: parks, verdicts)

@@ -29,6 +29,7 @@ final class SpanExporter: Service {
     private let limits: Limits
     private let logger: Logger
     private let ended: Mailbox<FinishedSpan>
+    private let encoding = DispatchQueue(label: "spans", qos: .utility)
     private let counts: ExportCounts
 
     init(
@@ -84,7 +85,7 @@ final class SpanExporter: Service {
 
     /// - Returns: why the batch was dropped; nil when it was not.
     private func deliver(_ batch: [FinishedSpan], by client: HTTPClient) async -> String? {
-        guard let body = try? OTLPRequest(batch, resource: resource).encoded() else {
+        guard let body = await encoded(batch) else {
             counts.drop(batch.count, .refused)
             return "spans cannot be encoded"
         }
@@ -105,6 +106,15 @@ final class SpanExporter: Service {
         }
         counts.drop(batch.count, .unreachable)
         return reason
+    }
+
+    /// On a thread of its own: hundreds of spans take milliseconds, which turns would wait for.
+    private func encoded(_ batch: [FinishedSpan]) async -> [UInt8]? {
+        await withCheckedContinuation { continuation in
+            encoding.async { [resource] in
+                continuation.resume(returning: try? OTLPRequest(batch, resource: resource).encoded())
+            }
+        }
     }
 
     private enum Answer {

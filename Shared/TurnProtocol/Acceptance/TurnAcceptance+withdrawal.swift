@@ -24,7 +24,7 @@ extension TurnAcceptance {
                 try? await Task.sleep(for: backoff.next())
                 if await proceed(&withdrawal, turn) { return }
             }
-            logger.warning("a turn that was not accepted keeps its places", metadata: ["turn": "\(turn.id)"])
+            logger.about(turn.id, in: turn.trace).warning("a turn that was not accepted keeps its places")
         }
     }
 
@@ -45,7 +45,7 @@ extension TurnAcceptance {
             try await outstanding.release(user: turn.conversation.owner, turn: turn.id)
             return true
         } catch {
-            logger.debug("a withdrawal waits", metadata: ["turn": "\(turn.id)", "error": "\(error)"])
+            logger.about(turn.id, in: turn.trace).debug("a withdrawal waits", metadata: ["error": "\(error)"])
             return false
         }
     }

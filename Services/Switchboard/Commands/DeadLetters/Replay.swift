@@ -88,6 +88,6 @@ extension Turn {
             id: id, conversation: dead.conversation, beginsConversation: false, kind: .batch, message: dead.message,
             system: dead.system, context: dead.context, model: dead.model, sampling: dead.sampling, acceptedAt: now,
             deadline: now + Int64(life / .milliseconds(1)), replayOf: dead.id, tier: dead.tier,
-            degradation: dead.degradation)
+            degradation: dead.degradation, traceparent: dead.traceparent, tracestate: dead.tracestate)
     }
 }
