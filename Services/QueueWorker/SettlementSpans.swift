@@ -8,7 +8,7 @@ struct SettlementSpans {
     private let spans: [(turn: TurnID, span: RecordedSpan)]
 
     /// - Returns: nil without a tracer.
-    init?(_ outcomes: [TurnOutcome], shard: String, tracer: SpanTracer?) {
+    init?(_ outcomes: [TurnOutcome], _ redelivered: Set<TurnID>, shard: String, tracer: SpanTracer?) {
         guard let tracer else { return nil }
         spans = outcomes.map { outcome in
             let span = tracer.startSpan(
@@ -18,6 +18,7 @@ struct SettlementSpans {
                 template: "\(Topology.responseQueuePrefix)*", message: "\(outcome.turn)")
             attributes["messaging.batch.message_count"] = outcomes.count
             attributes["switchboard.shard"] = shard
+            attributes["switchboard.redelivered"] = redelivered.contains(outcome.turn)
             span.attributes = attributes
             return (outcome.turn, span)
         }

@@ -74,6 +74,7 @@ struct Settler: Service {
         // Those of a channel that is gone come again, in order.
         let deliveries = delivered.filter(\.isLive)
         var outcomes: [TurnOutcome] = []
+        var redelivered: Set<TurnID> = []
         var marked: [SettleMarker] = []
         var settled: [Delivery] = []
         for delivery in deliveries {
@@ -85,6 +86,7 @@ struct Settler: Service {
                     guard outcome.version == TurnOutcome.formatVersion else { throw WireError(field: "version") }
                     metrics.delivered(outcome)
                     outcomes.append(outcome)
+                    if delivery.redelivered { redelivered.insert(outcome.turn) }
                 }
                 settled.append(delivery)
             } catch {
@@ -92,7 +94,7 @@ struct Settler: Service {
                 if await bury(delivery, reason: "\(error)") { settled.append(delivery) }
             }
         }
-        let spans = SettlementSpans(outcomes, shard: shard.name, tracer: tracer)
+        let spans = SettlementSpans(outcomes, redelivered, shard: shard.name, tracer: tracer)
         defer { spans?.end() }
         // When this process drains first, the broker keeps them all.
         guard let refused = await store(outcomes, while: { deliveries.contains(where: \.isLive) }) else { return }
