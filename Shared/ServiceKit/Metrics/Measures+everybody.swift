@@ -45,9 +45,17 @@ extension Measures {
         "switchboard_broker_confirm_seconds", "Time from a publish to the broker's confirm.",
         bounds: MeasureBounds.brief)
 
+    // Traces
+    public static let spansExported = Measure<Counter>.counter(
+        "switchboard_trace_spans_exported_total", "Spans that a collector took.")
+    public static let spansDropped = Measure<Counter>.counter(
+        "switchboard_trace_spans_dropped_total",
+        "Spans that were lost: no_room in the process, refused by the collector, or it was unreachable.",
+        labels: ["reason"])
+
     static let everybody: [any AnyMeasure] = [
         residentMemory, cpuSeconds, openDescriptors, maximumDescriptors, startTime, buildInfo, seriesDropped,
         breakerState, breakerOpenings, breakerRefusals, dependencyFailures, brokerConnects, shardQuery, poolWait,
-        poolConnections, redisCommand, brokerConfirm,
+        poolConnections, redisCommand, brokerConfirm, spansExported, spansDropped,
     ]
 }

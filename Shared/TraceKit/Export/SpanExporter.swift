@@ -214,14 +214,9 @@ private struct ExportCounts: Sendable {
     private let lost: [Loss: Counter]
 
     init(_ factory: any MetricsFactory) {
-        taken = Counter(label: "switchboard_trace_spans_exported_total", factory: factory)
+        taken = Measures.spansExported(factory: factory)
         lost = Dictionary(
-            uniqueKeysWithValues: Loss.allCases.map { loss in
-                let reason = [("reason", loss.rawValue)]
-                return (
-                    loss, Counter(label: "switchboard_trace_spans_dropped_total", dimensions: reason, factory: factory)
-                )
-            })
+            uniqueKeysWithValues: Loss.allCases.map { ($0, Measures.spansDropped($0.rawValue, factory: factory)) })
     }
 
     func exported(_ count: Int) { taken.increment(by: count) }
