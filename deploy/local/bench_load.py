@@ -128,7 +128,9 @@ def row(name, values):
 
 def describe(result):
     used = "  cores used: " + ", ".join(f"{name} {value:.2f}" for name, value in result["cores"].items())
-    wrong = [f"  {count} x {reason}" for reason, count in result["errors"].items()]
+    wrong = [
+        f"  {count} x {reason}" for reasons in (result["errors"], result.get("lost_connections", {}))
+        for reason, count in reasons.items()]
     head = f"  {'':<18}{'p50':>10}{'p90':>10}{'p99':>10}{'max':>10}"
     if result["test"] == "streams":
         lines = [

@@ -29,9 +29,7 @@ struct AcceptTiming: Equatable {
     static let headerName = HTTPField.Name("Server-Timing")
 
     private static let timers: [String: Timer] = Dictionary(
-        uniqueKeysWithValues: ["total", "own", "redis", "database", "broker"].map { stage in
-            (stage, Measures.acceptTime(stage))
-        })
+        uniqueKeysWithValues: ["total", "own", "redis", "database", "broker"].map { ($0, Measures.acceptTime($0)) })
 
     /// With three digits after the point.
     private static func milliseconds(_ time: Duration) -> String {

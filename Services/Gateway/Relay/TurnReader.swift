@@ -23,6 +23,9 @@ struct TurnReader {
     /// When the first of the last events was heard of; nil when they were read from the log.
     private(set) var heardAt: ContinuousClock.Instant?
 
+    /// When the first of the latest events was heard of; nil when none of them came as a hint.
+    private(set) var heard: ContinuousClock.Instant?
+
     private let tenant: String
     private var sequence: EventSequence
     private let mailbox: Mailbox<TurnRelay.News>
@@ -60,15 +63,15 @@ struct TurnReader {
             let events = try await read()
             if !events.isEmpty { return events }
         }
-        heardAt = nil
+        heard = nil
         guard leave == nil, let delivery = await mailbox.receive() else { return nil }
         var events: [TurnEvent] = []
         var mustRead = delivery.hasGap
         for news in delivery.elements {
             switch news {
-            case .events(let new, let time):
-                lastNews = time
-                heardAt = heardAt ?? time
+            case .events(let new, let heard):
+                lastNews = heard
+                self.heard = self.heard ?? heard
                 if sequence.admit(new, into: &events) == .gap { mustRead = true }
             case .reread, .seek: mustRead = true
             case .leave(let pause): leave = pause

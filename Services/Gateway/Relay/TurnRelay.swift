@@ -12,7 +12,8 @@ import Synchronization
 final class TurnRelay: Service {
     /// What a reader is told.
     enum News: Sendable {
-        case events([TurnEvent], heardAt: ContinuousClock.Instant)
+        /// - Parameter heard: when their hint came.
+        case events([TurnEvent], heard: ContinuousClock.Instant)
         /// Hints may have been lost: read the log again.
         case reread
         /// Time passes; sent about every second to whoever hears nothing else.
@@ -170,9 +171,8 @@ final class TurnRelay: Service {
         switch event {
         case .message(_, let payload):
             do throws(WireError) {
-                let hint = try TurnLog.decode(hint: payload)
-                let now = ContinuousClock.now
-                readers.withLock { $0.hear(of: hint.turn) }.forEach { $0.send(.events(hint.events, heardAt: now)) }
+                let (hint, now) = (try TurnLog.decode(hint: payload), ContinuousClock.now)
+                readers.withLock { $0.hear(of: hint.turn) }.forEach { $0.send(.events(hint.events, heard: now)) }
             } catch {
                 logger.warning("a malformed hint was dropped", metadata: ["error": "\(error)"])
             }

@@ -13,6 +13,7 @@ struct FollowRoutes: Sendable {
     let relay: TurnRelay
     let heartbeat: Duration
     let resumes: Counter
+    /// From hearing of tokens to having them written.
     let writeTime: Timer
     let logger: Logger
 
@@ -82,7 +83,7 @@ struct FollowRoutes: Sendable {
             for event in events { ServerSentEvents.append(event, to: &text) }
             try await writer.write(ByteBuffer(string: text))
             lastWrite = .now
-            if let heardAt = reader.heardAt { writeTime.record(duration: heardAt.duration(to: lastWrite)) }
+            if let heard = reader.heard { writeTime.record(duration: lastWrite - heard) }
             if case .end = events.last { return }
         }
         // The client has left, or this gateway drains: then the stream ends here, and the client goes on at another.
