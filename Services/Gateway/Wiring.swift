@@ -84,8 +84,9 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         metrics: IntakeMetrics(), logger: logger, tracer: traces.tracer)
     let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
     let follow = FollowRoutes(
-        relay: relay, heartbeat: configuration.heartbeat, resumes: Measures.streamResumes(),
-        writeTime: Measures.streamWrite(), logger: logger)
+        streams: .init(
+            relay: relay, heartbeat: configuration.heartbeat, writeTime: Measures.streamWrite(), logger: logger),
+        resumes: Measures.streamResumes())
     let operators = OperatorRoutes(
         health: health, inspector: inspector, breakers: breakers, shards: shards)
 

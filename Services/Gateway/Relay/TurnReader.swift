@@ -17,7 +17,19 @@ struct TurnReader {
     /// Between two questions to the shards about a turn whose log is missing.
     private static let shardInterval: Duration = .seconds(2)
 
+    /// From where whose turn is read.
+    struct Place: Sendable {
+        let turn: TurnID
+        let tenant: String
+        /// The index of the first token that is wanted.
+        let from: Int
+        /// Whether the turn is known to be the tenant's; otherwise the reader finds out before it gives anything.
+        let isKnown: Bool
+    }
+
     let turn: TurnID
+    /// The relay knows the reader by it.
+    let token: UInt64
     /// Set when this gateway drains and lets go of the client: the pause to ask it for before it comes back elsewhere.
     private(set) var leave: Duration?
     /// When the first of the last events was heard of; nil when they were read from the log.
@@ -28,10 +40,7 @@ struct TurnReader {
 
     private let tenant: String
     private var sequence: EventSequence
-    private let mailbox: Mailbox<TurnRelay.News>
     private let relay: TurnRelay
-    private let token: UInt64
-    private var isRegistered = false
     /// Whether the turn is known to be the tenant's.
     private var isKnown: Bool
     private var hasSeenLog = false
@@ -40,34 +49,19 @@ struct TurnReader {
     private var lastNews = ContinuousClock.now
     private var lastRead = ContinuousClock.now
 
-    init(
-        turn: TurnID, tenant: String, from: Int, isKnown: Bool, mailbox: Mailbox<TurnRelay.News>, relay: TurnRelay,
-        token: UInt64
-    ) {
-        self.turn = turn
-        self.tenant = tenant
-        self.sequence = EventSequence(next: from)
-        self.isKnown = isKnown
-        self.mailbox = mailbox
+    init(_ place: Place, relay: TurnRelay, token: UInt64) {
+        (turn, tenant, isKnown) = (place.turn, place.tenant, place.isKnown)
+        sequence = EventSequence(next: place.from)
         self.relay = relay
         self.token = token
     }
 
-    /// What came next: new events; an empty list about once a second while nothing does; nil when the task is cancelled
-    /// or the gateway lets go of the client (`leave`).
-    /// - Throws: `APIError.unknownTurn` when there is no such turn, `.unavailable` when it was out of reach for too long.
-    mutating func next() async throws -> [TurnEvent]? {
-        if !isRegistered {
-            // The mailbox stands already: what is appended between this read and now waits in it.
-            isRegistered = true
-            let events = try await read()
-            if !events.isEmpty { return events }
-        }
+    /// Takes what the relay brought: gives the events that come next, and says whether the log has to be read for more.
+    mutating func take(_ news: [TurnRelay.News], hasGap: Bool) -> (events: [TurnEvent], mustRead: Bool) {
         heard = nil
-        guard leave == nil, let delivery = await mailbox.receive() else { return nil }
         var events: [TurnEvent] = []
-        var mustRead = delivery.hasGap
-        for news in delivery.elements {
+        var mustRead = hasGap
+        for news in news {
             switch news {
             case .events(let new, let heard):
                 lastNews = heard
@@ -79,11 +73,12 @@ struct TurnReader {
             }
         }
         if lastRead + TurnReader.renewal < .now { mustRead = true }
-        if mustRead { events += try await read() }
-        return leave != nil && events.isEmpty ? nil : events
+        return (events, mustRead)
     }
 
-    private mutating func read() async throws -> [TurnEvent] {
+    /// Registers for hints and reads the log from here on.
+    /// - Throws: `APIError.unknownTurn` when there is no such turn, `.unavailable` when it was out of reach for too long.
+    mutating func read() async throws -> [TurnEvent] {
         let found: [TurnEvent]?
         do {
             found = try await look()
@@ -105,12 +100,10 @@ struct TurnReader {
     /// The log's events from here on, after registering for hints; nil when there is no log.
     private mutating func look() async throws -> [TurnEvent]? {
         if !isKnown {
-            let (finder, turn, tenant) = (relay.finder, turn, tenant)
-            guard try await onOwnStack({ try await finder.record(of: turn, tenant: tenant) }) != nil else { return nil }
+            guard try await relay.finder.record(of: turn, tenant: tenant) != nil else { return nil }
             isKnown = true
         }
-        let (log, turn, reader, next) = (relay.log, turn, relay.name, sequence.next)
-        let answer = try await onOwnStack { try await log.follow(turn, reader: reader, from: next) }
+        let answer = try await relay.log.follow(turn, reader: relay.name, from: sequence.next)
         return answer.exists ? answer.events : nil
     }
 
@@ -131,11 +124,10 @@ struct TurnReader {
         lastAskedShards = .now
         let whereabouts: TurnFinder.Whereabouts
         do {
-            let (finder, turn, tenant) = (relay.finder, turn, tenant)
-            whereabouts = try await onOwnStack { try await finder.find(turn, of: tenant) }
+            whereabouts = try await relay.finder.find(turn, of: tenant)
         } catch let error {
             // Its shard is away; or the log was there a moment ago, whatever became of its keys.
-            guard TurnReader.isOutage(error) || hasSeenLog && error as? APIError == .unknownTurn else { throw error }
+            guard TurnReader.isOutage(error) || hasSeenLog && error == .unknownTurn else { throw error }
             return []
         }
         guard case .settled(let outcome) = whereabouts else { return [] }

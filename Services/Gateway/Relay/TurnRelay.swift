@@ -25,14 +25,15 @@ final class TurnRelay: Service {
     }
 
     /// News that wait for one slow client, at most; beyond that its reader goes back to the log.
-    private static let mailboxCapacity = 64
+    static let newsCapacity = 64
 
     private static let tickInterval: Duration = .milliseconds(200)
     private static let ticksPerSecond = 5
 
     private struct Reader {
         let turn: TurnID
-        let mailbox: Mailbox<News>
+        /// Says whether the news were taken; must be quick and never block.
+        let tell: @Sendable (News) -> Bool
         /// Whether its client can go on at another gateway.
         let isResumable: Bool
         /// Nothing was sent to it since the last tick.
@@ -47,24 +48,22 @@ final class TurnRelay: Service {
         /// Whoever comes now is sent away.
         var isClosing = false
 
-        func mailboxes(of turn: TurnID) -> [Mailbox<News>] {
-            tokens[turn, default: []].compactMap { byToken[$0]?.mailbox }
-        }
+        func readers(of turn: TurnID) -> [Reader] { tokens[turn, default: []].compactMap { byToken[$0] } }
 
-        /// The mailboxes of a turn's readers, which are about to get a hint.
-        mutating func hear(of turn: TurnID) -> [Mailbox<News>] {
+        /// A turn's readers, which are about to get a hint.
+        mutating func hear(of turn: TurnID) -> [Reader] {
             tokens[turn, default: []].compactMap { token in
                 byToken[token]?.isQuiet = false
-                return byToken[token]?.mailbox
+                return byToken[token]
             }
         }
 
-        /// The mailboxes of readers that heard nothing since the last time. The others know that time passes.
-        mutating func takeQuiet() -> [Mailbox<News>] {
-            var quiet: [Mailbox<News>] = []
+        /// The readers that heard nothing since the last time. The others know that time passes.
+        mutating func takeQuiet() -> [Reader] {
+            var quiet: [Reader] = []
             for index in byToken.values.indices {
                 if byToken.values[index].isQuiet {
-                    quiet.append(byToken.values[index].mailbox)
+                    quiet.append(byToken.values[index])
                 } else {
                     byToken.values[index].isQuiet = true
                 }
@@ -106,7 +105,7 @@ final class TurnRelay: Service {
                     var ticks = 0
                     while (try? await Task.sleep(for: TurnRelay.tickInterval)) != nil {
                         ticks = (ticks + 1) % TurnRelay.ticksPerSecond
-                        if ticks == 0 { self.readers.withLock { $0.takeQuiet() }.forEach { $0.send(.tick) } }
+                        if ticks == 0 { self.readers.withLock { $0.takeQuiet() }.forEach { _ = $0.tell(.tick) } }
                         self.tellSeekers()
                     }
                 }
@@ -114,35 +113,51 @@ final class TurnRelay: Service {
         }
     }
 
-    /// Follows a turn from token index `from` on for as long as `body` runs.
-    ///
-    /// - Parameters:
-    ///   - isKnown: whether the turn is known to be the tenant's; otherwise the reader finds out before it gives anything.
-    ///   - isResumable: whether the client can go on at another gateway; who cannot is the last to be sent away by a drain.
-    /// - Throws: `APIError` when this gateway has as many readers as it takes; what `body` throws.
-    func withReader<Result>(
-        of turn: TurnID, tenant: String, from: Int, isKnown: Bool, isResumable: Bool,
-        _ body: (inout TurnReader) async throws -> Result
-    ) async throws -> Result {
-        let mailbox = Mailbox<News>(capacity: TurnRelay.mailboxCapacity)
-        let token = readers.withLock { readers -> UInt64? in
-            guard readers.byToken.count < maximumReaders else { return nil }
+    /// A name for a reader that is about to register.
+    func nextToken() -> UInt64 {
+        readers.withLock { readers in
             readers.lastToken += 1
-            readers.byToken[readers.lastToken] = Reader(turn: turn, mailbox: mailbox, isResumable: isResumable)
-            readers.tokens[turn, default: []].insert(readers.lastToken)
-            if readers.isClosing { mailbox.send(.leave(DrainPlan.longestPause)) }
             return readers.lastToken
         }
-        guard let token else { throw APIError.tooManyReaders }
-        defer { leave(turn, token) }
-        var reader = TurnReader(
-            turn: turn, tenant: tenant, from: from, isKnown: isKnown, mailbox: mailbox, relay: self, token: token)
+    }
+
+    /// Whether one more client may follow a turn here.
+    var hasRoom: Bool { readers.withLock { $0.byToken.count < maximumReaders } }
+
+    /// Brings a turn's news to `tell`, from any thread, until `leave`.
+    ///
+    /// - Parameter isResumable: whether the client can go on at another gateway; who cannot is the last to be sent away by
+    ///   a drain.
+    /// - Throws: `APIError` when this gateway has as many readers as it takes.
+    func register(
+        _ token: UInt64, of turn: TurnID, isResumable: Bool, tell: @escaping @Sendable (News) -> Bool
+    ) throws(APIError) {
+        let verdict = readers.withLock { readers -> (isTaken: Bool, isClosing: Bool) in
+            guard readers.byToken.count < maximumReaders else { return (false, false) }
+            readers.byToken[token] = Reader(turn: turn, tell: tell, isResumable: isResumable)
+            readers.tokens[turn, default: []].insert(token)
+            return (true, readers.isClosing)
+        }
+        guard verdict.isTaken else { throw .tooManyReaders }
+        if verdict.isClosing { _ = tell(.leave(DrainPlan.longestPause)) }
+    }
+
+    /// Follows a turn in the caller's task for as long as `body` runs; `body` gets what comes next each time it asks: nil
+    /// when the task is cancelled or the gateway lets go of the client.
+    /// - Throws: `APIError` when this gateway has as many readers as it takes; what `body` throws.
+    func withReader<Result>(
+        of place: TurnReader.Place, _ body: (inout WaitingReader) async throws -> Result
+    ) async throws -> Result {
+        let (mailbox, token) = (Mailbox<News>(capacity: TurnRelay.newsCapacity), nextToken())
+        try register(token, of: place.turn, isResumable: false) { mailbox.send($0) }
+        defer { leave(place.turn, token) }
+        var reader = WaitingReader(TurnReader(place, relay: self, token: token), mailbox)
         return try await body(&reader)
     }
 
-    private func leave(_ turn: TurnID, _ token: UInt64) {
+    func leave(_ turn: TurnID, _ token: UInt64) {
         let wasLast = readers.withLock { readers in
-            readers.byToken[token] = nil
+            guard readers.byToken.removeValue(forKey: token) != nil else { return false }
             readers.seeking.remove(token)
             readers.tokens[turn]?.remove(token)
             guard readers.tokens[turn]?.isEmpty == true else { return false }
@@ -154,7 +169,7 @@ final class TurnRelay: Service {
         Task {
             try? await log.unfollow(turn, reader: name)
             // A new reader may have registered before this took the registration away: it registers again.
-            readers.withLock { $0.mailboxes(of: turn) }.forEach { $0.send(.reread) }
+            readers.withLock { $0.readers(of: turn) }.forEach { _ = $0.tell(.reread) }
         }
     }
 
@@ -172,7 +187,7 @@ final class TurnRelay: Service {
         case .message(_, let payload):
             do throws(WireError) {
                 let (hint, now) = (try TurnLog.decode(hint: payload), ContinuousClock.now)
-                readers.withLock { $0.hear(of: hint.turn) }.forEach { $0.send(.events(hint.events, heard: now)) }
+                readers.withLock { $0.hear(of: hint.turn) }.forEach { _ = $0.tell(.events(hint.events, heard: now)) }
             } catch {
                 logger.warning("a malformed hint was dropped", metadata: ["error": "\(error)"])
             }
@@ -182,13 +197,13 @@ final class TurnRelay: Service {
     }
 
     private func tell(_ news: News) {
-        let all = readers.withLock { $0.byToken.values.map(\.mailbox) }
-        all.forEach { $0.send(news) }
+        let all = readers.withLock { Array($0.byToken.values) }
+        all.forEach { _ = $0.tell(news) }
     }
 
     private func tellSeekers() {
-        let seekers = readers.withLock { readers in readers.seeking.compactMap { readers.byToken[$0]?.mailbox } }
-        seekers.forEach { $0.send(.seek) }
+        let seekers = readers.withLock { readers in readers.seeking.compactMap { readers.byToken[$0] } }
+        seekers.forEach { _ = $0.tell(.seek) }
     }
 }
 
@@ -220,6 +235,36 @@ extension TurnRelay {
 
     /// - Returns: false when the reader has to be told again.
     private func tell(_ departure: DrainPlan.Departure) -> Bool {
-        readers.withLock { $0.byToken[departure.reader]?.mailbox }?.send(.leave(departure.pause)) ?? true
+        readers.withLock { $0.byToken[departure.reader] }?.tell(.leave(departure.pause)) ?? true
+    }
+}
+
+/// A reader for a task that waits for what comes next.
+struct WaitingReader {
+    private var reader: TurnReader
+    private let mailbox: Mailbox<TurnRelay.News>
+    private var hasRead = false
+
+    init(_ reader: TurnReader, _ mailbox: Mailbox<TurnRelay.News>) {
+        self.reader = reader
+        self.mailbox = mailbox
+    }
+
+    /// Set when this gateway drains and lets go of the client.
+    var leave: Duration? { reader.leave }
+
+    /// New events, perhaps none; nil when the task is cancelled or the gateway lets go of the client.
+    /// - Throws: as `TurnReader.read`.
+    mutating func next() async throws -> [TurnEvent]? {
+        if !hasRead {
+            // The mailbox stands already: what is appended between this read and now waits in it.
+            hasRead = true
+            let events = try await reader.read()
+            if !events.isEmpty { return events }
+        }
+        guard leave == nil, let delivery = await mailbox.receive() else { return nil }
+        var (events, mustRead) = reader.take(delivery.elements, hasGap: delivery.hasGap)
+        if mustRead { events += try await reader.read() }
+        return leave != nil && events.isEmpty ? nil : events
     }
 }

@@ -42,7 +42,7 @@ struct BeginRoutes: Sendable {
     private func wholeAnswer(
         of turn: TurnID, tenant: String, canBeAskedForAgain: Bool
     ) async throws -> (String, TurnEnd) {
-        try await relay.withReader(of: turn, tenant: tenant, from: 0, isKnown: true, isResumable: false) { reader in
+        try await relay.withReader(of: .init(turn: turn, tenant: tenant, from: 0, isKnown: true)) { reader in
             var text = ""
             while let events = try await reader.next() {
                 for event in events {

@@ -1,7 +1,6 @@
 import ChatCore
 import HTTPTypes
 import Hummingbird
-import Logging
 import Metrics
 import NIOCore
 import RedisStore
@@ -10,12 +9,10 @@ import Tracing
 
 /// What became of a turn: follow its tokens, look whether it has ended, or ask for its end.
 struct FollowRoutes: Sendable {
-    let relay: TurnRelay
-    let heartbeat: Duration
+    let streams: StreamAnswer.Environment
     let resumes: Counter
-    /// From hearing of tokens to having them written.
-    let writeTime: Timer
-    let logger: Logger
+
+    private var relay: TurnRelay { streams.relay }
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
         router.get("/stream/{id}", use: stream)
@@ -50,48 +47,17 @@ struct FollowRoutes: Sendable {
             let text = events.reduce(into: "") { ServerSentEvents.append($1, to: &$0) }
             return Response(status: .ok, headers: headers, body: .init(byteBuffer: ByteBuffer(string: text)))
         }
+        guard relay.hasRoom else { throw APIError.tooManyReaders }
+        let place = TurnReader.Place(turn: id, tenant: tenant, from: from, isKnown: isKnown)
         return Response(
             status: .ok, headers: headers,
             body: ResponseBody { writer in
-                do {
-                    connection.leaveWithClient()
-                    try await relay.withReader(
-                        of: id, tenant: tenant, from: from, isKnown: isKnown, isResumable: true
-                    ) { reader in
-                        try await write(&reader, to: &writer)
-                    }
-                    try await writer.finish(nil)
-                } catch let error as CancellationError {
-                    // The client has left. Its turn goes on for the grace, then the orchestrator cancels it.
-                    logger.debug("a reader left", metadata: ["turn": "\(id)"])
-                    throw error
-                }
+                // The headers and this comment go out at once: a client that waits for its first token knows it is
+                // connected. What follows needs no task of this request.
+                try await writer.write(ByteBuffer(string: ServerSentEvents.heartbeat))
+                try StreamAnswer.begin(of: place, on: connection, streams)
             }
         ).closingConnection()
-    }
-
-    private func write(_ reader: inout TurnReader, to writer: inout any ResponseBodyWriter) async throws {
-        var lastWrite = ContinuousClock.now
-        // The headers and this comment go out at once: a client that waits for its first token knows it is connected.
-        try await writer.write(ByteBuffer(string: ServerSentEvents.heartbeat))
-        while let events = try await reader.next() {
-            var text = ""
-            if events.isEmpty {
-                guard lastWrite + heartbeat < .now else { continue }
-                text = ServerSentEvents.heartbeat
-            }
-            for event in events { ServerSentEvents.append(event, to: &text) }
-            try await writer.write(ByteBuffer(string: text))
-            lastWrite = .now
-            if let heard = reader.heard { writeTime.record(duration: lastWrite - heard) }
-            if case .end = events.last { return }
-        }
-        // The client has left, or this gateway drains: then the stream ends here, and the client goes on at another.
-        if let pause = reader.leave {
-            try await writer.write(ByteBuffer(string: ServerSentEvents.retry(after: pause)))
-        } else {
-            try Task.checkCancellation()
-        }
     }
 
     /// Last-Event-ID is the index of the last token that the client has seen.
@@ -118,7 +84,7 @@ struct FollowRoutes: Sendable {
                 do throws(RedisError) {
                     // A turn in a queue keeps the request in its record, and whoever takes it ends it first thing.
                     if try await relay.log.requestCancel(id, reason: "the client asked for its end") {
-                        logger.info("a turn is cancelled by its client", metadata: ["turn": "\(id)"])
+                        streams.logger.info("a turn is cancelled by its client", metadata: ["turn": "\(id)"])
                         return .cancellation(of: id, status: "cancelling")
                     }
                 } catch {

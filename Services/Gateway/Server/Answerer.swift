@@ -5,7 +5,8 @@ import NIOCore
 import NIOHTTPTypes
 import ServiceKit
 
-/// Answers one request: has the router make the response, and sends it.
+/// Answers one request: has the router make the response, and sends it. A body that is not finished when it returns goes
+/// on without this: somebody else has the connection then.
 struct Answerer: Sendable {
     let responder: RouterResponder<GatewayRequestContext>
     let serverName: String
@@ -19,7 +20,7 @@ struct Answerer: Sendable {
         let isHead = request.method == .head
         do {
             let source = RequestSource(connection: connection, arrival: arrival, logger: logger)
-            var response = try await onOwnStack { try await respond(to: request, from: source) }
+            var response = try await respond(to: request, from: source)
             response.headers[.date] = date.now
             response.headers[.server] = serverName
             let body = response.body
@@ -64,18 +65,5 @@ private struct AnswerWriter: ResponseBodyWriter {
 
     consuming func finish(_ trailers: HTTPFields?) async throws {
         try connection.finish(unsent + [.end(trailers)])
-    }
-}
-
-/// Runs what calls deep on a stack of its own. A task keeps the memory of its deepest call until it ends, and a stream's
-/// task lives for minutes.
-func onOwnStack<Success: Sendable>(
-    _ body: @escaping @Sendable () async throws -> Success
-) async throws -> Success {
-    let task = Task { try await body() }
-    return try await withTaskCancellationHandler {
-        try await task.value
-    } onCancel: {
-        task.cancel()
     }
 }

@@ -9,8 +9,8 @@ final class ClientConnection: Sendable {
         var isOpen = true
         var isWritable = true
         var hasInput = true
-        /// The answer under way is of no use once the client has ended its side.
-        var leavesWithInput = false
+        /// What is to be done when the client leaves in the midst of an answer.
+        var onLeave: (@Sendable () -> Void)?
         var answer: Task<Void, Never>?
         var writer: CheckedContinuation<Void, Never>?
 
@@ -24,15 +24,26 @@ final class ClientConnection: Sendable {
 
     // MARK: For the answer
 
-    /// The rest of this answer is cancelled as soon as the client has ended its side of the connection. An answer that
-    /// is soon over does without: a client may say everything, end its side, and then listen.
-    func leaveWithClient() {
-        let gone = state.withLock { state in
-            state.leavesWithInput = true
-            return state.hasInput && state.isOpen ? nil : state.answer
+    /// Has `action` called once, on any thread, when the client leaves: also when it only ends its side of the
+    /// connection. An answer that is soon over does without: a client may say everything, end its side, and then listen.
+    func onLeave(_ action: @escaping @Sendable () -> Void) {
+        let isHere = state.withLock { state in
+            guard state.hasInput, state.isOpen else { return false }
+            state.onLeave = action
+            return true
         }
-        gone?.cancel()
+        if !isHere { action() }
     }
+
+    /// The rest of this answer, in its own task, is cancelled when the client leaves.
+    func leaveWithClient() {
+        let answer = state.withLock { $0.answer }
+        onLeave { answer?.cancel() }
+    }
+
+    /// Sends parts whether there is room or not.
+    /// - Throws: `CancellationError` when the client has left.
+    func sendAtOnce(_ parts: [HTTPResponsePart]) throws { try write(parts) }
 
     /// Sends parts, and returns when there is room for more.
     /// - Throws: `CancellationError` when the client has left.
@@ -75,7 +86,7 @@ final class ClientConnection: Sendable {
     /// Starts the answer of a request.
     func begin(_ answer: @escaping @Sendable () async -> Void) {
         state.withLock { state in
-            state.leavesWithInput = false
+            state.onLeave = nil
             state.answer = Task { await answer() }
         }
     }
@@ -89,18 +100,19 @@ final class ClientConnection: Sendable {
     }
 
     func inputEnded() {
-        let answer = state.withLock { state in
+        let onLeave = state.withLock { state in
             state.hasInput = false
-            return state.leavesWithInput ? state.answer : nil
+            return state.onLeave.take()
         }
-        answer?.cancel()
+        onLeave?()
     }
 
     func closed() {
-        let (answer, writer) = state.withLock { state in
+        let (answer, writer, onLeave) = state.withLock { state in
             state.isOpen = false
-            return (state.answer.take(), state.takeWriter())
+            return (state.answer.take(), state.takeWriter(), state.onLeave.take())
         }
+        onLeave?()
         answer?.cancel()
         writer?.resume()
     }
