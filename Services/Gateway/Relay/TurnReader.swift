@@ -66,6 +66,11 @@ struct TurnReader {
             case .events(let new, let heard):
                 lastNews = heard
                 self.heard = self.heard ?? heard
+                // Until it is known whose turn it is, nobody is given anything of it.
+                guard isKnown else {
+                    mustRead = true
+                    continue
+                }
                 if sequence.admit(new, into: &events) == .gap { mustRead = true }
             case .reread, .seek: mustRead = true
             case .leave(let pause): leave = pause
