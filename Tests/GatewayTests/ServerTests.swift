@@ -193,13 +193,15 @@ import Testing
 
     @Test func whatIsNoRequestGets400() async throws {
         try await withServer { port, _, _ in
-            #expect(try await exchange(port, "rubbish\r\n\r\n").hasPrefix("HTTP/1.1 400"))
+            let text = try await exchange(port, "rubbish\r\n\r\n")
+            #expect(text.hasPrefix("HTTP/1.1 400"))
         }
     }
 
     @Test func aConnectionThatSaysNothingIsClosed() async throws {
         try await withServer(idle: .milliseconds(50)) { port, _, connections in
-            #expect(try await exchange(port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab") == "")
+            let text = try await exchange(port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            #expect(text == "")
             try await eventually { connections.count == 0 }
         }
     }
