@@ -32,8 +32,6 @@ struct TurnReader {
     let token: UInt64
     /// Set when this gateway drains and lets go of the client: the pause to ask it for before it comes back elsewhere.
     private(set) var leave: Duration?
-    /// When the first of the last events was heard of; nil when they were read from the log.
-    private(set) var heardAt: ContinuousClock.Instant?
 
     /// When the first of the latest events was heard of; nil when none of them came as a hint.
     private(set) var heard: ContinuousClock.Instant?
