@@ -101,10 +101,11 @@ private final class ScriptedConnection: ChannelInboundHandler {
                 context.channel.say("HTTP/1.1 \(status) Said\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
             case .hangUp: context.close(promise: nil)
             case .stream:
+                // First: whoever hears the beginning may have more said at once.
+                script.state.withLock { $0.streams.append(context.channel) }
                 context.channel.say(
                     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
                 context.channel.say(chunk: ": waiting\n\n")
-                script.state.withLock { $0.streams.append(context.channel) }
             case .upgrade:
                 isUpgraded = true
                 context.channel.say(

