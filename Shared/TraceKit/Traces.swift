@@ -1,4 +1,5 @@
 import Logging
+import Metrics
 import ServiceKit
 import ServiceLifecycle
 import Tracing
@@ -15,12 +16,15 @@ public struct Traces: Sendable {
     ///   - instance: this process' name.
     /// - Throws: `SettingsError` for an endpoint, or headers, that are none.
     public init(_ settings: Settings, service: String, instance: String, logger: Logger) throws(SettingsError) {
+        // Shown without an endpoint too: nothing is exported, nothing is lost.
+        let counts = ExportCounts(MetricsSystem.factory)
         guard let endpoint = try OTLPEndpoint(settings) else {
             (tracer, services) = (nil, [])
             return
         }
         let exporter = SpanExporter(
-            endpoint: endpoint, resource: .process(service: service, instance: instance), logger: logger)
+            endpoint: endpoint, resource: .process(service: service, instance: instance), counts: counts,
+            logger: logger)
         let tracer = SpanTracer(share: try settings(Settings.tracesShare)) { exporter.take($0) }
         // For libraries that trace by themselves.
         InstrumentationSystem.bootstrap(tracer)

@@ -40,7 +40,7 @@ import Tracing
         let registry = MetricRegistry()
         let exporter = SpanExporter(
             endpoint: endpoint, resource: .process(service: "tests", instance: "1"), limits: limits,
-            factory: registry, logger: logger)
+            counts: ExportCounts(registry), logger: logger)
         let group = ServiceGroup(services: [exporter], logger: logger)
         let service = Task { try await group.run() }
         try await body(

@@ -34,9 +34,9 @@ final class SpanExporter: Service {
 
     init(
         endpoint: OTLPEndpoint, resource: OTLPRequest.Resource, limits: Limits = Limits(),
-        factory: any MetricsFactory = MetricsSystem.factory, logger: Logger
+        counts: ExportCounts, logger: Logger
     ) {
-        counts = ExportCounts(factory)
+        self.counts = counts
         self.endpoint = endpoint
         self.resource = resource
         self.limits = limits
@@ -207,7 +207,7 @@ private struct PartialSuccess: Decodable {
 }
 
 /// What became of spans, as metrics.
-private struct ExportCounts: Sendable {
+struct ExportCounts: Sendable {
     enum Loss: String, CaseIterable { case noRoom = "no_room", refused, unreachable }
 
     private let taken: Counter
