@@ -180,12 +180,13 @@ class SwitchboardUser(HttpUser):
             with self.client.post(
                 url, json=body, headers=headers, name="POST /stream-chat", timeout=10, catch_response=True
             ) as response:
-                if response.ok:
+                # Asked whether it is fine, an answer that never came raises what became of it.
+                if response.status_code and response.ok:
                     try:
                         return response.json()["correlation_id"]
                     except (ValueError, KeyError, TypeError):
                         raise TurnFailed("an accepted turn without correlation_id") from None
-                code = error_code(response)
+                code = error_code(response) if response.status_code else "no answer"
                 if response.status_code and not (response.status_code == 503 and code == "unavailable"):
                     response.failure(f"{response.status_code} {code}")
                     time.sleep(min(float(response.headers.get("Retry-After") or 1), LONGEST_PAUSE))
