@@ -18,6 +18,22 @@ final class TurnMetrics: Sendable {
         var held = ByKind(repeating: 0)
         var newestDelivered: [String: Int64] = [:]
         var tenants = BoundedNames(capacity: TurnMetrics.namedTenants)
+        var tokens: [TokenLabels: (prompt: Counter, completion: Counter)] = [:]
+
+        mutating func tokens(of turn: Turn) -> (prompt: Counter, completion: Counter) {
+            let labels = TokenLabels(
+                tenant: tenants.name(turn.conversation.owner.tenant), tier: turn.tier ?? .standard)
+            if let known = tokens[labels] { return known }
+            func counter(_ type: String) -> Counter { Measures.tokens(labels.tenant, labels.tier.rawValue, type) }
+            let made = (prompt: counter("prompt"), completion: counter("completion"))
+            tokens[labels] = made
+            return made
+        }
+    }
+
+    private struct TokenLabels: Hashable {
+        let tenant: String
+        let tier: Tier
     }
 
     /// Tenants that have series of their own; those that come later share one.
@@ -27,6 +43,7 @@ final class TurnMetrics: Sendable {
     private let held: ByKind<Gauge>
     private let waitingTurns: ByKind<Gauge>
     private let oldestWaiting: ByKind<Gauge>
+    private let ended: [TurnOutcome.Status: ByKind<Counter>]
     private let resumptions: Counter
     private let state = Mutex(State())
 
@@ -44,12 +61,13 @@ final class TurnMetrics: Sendable {
         held = ByKind(of: { Measures.turnsHeld($0.rawValue) })
         waitingTurns = ByKind(of: { Measures.turnsWaiting($0.rawValue) })
         oldestWaiting = ByKind(of: { Measures.oldestWaitingTurn($0.rawValue) })
+        ended = Dictionary(
+            uniqueKeysWithValues: [TurnOutcome.Status.done, .failed, .cancelled].map { status in
+                (status, ByKind(of: { Measures.turnsEnded(status.rawValue, $0.rawValue) }))
+            })
         resumptions = Measures.turnResumptions()
         // A rate of what has never happened is 0, not nothing.
         for reason in RetryReason.allCases { _ = Measures.turnRetries(reason.rawValue) }
-        for status in [TurnOutcome.Status.done, .failed, .cancelled] {
-            for kind in Turn.Kind.allCases { _ = Measures.turnsEnded(status.rawValue, kind.rawValue) }
-        }
     }
 
     private func handles(of turn: Turn) -> Handles? { handles[turn.tier ?? .standard]?[turn.kind] }
@@ -57,21 +75,20 @@ final class TurnMetrics: Sendable {
     // MARK: A turn's way
 
     func delivered(_ turn: Turn, from queue: String) {
-        let count = state.withLock { state in
-            state.held[turn.kind] += 1
+        state.withLock { state in
             // Three queues: nobody else's name comes here.
             state.newestDelivered[queue] = max(state.newestDelivered[queue] ?? 0, turn.acceptedAt)
-            return state.held[turn.kind]
+            state.held[turn.kind] += 1
+            // Under the lock, or an older number could be recorded last.
+            held[turn.kind].record(state.held[turn.kind])
         }
-        held[turn.kind].record(count)
     }
 
     func left(_ turn: Turn) {
-        let count = state.withLock { state in
+        state.withLock { state in
             state.held[turn.kind] -= 1
-            return state.held[turn.kind]
+            held[turn.kind].record(state.held[turn.kind])
         }
-        held[turn.kind].record(count)
     }
 
     /// - Parameters:
@@ -101,12 +118,11 @@ final class TurnMetrics: Sendable {
     }
 
     func ended(_ turn: Turn, _ outcome: TurnOutcome) {
-        let tier = (turn.tier ?? .standard).rawValue
         handles(of: turn)?.whole.recordMilliseconds(max(0, outcome.endedAt - outcome.acceptedAt))
-        Measures.turnsEnded(outcome.status.rawValue, turn.kind.rawValue).increment()
-        let tenant = state.withLock { $0.tenants.name(turn.conversation.owner.tenant) }
-        Measures.tokens(tenant, tier, "prompt").increment(by: outcome.usage.promptTokens)
-        Measures.tokens(tenant, tier, "completion").increment(by: outcome.usage.completionTokens)
+        ended[outcome.status]?[turn.kind].increment()
+        let tokens = state.withLock { $0.tokens(of: turn) }
+        tokens.prompt.increment(by: outcome.usage.promptTokens)
+        tokens.completion.increment(by: outcome.usage.completionTokens)
     }
 
     // MARK: All turns
