@@ -1,9 +1,6 @@
 import Hummingbird
-import HummingbirdCore
-import Logging
 import NIOCore
 import NIOPosix
-import ServiceKit
 import Synchronization
 import Testing
 
@@ -68,57 +65,9 @@ import Testing
     private func withServer(
         idle: Duration = .seconds(60), _ body: (Int, Events, OpenConnections) async throws -> Void
     ) async throws {
-        let (events, connections) = (Events(), OpenConnections())
-        let (ports, port) = AsyncStream.makeStream(of: Int.self)
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let server = Server(
-            childChannelSetup: GatewayChannel(
-                answerer: Answerer(
-                    responder: ServerTests.router(events).buildResponder(), serverName: "test", date: DateHeader(),
-                    logger: logger), idleTimeout: idle, connections: connections),
-            configuration: ServerConfiguration(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { port.yield($0.localAddress?.port ?? 0) },
-            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await server.run() }
-            for await number in ports {
-                try await body(number, events, connections)
-                break
-            }
-            try await server.shutdownGracefully()
-            group.cancelAll()
-        }
-    }
-
-    /// Sends bytes, ends its side if told to, and gives what came until the server closed, or until `until` came.
-    private func exchange(
-        _ port: Int, _ request: String, endsInput: Bool = false, until: String? = nil
-    ) async throws -> String {
-        let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .channelOption(.allowRemoteHalfClosure, value: true)
-            .connect(host: "127.0.0.1", port: port) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
-                        wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
-                }
-            }
-        return try await client.executeThenClose { inbound, outbound in
-            try await outbound.write(ByteBuffer(string: request))
-            if endsInput { outbound.finish() }
-            var text = ""
-            for try await bytes in inbound {
-                text += String(buffer: bytes)
-                if let until, text.contains(until) { break }
-            }
-            return text
-        }
-    }
-
-    private func eventually(_ condition: () -> Bool) async throws {
-        let end = ContinuousClock.now + .seconds(20)
-        while !condition() {
-            try #require(ContinuousClock.now < end, "not within 20 s")
-            try await Task.sleep(for: .milliseconds(5))
+        let events = Events()
+        try await LiveServer.run(ServerTests.router(events), idle: idle) { port, connections in
+            try await body(port, events, connections)
         }
     }
 
@@ -126,7 +75,7 @@ import Testing
 
     @Test func requestsInOneWriteAreAnsweredInTheirOrder() async throws {
         try await withServer { port, _, _ in
-            let text = try await exchange(
+            let text = try await LiveServer.exchange(
                 port,
                 "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
                     + "GET /hello HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\n" + ServerTests.last)
@@ -139,7 +88,7 @@ import Testing
     @Test func aLongBodyComesWholeAndAnUnreadOneIsInNobodysWay() async throws {
         let long = String(repeating: "a", count: 900_000)
         try await withServer { port, _, _ in
-            let text = try await exchange(
+            let text = try await LiveServer.exchange(
                 port,
                 "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: \(long.utf8.count)\r\n\r\n\(long)"
                     + "POST /deaf HTTP/1.1\r\nHost: x\r\nContent-Length: \(long.utf8.count)\r\n\r\n\(long)"
@@ -150,21 +99,21 @@ import Testing
 
     @Test func aClientThatEndedItsSideStillGetsAShortAnswer() async throws {
         try await withServer { port, _, _ in
-            let text = try await exchange(port, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", endsInput: true)
+            let text = try await LiveServer.exchange(port, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", endsInput: true)
             #expect(text.hasSuffix("hello"))
         }
     }
 
     @Test func aStreamEndsWithItsClient() async throws {
         try await withServer { port, events, connections in
-            _ = try await exchange(port, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n", until: "tick\n")
-            try await eventually { events.contains("left") && connections.count == 0 }
+            _ = try await LiveServer.exchange(port, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n", until: "tick\n")
+            try await LiveServer.eventually { events.contains("left") && connections.count == 0 }
         }
     }
 
     @Test func aStreamEndsWhenItsClientOnlyEndsItsSide() async throws {
         try await withServer { port, events, _ in
-            let text = try await exchange(port, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n", endsInput: true)
+            let text = try await LiveServer.exchange(port, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n", endsInput: true)
             #expect(events.contains("left"))
             #expect(!text.hasSuffix("0\r\n\r\n"))
         }
@@ -175,34 +124,35 @@ import Testing
             let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .channelOption(.autoRead, value: false).connect(host: "127.0.0.1", port: port).get()
             try await client.writeAndFlush(ByteBuffer(string: "GET /flood HTTP/1.1\r\nHost: x\r\n\r\n"))
-            try await eventually { events.contains("chunk 0") }
+            try await LiveServer.eventually { events.contains("chunk 0") }
             // Sockets take a few megabytes; a thousand they do not.
             #expect(!events.contains("chunk 900"))
             try await client.close()
-            try await eventually { connections.count == 0 }
+            try await LiveServer.eventually { connections.count == 0 }
             #expect(!events.contains("chunk 999"))
         }
     }
 
     @Test func anAnswerThatFailsHalfwayIsNotTakenForWhole() async throws {
         try await withServer { port, _, _ in
-            let text = try await exchange(port, "GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
+            let text = try await LiveServer.exchange(port, "GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
             #expect(text.contains("half") && !text.hasSuffix("0\r\n\r\n"))
         }
     }
 
     @Test func whatIsNoRequestGets400() async throws {
         try await withServer { port, _, _ in
-            let text = try await exchange(port, "rubbish\r\n\r\n")
+            let text = try await LiveServer.exchange(port, "rubbish\r\n\r\n")
             #expect(text.hasPrefix("HTTP/1.1 400"))
         }
     }
 
     @Test func aConnectionThatSaysNothingIsClosed() async throws {
         try await withServer(idle: .milliseconds(50)) { port, _, connections in
-            let text = try await exchange(port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            let text = try await LiveServer.exchange(
+                port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
             #expect(text == "")
-            try await eventually { connections.count == 0 }
+            try await LiveServer.eventually { connections.count == 0 }
         }
     }
 }

@@ -186,14 +186,20 @@ final class TurnRelay: Service {
         switch event {
         case .message(_, let payload):
             do throws(WireError) {
-                let (hint, now) = (try TurnLog.decode(hint: payload), ContinuousClock.now)
-                readers.withLock { $0.hear(of: hint.turn) }.forEach { _ = $0.tell(.events(hint.events, heard: now)) }
+                let hint = try TurnLog.decode(hint: payload)
+                bring(hint.events, of: hint.turn)
             } catch {
                 logger.warning("a malformed hint was dropped", metadata: ["error": "\(error)"])
             }
         case .connected: tell(.reread)
         case .disconnected: logger.warning("hints are cut off; readers fall back on the log")
         }
+    }
+
+    /// Gives a hint's events to everybody who follows the turn here.
+    func bring(_ events: [TurnEvent], of turn: TurnID) {
+        let now = ContinuousClock.now
+        readers.withLock { $0.hear(of: turn) }.forEach { _ = $0.tell(.events(events, heard: now)) }
     }
 
     private func tell(_ news: News) {

@@ -1,0 +1,71 @@
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import gateway
+
+/// The gateway's server with routes of a test, on a real socket.
+enum LiveServer {
+    static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    /// - Parameter body: gets the port and the server's connections.
+    static func run(
+        _ router: Router<GatewayRequestContext>, idle: Duration = .seconds(60),
+        _ body: (Int, OpenConnections) async throws -> Void
+    ) async throws {
+        let connections = OpenConnections()
+        let (ports, port) = AsyncStream.makeStream(of: Int.self)
+        let server = Server(
+            childChannelSetup: GatewayChannel(
+                answerer: Answerer(
+                    responder: router.buildResponder(), serverName: "test", date: DateHeader(), logger: logger),
+                idleTimeout: idle, connections: connections),
+            configuration: ServerConfiguration(address: .hostname("127.0.0.1", port: 0)),
+            onServerRunning: { port.yield($0.localAddress?.port ?? 0) },
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.run() }
+            for await number in ports {
+                try await body(number, connections)
+                break
+            }
+            try await server.shutdownGracefully()
+            group.cancelAll()
+        }
+    }
+
+    /// Sends bytes, ends its side if told to, and gives what came until the server closed, or until `until` came.
+    static func exchange(
+        _ port: Int, _ request: String, endsInput: Bool = false, until: String? = nil
+    ) async throws -> String {
+        let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .connect(host: "127.0.0.1", port: port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
+                        wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+                }
+            }
+        return try await client.executeThenClose { inbound, outbound in
+            try await outbound.write(ByteBuffer(string: request))
+            if endsInput { outbound.finish() }
+            var text = ""
+            for try await bytes in inbound {
+                text += String(buffer: bytes)
+                if let until, text.contains(until) { break }
+            }
+            return text
+        }
+    }
+
+    static func eventually(_ condition: () -> Bool) async throws {
+        let end = ContinuousClock.now + .seconds(20)
+        while !condition() {
+            try #require(ContinuousClock.now < end, "not within 20 s")
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+}
