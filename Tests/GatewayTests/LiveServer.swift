@@ -1,3 +1,4 @@
+import Foundation
 import Hummingbird
 import HummingbirdCore
 import Logging
@@ -28,12 +29,17 @@ enum LiveServer {
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run() }
-            for await number in ports {
-                try await body(number, connections)
-                break
+            let result: Result<Void, any Error>
+            do {
+                var ports = ports.makeAsyncIterator()
+                result = .success(try await body(try #require(await ports.next()), connections))
+            } catch {
+                result = .failure(error)
             }
+            // Also after a failure: the server does not end by being cancelled.
             try await server.shutdownGracefully()
             group.cancelAll()
+            try result.get()
         }
     }
 
@@ -53,9 +59,13 @@ enum LiveServer {
             try await outbound.write(ByteBuffer(string: request))
             if endsInput { outbound.finish() }
             var text = ""
-            for try await bytes in inbound {
-                text += String(buffer: bytes)
-                if let until, text.contains(until) { break }
+            do {
+                for try await bytes in inbound {
+                    text += String(buffer: bytes)
+                    if let until, text.contains(until) { break }
+                }
+            } catch let error as IOError where error.errnoCode == ECONNRESET {
+                // The server closed while bytes were on their way to it: an end like any other.
             }
             return text
         }

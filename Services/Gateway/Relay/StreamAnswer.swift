@@ -104,7 +104,7 @@ final class StreamAnswer: Sendable {
 
     /// - Returns: false, with nothing changed, when a task is needed.
     private func writeAtOnce(_ news: TurnRelay.News, _ position: inout Position) -> Bool {
-        guard connection.channel.isWritable else { return false }
+        guard connection.hasRoom else { return false }
         var next = position
         let (events, mustRead) = next.reader.take([news], hasGap: false)
         guard !mustRead, next.reader.leave == nil, case let passage = passage(events, next) else { return false }

@@ -8,14 +8,21 @@ final class ClientConnection: Sendable {
     private struct State {
         var isOpen = true
         var isWritable = true
+        /// Bytes on their way to the connection's thread, which alone knows whether the socket takes them.
+        var handedOver = 0
         var hasInput = true
         /// What is to be done when the client leaves in the midst of an answer.
         var onLeave: (@Sendable () -> Void)?
         var answer: Task<Void, Never>?
         var writer: CheckedContinuation<Void, Never>?
 
+        var hasRoom: Bool { isWritable && handedOver < ClientConnection.maximumHandedOver }
+
         mutating func takeWriter() -> CheckedContinuation<Void, Never>? { writer.take() }
     }
+
+    /// A writer waits when this much is on its way (bytes), or when the socket takes no more.
+    static let maximumHandedOver = 64 << 10
 
     let channel: any Channel
     private let state = Mutex(State())
@@ -41,6 +48,9 @@ final class ClientConnection: Sendable {
         onLeave { answer?.cancel() }
     }
 
+    /// Whether parts can be sent without waiting.
+    var hasRoom: Bool { state.withLock { $0.hasRoom } }
+
     /// Sends parts whether there is room or not.
     /// - Throws: `CancellationError` when the client has left.
     func sendAtOnce(_ parts: [HTTPResponsePart]) throws { try write(parts) }
@@ -49,7 +59,7 @@ final class ClientConnection: Sendable {
     /// - Throws: `CancellationError` when the client has left.
     func send(_ parts: [HTTPResponsePart]) async throws {
         try write(parts)
-        guard !channel.isWritable else { return }
+        guard !hasRoom else { return }
         try await waitForRoom()
     }
 
@@ -57,19 +67,37 @@ final class ClientConnection: Sendable {
     func finish(_ parts: [HTTPResponsePart]) throws { try write(parts) }
 
     private func write(_ parts: [HTTPResponsePart]) throws {
-        guard state.withLock({ $0.isOpen }), !Task.isCancelled else { throw CancellationError() }
+        let bytes = parts.reduce(0) { sum, part in
+            if case .body(let buffer) = part { sum + buffer.readableBytes } else { sum }
+        }
+        let isOpen = state.withLock { state in
+            guard state.isOpen, !Task.isCancelled else { return false }
+            state.handedOver += bytes
+            return true
+        }
+        guard isOpen else { throw CancellationError() }
         // One hop to the connection's thread for all of them, and one flush.
-        channel.eventLoop.execute { [channel] in
+        channel.eventLoop.execute { [self] in
             for part in parts { channel.write(part, promise: nil) }
             channel.flush()
+            arrived(bytes, isWritable: channel.isWritable)
         }
+    }
+
+    private func arrived(_ bytes: Int, isWritable: Bool) {
+        let writer = state.withLock { state in
+            state.handedOver -= bytes
+            state.isWritable = isWritable
+            return state.hasRoom ? state.takeWriter() : nil
+        }
+        writer?.resume()
     }
 
     private func waitForRoom() async throws {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let mayGoOn = state.withLock { state in
-                    if state.isWritable || !state.isOpen || Task.isCancelled { return true }
+                    if state.hasRoom || !state.isOpen || Task.isCancelled { return true }
                     state.writer = continuation
                     return false
                 }
@@ -94,7 +122,7 @@ final class ClientConnection: Sendable {
     func setWritable(_ isWritable: Bool) {
         let writer = state.withLock { state in
             state.isWritable = isWritable
-            return isWritable ? state.takeWriter() : nil
+            return state.hasRoom ? state.takeWriter() : nil
         }
         writer?.resume()
     }
