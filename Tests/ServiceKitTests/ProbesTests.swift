@@ -6,7 +6,7 @@ import Testing
 @Suite struct ProbesTests {
     private static func breaker(_ name: String, isOpen: Bool) throws -> DependencyBreaker {
         var policy = CircuitBreaker.Policy()
-        policy.failures = 1
+        (policy.failures, policy.span) = (1, .zero)
         let breaker = DependencyBreaker(name, policy: policy, logger: Logger(label: "tests"))
         if isOpen { breaker.settle(try breaker.admit(), .failure, reason: "refused") }
         return breaker
