@@ -1,6 +1,7 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import ServiceHarness
 import Synchronization
 
 /// A gateway that does what a test says, over bare sockets: it hears all that nginx sends, and may hang up on it.
@@ -34,16 +35,36 @@ final class ScriptedGateway: Sendable {
     ) async throws {
         let script = GatewayScript(deed)
         listener = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 script.opened(channel)
                 return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(ScriptedConnection(script))
                 }
             }
-            .bind(host: host, port: port).get()
+            .withBoundSocket(ScriptedGateway.boundSocket(host, port)).get()
         self.port = listener.localAddress?.port ?? 0
         self.script = script
+    }
+
+    /// Closed in programs that this process starts: NIO's own would live on in an nginx, and answer nobody.
+    private static func boundSocket(_ host: String, _ port: Int) throws -> NIOBSDSocket.Handle {
+        let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var isOn: Int32 = 1
+        setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &isOn, socklen_t(MemoryLayout<Int32>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr = in_addr(s_addr: inet_addr(host))
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard result == 0 else {
+            close(socket)
+            throw HarnessError("\(host):\(port): \(String(cString: strerror(errno)))")
+        }
+        return socket
     }
 
     /// All that came, in order.
