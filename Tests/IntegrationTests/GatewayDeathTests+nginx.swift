@@ -79,6 +79,8 @@ extension GatewayDeathTests {
         #expect(answer.status == 200 && answer.json["response"] is String, "\(answer.status) \(answer.text)")
         #expect(answer.headers["idempotent-replayed"] == "true")
 
+        // What is announced of the one before would be taken for it.
+        try await eventually("nothing runs") { try await !isRunning() }
         let bare = try chat("bare", [:])
         try await eventually("it runs", or: { cluster.logs }) { try await isRunning() }
         _ = await second.process.ended(by: SIGKILL)
