@@ -22,8 +22,9 @@ struct TraceTests {
             settings: [
                 "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_EXPORTER_OTLP_HEADERS": "x-scope=tests",
             ])
-        try await aNodeDies(cluster, collector)
-        try await anOrchestratorDies(cluster, collector)
+        // A process ends with the last reference to it.
+        let second = try await aNodeDies(cluster, collector)
+        let next = try await anOrchestratorDies(cluster, collector)
         try await aTurnIsBuried(cluster, collector)
         try await theCollectorIsAway(cluster, collector)
 
@@ -37,24 +38,25 @@ struct TraceTests {
                 #expect(!text.contains(Self.secret) && !text.contains(cluster.key), "\(span.name): \(name)")
             }
         }
+        for process in [second, next] { _ = await process.ended(by: SIGKILL) }
         await cluster.stop()
     }
 
     /// A client's own trace; the turn's first node is killed in the middle.
-    private func aNodeDies(_ cluster: Cluster, _ collector: SpanCollector) async throws {
+    private func aNodeDies(_ cluster: Cluster, _ collector: SpanCollector) async throws -> ServiceProcess {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-        let id = try await begin(cluster, traceparent: "00-\(trace)-00f067aa0ba902b7-01", answers: trace)
+        let id = try await begin(cluster, tokens: 300, traceparent: "00-\(trace)-00f067aa0ba902b7-01", answers: trace)
         let follower = Task { try await cluster.stream(id) }
         _ = try await cluster.stream(id) { $0.events.count >= 10 }
-        _ = try cluster.another("inference-node", engine)
-        try await eventually("a second node is there", or: { cluster.logs }) {
+        let second = try cluster.another("inference-node", engine)
+        try await eventually("a second node is there", or: { second.log }) {
             try await withRedis(cluster) { try await NodeDirectory(pool: $0).nodes().count } == 2
         }
         cluster.node.signal(SIGKILL)
         #expect(try await follower.value.end?.status == "done")
         // One that is not to be recorded is carried on all the same.
         let quiet = "0123456789abcdef0123456789abcdef"
-        let other = try await begin(cluster, traceparent: "00-\(quiet)-00f067aa0ba902b7-00", answers: quiet)
+        let other = try await begin(cluster, tokens: 5, traceparent: "00-\(quiet)-00f067aa0ba902b7-00", answers: quiet)
         #expect(try await cluster.stream(other).end?.status == "done")
 
         let spans = try await spans(of: trace, with: Self.whole, collector)
@@ -78,7 +80,7 @@ struct TraceTests {
         #expect(!attempts[1].hasFailed && attempts[1]["switchboard.end_reason"] == "done")
         let before = try #require(attempts[1]["switchboard.first_token_index"].flatMap { Int($0) })
         let after = try #require(attempts[1]["gen_ai.usage.output_tokens"].flatMap { Int($0) })
-        #expect(before >= 10 && before + after == 120)
+        #expect(before >= 10 && before + after == 300)
         // The killed node took its own span with it.
         let generate = try only("generate test-model", in: spans, under: attempts[1])
         #expect(generate["gen_ai.usage.output_tokens"] == "\(after)" && generate.events.map(\.name) == ["first token"])
@@ -91,18 +93,20 @@ struct TraceTests {
         }
         #expect(collector.spans(of: quiet).isEmpty)
         #expect(cluster.orchestrator.log.contains("\"trace_id\":\"\(trace)\""))
+        return second
     }
 
     /// What comes as a context is none; the orchestrator dies, and the one after it is in the same trace.
-    private func anOrchestratorDies(_ cluster: Cluster, _ collector: SpanCollector) async throws {
+    private func anOrchestratorDies(_ cluster: Cluster, _ collector: SpanCollector) async throws -> ServiceProcess {
         let answer = try await cluster.send(
-            "POST", "/stream-chat", body: body(), headers: ["traceparent": "00-xyz", "tracestate": "vendor=1"])
+            "POST", "/stream-chat", body: body(tokens: 100),
+            headers: ["traceparent": "00-xyz", "tracestate": "vendor=1"])
         let trace = try #require(answer.headers["x-trace-id"])
         let id = try #require(answer.json["correlation_id"] as? String)
         #expect(TraceContext(traceparent: "00-\(trace)-00f067aa0ba902b7-01") != nil)
         let follower = Task { try await cluster.stream(id) }
         _ = try await cluster.stream(id) { $0.events.count >= 10 }
-        _ = try cluster.another("orchestrator")
+        let next = try cluster.another("orchestrator")
         cluster.orchestrator.signal(SIGKILL)
         #expect(try await follower.value.end?.status == "done")
 
@@ -114,6 +118,7 @@ struct TraceTests {
         let end = try only("end response_queue", in: spans, under: run)
         _ = try only("settle response_queue", in: spans, under: end)
         #expect(spans.allSatisfy { $0.traceState == nil })
+        return next
     }
 
     private func aTurnIsBuried(_ cluster: Cluster, _ collector: SpanCollector) async throws {
@@ -133,7 +138,7 @@ struct TraceTests {
     private func theCollectorIsAway(_ cluster: Cluster, _ collector: SpanCollector) async throws {
         await collector.stop()
         for _ in 0..<3 {
-            let id = try await begin(cluster, traceparent: nil, answers: nil)
+            let id = try await begin(cluster, tokens: 5, traceparent: nil, answers: nil)
             #expect(try await cluster.stream(id).end?.status == "done")
             _ = try await settled(id, cluster)
         }
@@ -141,17 +146,19 @@ struct TraceTests {
 
     // MARK: Helpers
 
-    private func body() throws -> [UInt8] {
+    private func body(tokens: Int) throws -> [UInt8] {
         let fields: [String: Any] = [
-            "message": Self.secret, "user_id": "ann", "max_tokens": 120, "seed": 5, "stop": ["Nobody may"],
+            "message": Self.secret, "user_id": "ann", "max_tokens": tokens, "seed": 5, "stop": ["Nobody may"],
         ]
         return Array(try JSONSerialization.data(withJSONObject: fields))
     }
 
-    private func begin(_ cluster: Cluster, traceparent: String?, answers trace: String?) async throws -> String {
+    private func begin(
+        _ cluster: Cluster, tokens: Int, traceparent: String?, answers trace: String?
+    ) async throws -> String {
         var headers = ["tracestate": "vendor=1"]
         headers["traceparent"] = traceparent
-        let answer = try await cluster.send("POST", "/stream-chat", body: body(), headers: headers)
+        let answer = try await cluster.send("POST", "/stream-chat", body: body(tokens: tokens), headers: headers)
         if let trace { #expect(answer.headers["x-trace-id"] == trace) }
         return try #require(answer.json["correlation_id"] as? String, "\(answer.text)")
     }
