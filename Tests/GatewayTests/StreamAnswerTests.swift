@@ -73,7 +73,7 @@ import Testing
             var random = SystemRandomNumberGenerator()
             relay.bring(tokens(3..<4), of: TurnID(milliseconds: 2, using: &random))
             relay.bring([.end(next: 3, end)], of: turn)
-            let ids = try await text.split(separator: "\n").filter { $0.hasPrefix("id: ") }
+            let ids = try await text.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("id: ") }
             #expect(ids == ["id: 0", "id: 1", "id: 2"])
             #expect(try await text.contains("data: [DONE]\n\n"))
             try await LiveServer.eventually { relay.readerCount == 0 && connections.count == 0 }
