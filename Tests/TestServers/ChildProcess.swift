@@ -20,6 +20,11 @@ public enum ChildProcess {
                 posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0)
             }
         }
+        // Sockets of tests that run beside this one are not the child's: it would keep their connections open for as long as
+        // it lives, and whoever waits for their end would wait for ever.
+        for descriptor in 3..<(highestDescriptor + descriptorsOpenedMeanwhile) {
+            posix_spawn_file_actions_addclose(&actions, descriptor)
+        }
         // Threads of Dispatch block every signal and children inherit that: a server would never hear its SIGTERM.
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -39,6 +44,14 @@ public enum ChildProcess {
             throw TestServerError(description: "\(command.first ?? ""): \(String(cString: strerror(result)))")
         }
         return process
+    }
+
+    /// Other threads open some between the look and the start of the child. Closing one that is not open is no error.
+    private static let descriptorsOpenedMeanwhile: Int32 = 64
+
+    private static var highestDescriptor: Int32 {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+        return names.compactMap { Int32($0) }.max() ?? 3
     }
 
     /// The strings as C wants them: an array of pointers that a nil ends.
