@@ -13,7 +13,11 @@ final class ClientConnection: Sendable {
         var hasInput = true
         /// What is to be done when the client leaves in the midst of an answer.
         var onLeave: (@Sendable () -> Void)?
+        /// The task of the answer under way, for as long as it runs: a task that has ended keeps its stack until nobody
+        /// refers to it, and a stream goes on long after the task that began it.
         var answer: Task<Void, Never>?
+        /// Counts answers, so that the end of one does not let go of the next.
+        var begun: UInt64 = 0
         var writer: CheckedContinuation<Void, Never>?
 
         var hasRoom: Bool { isWritable && handedOver < ClientConnection.maximumHandedOver }
@@ -44,8 +48,7 @@ final class ClientConnection: Sendable {
 
     /// The rest of this answer, in its own task, is cancelled when the client leaves.
     func leaveWithClient() {
-        let answer = state.withLock { $0.answer }
-        onLeave { answer?.cancel() }
+        onLeave { [weak self] in self?.state.withLock { $0.answer }?.cancel() }
     }
 
     /// Whether parts can be sent without waiting.
@@ -115,7 +118,12 @@ final class ClientConnection: Sendable {
     func begin(_ answer: @escaping @Sendable () async -> Void) {
         state.withLock { state in
             state.onLeave = nil
-            state.answer = Task { await answer() }
+            state.begun += 1
+            let number = state.begun
+            state.answer = Task {
+                await answer()
+                self.state.withLock { if $0.begun == number { $0.answer = nil } }
+            }
         }
     }
 
