@@ -15,9 +15,10 @@ import Tracing
     private static let quick: SpanExporter.Limits = {
         var limits = SpanExporter.Limits()
         limits.interval = .milliseconds(5)
-        limits.timeout = .milliseconds(500)
+        // Far beyond what an answer takes: beside tests that fill every core it may take half a minute to be heard.
+        limits.timeout = .seconds(90)
         limits.backoff = Backoff(base: .milliseconds(1), cap: .milliseconds(5))
-        limits.farewell = .milliseconds(200)
+        limits.farewell = .seconds(90)
         return limits
     }()
 
@@ -56,8 +57,10 @@ import Tracing
         let endpoint = OTLPEndpoint(url: collector.endpoint + "/v1/traces", headers: ["X-Scope": "mine"])
         try await running(endpoint, limits: limits) { running in
             running.spans(100)
-            try await eventually("all have come") { collector.spans.count == 100 }
-            try await eventually("they are counted", or: { running.registry.prometheusText() }) {
+            try await eventually("all have come", within: Self.quick.timeout) { collector.spans.count == 100 }
+            try await eventually(
+                "they are counted", within: Self.quick.timeout, or: { running.registry.prometheusText() }
+            ) {
                 running.metric("exported_total 100")
             }
         }
@@ -76,14 +79,20 @@ import Tracing
         // One at a time: of several the first may be sent alone.
         try await running(OTLPEndpoint(url: collector.endpoint + "/v1/traces")) { running in
             running.spans(1)
-            try await eventually("the third try is taken") { running.metric("exported_total 1") }
+            try await eventually("the third try is taken", within: Self.quick.timeout) {
+                running.metric("exported_total 1")
+            }
             running.spans(1)
-            try await eventually("refused") { running.metric(#"dropped_total{reason="refused"} 1"#) }
+            try await eventually("refused", within: Self.quick.timeout) {
+                running.metric(#"dropped_total{reason="refused"} 1"#)
+            }
             running.spans(1)
-            try await eventually("rejected") { running.metric(#"dropped_total{reason="refused"} 2"#) }
+            try await eventually("rejected", within: Self.quick.timeout) {
+                running.metric(#"dropped_total{reason="refused"} 2"#)
+            }
             // An answer that is no JSON is an answer all the same.
             running.spans(1)
-            try await eventually("taken") { running.metric("exported_total 2") }
+            try await eventually("taken", within: Self.quick.timeout) { running.metric("exported_total 2") }
             #expect(collector.requests == 6)
         }
         await collector.stop()
@@ -93,11 +102,15 @@ import Tracing
         var limits = Self.quick
         limits.waiting = 50
         limits.interval = .seconds(3600)
+        // The client goes on connecting for so long.
+        limits.timeout = .milliseconds(500)
         // Nobody listens there: the port was free a moment ago.
         let endpoint = OTLPEndpoint(url: "http://127.0.0.1:\(try freePort())/v1/traces")
         try await running(endpoint, limits: limits) { running in
             running.spans(1)
-            try await eventually("given up") { running.metric(#"dropped_total{reason="unreachable"} 1"#) }
+            try await eventually("given up", within: Self.quick.timeout) {
+                running.metric(#"dropped_total{reason="unreachable"} 1"#)
+            }
             // It collects for an hour now: the rest finds no room, and whoever ends a span does not wait.
             running.spans(60)
             #expect(running.metric(#"dropped_total{reason="no_room"} 10"#), "\(running.registry.prometheusText())")
