@@ -50,6 +50,10 @@ extension GatewayDeathTests {
         return first
     }
 
+    private func chatsAccepted(_ port: Int) async throws -> Double {
+        try await OperatorClient(port: port).scrape().value("switchboard_turns_accepted_total", ["kind": "chat"]) ?? 0
+    }
+
     /// What was asked of a gateway that died is asked of another when the request has a key, and never without.
     private func chatsGoOnWithAKey(
         _ cluster: Cluster, _ http: HTTPClient, _ url: String, _ ports: [Int], _ first: Gateway
@@ -71,10 +75,14 @@ extension GatewayDeathTests {
             }
         }
         try await eventually("nothing runs") { try await !isRunning() }
+        // Both live before it is asked: nginx asks none again that refused the same request before.
+        let second = try await gateway(cluster, port: ports[1])
+        let before = try await chatsAccepted(ports[0])
         let keyed = try chat("keyed", ["Idempotency-Key": "one"])
         try await eventually("it runs", or: { cluster.logs }) { try await isRunning() }
-        let second = try await gateway(cluster, port: ports[1])
-        _ = await first.process.ended(by: SIGKILL)
+        let isAtFirst = try await chatsAccepted(ports[0]) > before
+        let (dying, staying) = isAtFirst ? (first, second) : (second, first)
+        _ = await dying.process.ended(by: SIGKILL)
         let answer = try await keyed.value
         #expect(answer.status == 200 && answer.json["response"] is String, "\(answer.status) \(answer.text)")
         #expect(answer.headers["idempotent-replayed"] == "true")
@@ -83,7 +91,7 @@ extension GatewayDeathTests {
         try await eventually("nothing runs") { try await !isRunning() }
         let bare = try chat("bare", [:])
         try await eventually("it runs", or: { cluster.logs }) { try await isRunning() }
-        _ = await second.process.ended(by: SIGKILL)
+        _ = await staying.process.ended(by: SIGKILL)
         let lost = try await bare.value
         #expect(lost.status == 502 && lost.error["code"] as? String == "interrupted", "\(lost.text)")
 

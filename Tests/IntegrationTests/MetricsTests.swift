@@ -45,6 +45,8 @@ struct MetricsTests {
             all = try await cluster.scrapes()
             return value("queue-worker", "switchboard_settled_turns_total") == 5
                 && value("orchestrator", "switchboard_turns_held") == 0
+                // The worker looks at the queues now and then.
+                && value("queue-worker", "switchboard_queue_consumers", ["queue": "stream_queue"]) == 1
         }
 
         // The gateway
