@@ -2,6 +2,10 @@
 
 sources := Package.swift Services Shared Tests
 
+# Tests that others would starve, and tests that starve others.
+serial := IntegrationTests|DrillTests|DeployTests|NginxTests
+calculating := LlamaEngineTests|ModelFileTests
+
 .PHONY: help up down monitor test drill fmt bench
 
 help: ## list these commands
@@ -21,9 +25,9 @@ test: ## set up and run every test, on real servers of its own
 	Tests/Kernels/run
 	Tests/Kernels/run aarch64 # cross-compiled, emulated
 	swift build --build-tests
-	swift test --skip-build --disable-xctest --skip LlamaEngineTests --skip IntegrationTests --skip DrillTests --skip DeployTests
-	swift test --skip-build --disable-xctest --no-parallel --filter 'IntegrationTests|DrillTests|DeployTests' # one cluster at a time
-	swift test --skip-build --disable-xctest --filter LlamaEngineTests # alone: it keeps every core busy
+	swift test --skip-build --disable-xctest --skip '$(calculating)' --skip '$(serial)'
+	swift test --skip-build --disable-xctest --no-parallel --filter '$(serial)' # one cluster at a time
+	swift test --skip-build --disable-xctest --filter '$(calculating)' # alone: they keep every core busy
 
 drill: ## faults against a whole cluster (ARGS="--minutes 5 --seed 1 --turns 300"; ARGS=pauses measures the silences)
 	@deploy/local/setup test
