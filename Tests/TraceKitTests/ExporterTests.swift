@@ -102,8 +102,9 @@ import Tracing
         var limits = Self.quick
         limits.waiting = 50
         limits.interval = .seconds(3600)
-        // The client goes on connecting for so long.
+        // The client goes on connecting for so long, and when it stops it tries once more.
         limits.timeout = .milliseconds(500)
+        limits.farewell = .milliseconds(200)
         // Nobody listens there: the port was free a moment ago.
         let endpoint = OTLPEndpoint(url: "http://127.0.0.1:\(try freePort())/v1/traces")
         try await running(endpoint, limits: limits) { running in
