@@ -1,3 +1,5 @@
+import ChatCore
+
 /// How old the oldest message of a queue may be. Pure.
 ///
 /// The broker does not say. But a queue keeps its order, so no message in it is older than the newest that has come out;
@@ -22,6 +24,6 @@ struct QueueAge {
         }
         // Whoever has just begun to look knows nothing of what came before, unless somebody says it.
         let youngest = [lastEmpty, newestDelivered].compactMap { $0 }.max() ?? firstLook
-        return Double(max(0, now - youngest)) / 1000
+        return Double(now.milliseconds(since: youngest)) / 1000
     }
 }

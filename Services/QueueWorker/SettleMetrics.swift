@@ -34,7 +34,7 @@ final class SettleMetrics: Sendable {
         turns.increment(by: stored.count)
         guard let now = try? await clock.now() else { return }
         for outcome in outcomes where stored.contains(outcome.turn) {
-            lag.recordMilliseconds(max(0, now - outcome.endedAt))
+            lag.recordMilliseconds(now.milliseconds(since: outcome.endedAt))
         }
     }
 }

@@ -1,5 +1,4 @@
 import ChatCore
-import Foundation
 import Logging
 import PostgresStore
 import RabbitQueue
@@ -80,10 +79,9 @@ struct Settler: Service {
         for delivery in deliveries {
             do {
                 if delivery.headers[SettleMarker.header] != nil {
-                    marked.append(try JSONDecoder().decode(SettleMarker.self, from: Data(delivery.body)))
+                    marked.append(try SettleMarker(message: delivery.body))
                 } else {
-                    let outcome = try JSONDecoder().decode(TurnOutcome.self, from: Data(delivery.body))
-                    guard outcome.version == TurnOutcome.formatVersion else { throw WireError(field: "version") }
+                    let outcome = try TurnOutcome(message: delivery.body)
                     metrics.delivered(outcome)
                     outcomes.append(outcome)
                     if delivery.redelivered { redelivered.insert(outcome.turn) }

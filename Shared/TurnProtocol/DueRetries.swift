@@ -1,5 +1,4 @@
 import ChatCore
-import Foundation
 import Logging
 import RabbitQueue
 import RedisStore
@@ -63,14 +62,5 @@ public struct DueRetries: Service {
             logger.notice("a retry stays where it is", metadata: ["error": "\(error)"])
             try? await Task { try await delivery.reject(requeue: true) }.value
         }
-    }
-}
-
-extension Turn {
-    /// Reads a message of a turn queue.
-    /// - Throws: `DecodingError`, or `WireError` for a format of another version.
-    public init(message body: [UInt8]) throws {
-        self = try JSONDecoder().decode(Turn.self, from: Data(body))
-        guard version == Turn.formatVersion else { throw WireError(field: "version") }
     }
 }

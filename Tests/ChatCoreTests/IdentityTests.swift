@@ -56,6 +56,43 @@ struct Counting: RandomNumberGenerator {
     }
 }
 
+@Suite struct ExactNameTests {
+    /// Canonically equivalent, and of other bytes: é in one scalar and in two, K and the sign for kelvin, a Korean
+    /// syllable and its letters.
+    static let pairs = [("\u{E9}", "e\u{301}"), ("K", "\u{212A}"), ("\u{AC00}", "\u{1100}\u{1161}")]
+
+    @Test(arguments: pairs) func namesAreComparedAsBytes(one: String, other: String) {
+        #expect(one == other)  // that is what Swift's own comparison says
+        #expect(ExactName(one) != ExactName(other))
+        #expect(Set([ExactName(one), ExactName(other), ExactName(one)]).count == 2)
+        #expect((ExactName(one) < ExactName(other)) != (ExactName(other) < ExactName(one)))
+    }
+
+    @Test(arguments: pairs) func usersOfSuchNamesAreTwo(one: String, other: String) {
+        let users = [
+            UserKey(tenant: one, user: "u"), UserKey(tenant: other, user: "u"), UserKey(tenant: "t", user: one),
+            UserKey(tenant: "t", user: other),
+        ]
+        #expect(Set(users).count == 4)
+        #expect(users[0] != users[1] && users[2] != users[3])
+        #expect(users[0].belongs(to: one) && !users[0].belongs(to: other))
+        let turn = TurnID("01903645-bb87-7000-8000-000000000000").map { ConversationID(firstTurn: $0) }
+        #expect(Set(users.compactMap { user in turn.map { ConversationKey(owner: user, id: $0) } }).count == 4)
+    }
+
+    @Test(arguments: pairs) func estimatesTellTheirTurnsApart(one: String, other: String) {
+        let load = OrchestratorLoad(
+            id: "o",
+            waiting: ByKind(
+                repeating: .init([.init(tenant: one, turns: 100, users: 100), .init(tenant: other, turns: 1, users: 1)])
+            ),
+            running: ByKind(stream: 8, chat: 0, batch: 0), places: 8, serviceSeconds: ByKind(repeating: 1))
+        // One turn of its own tenant goes first, and as many rounds of the other's.
+        #expect(ClusterLoad([load]).estimate(kind: .stream, tenant: other)?.ahead == 3)
+        #expect(ClusterLoad([load]).estimate(kind: .stream, tenant: one)?.ahead == 101)
+    }
+}
+
 @Suite struct HashRingTests {
     @Test func placementIsForever() {
         // These are promises to data that is already stored: they must never change.

@@ -33,6 +33,16 @@ import Testing
         #expect(!end.contains("\(outcome.turn)"))
     }
 
+    @Test func numbersThatLieMakeAnEndAllTheSame() throws {
+        let known = try outcome()
+        let outcome = TurnOutcome(
+            turn: known.turn, conversation: known.conversation, beginsConversation: true, kind: .stream, status: .done,
+            finishReason: .stop, error: nil, system: nil, message: "", response: "", eventEnds: [.max, .min, -1],
+            usage: .init(promptTokens: .max, completionTokens: .max), model: "m", seed: 1, acceptedAt: .min,
+            firstTokenAt: nil, endedAt: .max, attempts: .max)
+        for event in outcome.events(from: 0) { #expect(!text(event).isEmpty) }
+    }
+
     private func outcome() throws -> TurnOutcome {
         var random = SystemRandomNumberGenerator()
         let id = TurnID(milliseconds: 1_767_225_600_000, using: &random)

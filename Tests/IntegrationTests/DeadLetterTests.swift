@@ -27,8 +27,8 @@ struct DeadLetterTests {
         _ = try await cluster.stream(streams[0]) { !$0.events.isEmpty }
         _ = await cluster.orchestrator.ended(by: SIGKILL)
 
-        // Two that no gateway accepted in this way: one on its way through the retry ladder, one whose message is
-        // damaged.
+        // Three that no gateway accepted in this way: one on its way through the retry ladder, one whose message is
+        // damaged, one of a time that nobody can subtract.
         let retried = try await withTurn(cluster) { turn in
             try await publish(
                 OutgoingMessage(
@@ -38,7 +38,13 @@ struct DeadLetterTests {
         let damaged = try await withTurn(cluster) { turn in
             try await publish(OutgoingMessage(turn: turn, body: Array("{\u{0}".utf8), now: turn.acceptedAt), cluster)
         }
-        let others = [retried, damaged].map { "\($0.id)" }
+        let impossible = try await withTurn(cluster) { turn in
+            let body = String(decoding: try JSONEncoder().encode(turn), as: UTF8.self)
+                .replacing(#""acceptedAt":\#(turn.acceptedAt)"#, with: #""acceptedAt":\#(Int64.min)"#)
+            #expect(body.contains("\(Int64.min)"))
+            try await publish(OutgoingMessage(turn: turn, body: Array(body.utf8), now: turn.acceptedAt), cluster)
+        }
+        let others = [retried, damaged, impossible].map { "\($0.id)" }
         let all = streams + others + [try #require(later.json["correlation_id"] as? String)]
 
         // The directory does not know letters for a while: clients hear of their turns' ends nevertheless.
@@ -60,6 +66,7 @@ struct DeadLetterTests {
         #expect(Set(kept.compactMap(\.turn).map { "\($0)" }).isSuperset(of: all))
         #expect(kept.first { $0.turn == retried.id }?.reason == "the turn's deadline has passed")
         #expect(kept.first { $0.turn == damaged.id }?.reason.hasPrefix("unreadable") == true)
+        #expect(kept.first { $0.turn == impossible.id }?.reason.contains("acceptedAt") == true)
         for id in all {
             let outcome = try await settled(id, cluster)
             #expect(outcome.status == .failed && outcome.error != nil)

@@ -70,4 +70,15 @@ import Testing
         #expect(queue.order == ["stream", "chat", "old batch", "batch"])
         #expect(queue.waiting.stream.turns == 3)
     }
+
+    @Test func tenantsAndUsersAreToldApartByTheirBytes() {
+        var queue = FairQueue<String>()
+        for index in 0..<3 { queue.append("a\(index)", kind: .chat, user: UserKey(tenant: "\u{E9}", user: "u")) }
+        queue.append("b", kind: .chat, user: UserKey(tenant: "e\u{301}", user: "u"))
+        #expect(queue.waiting.chat.tenants.map(\.turns) == [3, 1])
+        #expect(drain(&queue).firstIndex(of: "b") ?? 9 <= 1)
+        for index in 0..<3 { queue.append("a\(index)", kind: .chat, user: UserKey(tenant: "t", user: "\u{E9}")) }
+        queue.append("b", kind: .chat, user: UserKey(tenant: "t", user: "e\u{301}"))
+        #expect(drain(&queue).firstIndex(of: "b") ?? 9 <= 1)
+    }
 }

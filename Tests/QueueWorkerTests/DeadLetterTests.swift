@@ -62,6 +62,17 @@ import Testing
         #expect(letter.error == "the turn's message cannot be read")
     }
 
+    /// Such a turn is ended by what its record says, not by what its message says.
+    @Test(arguments: [Int64.min, .max, -1]) func aTurnOfImpossibleTimesCannotBeRead(time: Int64) throws {
+        let id = try #require(id)
+        let text = String(decoding: try JSONEncoder().encode(try turn()), as: UTF8.self)
+            .replacing(#""acceptedAt":1"#, with: #""acceptedAt":\#(time)"#)
+        #expect(text.contains("\(time)"))
+        let letter = DeadLetter(
+            body: Array(text.utf8), messageID: "\(id)", death: Death(queue: "stream_queue", reason: "rejected"))
+        #expect(letter.content == .unreadableTurn(id) && letter.reason.contains("acceptedAt"))
+    }
+
     @Test func anOutcomeIsNoTurnToBeEnded() throws {
         let turn = try turn()
         let outcome = TurnOutcome(

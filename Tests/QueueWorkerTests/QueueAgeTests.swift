@@ -26,6 +26,11 @@ import Testing
         }
     }
 
+    @Test(arguments: [Int64.min, -1, .max]) func noTimeThatIsAnnouncedTraps(time: Int64) {
+        var age = QueueAge()
+        #expect(age.look(messages: 5, newestDelivered: time, at: 100_000) >= 0)
+    }
+
     @Test func whoHasJustBegunToLookBelievesTheConsumers() {
         var age = QueueAge()
         #expect(age.look(messages: 5, newestDelivered: nil, at: 100_000) == 0)

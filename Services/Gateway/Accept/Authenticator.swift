@@ -8,7 +8,7 @@ import ServiceKit
 import Synchronization
 
 /// Who asks: the tenant of the key, the key itself, which limits are counted by, and what its holder was promised.
-struct Principal: Sendable, Equatable {
+struct Principal: Sendable {
     let tenant: String
     let keyID: String
     var tier = Tier.standard

@@ -1,5 +1,4 @@
 import ChatCore
-import Foundation
 import Logging
 import PostgresStore
 import RedisStore
@@ -34,7 +33,7 @@ struct RepeatedRequests: Sendable {
         case .published: return .accepted(claim.turn)
         case .reserved(let body):
             // What this version cannot read it cannot publish: the key is taken from it.
-            guard let turn = try? JSONDecoder().decode(Turn.self, from: Data(body)), turn.id == claim.turn else {
+            guard let turn = try? Turn(message: body), turn.id == claim.turn else {
                 return .new(insteadOf: claim.turn)
             }
             return .reserved(turn)

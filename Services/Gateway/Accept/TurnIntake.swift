@@ -66,7 +66,7 @@ struct TurnIntake: Sendable {
         _ request: TurnRequest, kind: Turn.Kind, key: IdempotencyKey?, from principal: Principal
     ) async throws(APIError) -> Accepted {
         let owner = UserKey(tenant: principal.tenant, user: request.userID.text)
-        if let model = request.model, model != limits.model {
+        if let model = request.model, ExactName(model) != ExactName(limits.model) {
             throw .invalid("model", "names no model of this server; it has \(limits.model)")
         }
         try await limitRate(kind, owner: owner, key: principal.keyID)

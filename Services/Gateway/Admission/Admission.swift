@@ -41,7 +41,7 @@ struct Admission {
     static let maximumPromises = 4096
 
     private struct Promised: Hashable {
-        let tenant: String
+        let tenant: ExactName
         let tier: Tier
     }
 
@@ -92,7 +92,8 @@ struct Admission {
         let spacing = Duration.seconds(estimate.seconds / Double(waiting + 1))
         return .refuse(
             estimate: wait,
-            retryAfter: promise(to: Promised(tenant: user.tenant, tier: tier), from: wait - bound, spacing, at: now))
+            retryAfter: promise(
+                to: Promised(tenant: ExactName(user.tenant), tier: tier), from: wait - bound, spacing, at: now))
     }
 
     /// Counts a turn that was accepted here.
@@ -132,7 +133,10 @@ struct Admission {
 extension ClusterLoad {
     fileprivate func waitingTurns(of tenant: String, kind: Turn.Kind) -> Int {
         orchestrators.reduce(0) { sum, load in
-            sum + (load.waiting[kind].tenants.first { $0.tenant == tenant }.map { max(0, $0.turns) } ?? 0)
+            sum
+                + (load.waiting[kind].tenants.first { ExactName($0.tenant) == ExactName(tenant) }.map {
+                    max(0, $0.turns)
+                } ?? 0)
         }
     }
 }

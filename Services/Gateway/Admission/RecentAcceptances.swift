@@ -15,7 +15,7 @@ struct RecentAcceptances {
     private var intervals: [Interval] = []
     private var count = 0
     /// The turns of all intervals by tenant and user, kept as they come and go: it is asked for with every request.
-    private var sums = ByKind<[String: [String: Int]]>(repeating: [:])
+    private var sums = ByKind<[ExactName: [ExactName: Int]]>(repeating: [:])
 
     mutating func add(_ kind: Turn.Kind, of user: UserKey, at now: ContinuousClock.Instant) {
         guard count < RecentAcceptances.capacity else { return }
@@ -24,7 +24,7 @@ struct RecentAcceptances {
         } else {
             intervals.append(Interval(start: now, turns: [(kind, user)]))
         }
-        sums[kind][user.tenant, default: [:]][user.user, default: 0] += 1
+        sums[kind][ExactName(user.tenant), default: [:]][ExactName(user.user), default: 0] += 1
         count += 1
     }
 
@@ -37,9 +37,10 @@ struct RecentAcceptances {
 
     private mutating func subtract(_ kind: Turn.Kind, _ user: UserKey) {
         count -= 1
-        guard let turns = sums[kind][user.tenant]?[user.user] else { return }
-        sums[kind][user.tenant]?[user.user] = turns > 1 ? turns - 1 : nil
-        if sums[kind][user.tenant]?.isEmpty == true { sums[kind][user.tenant] = nil }
+        let (tenant, name) = (ExactName(user.tenant), ExactName(user.user))
+        guard let turns = sums[kind][tenant]?[name] else { return }
+        sums[kind][tenant]?[name] = turns > 1 ? turns - 1 : nil
+        if sums[kind][tenant]?.isEmpty == true { sums[kind][tenant] = nil }
     }
 
     /// They wait, as far as this gateway knows, at an orchestrator that it has heard nothing of.
@@ -48,7 +49,7 @@ struct RecentAcceptances {
         for kind in Turn.Kind.byUrgency where !sums[kind].isEmpty {
             load.waiting[kind] = OrchestratorLoad.Waiting(
                 sums[kind].map { tenant, users in
-                    .init(tenant: tenant, turns: users.values.reduce(0, +), users: users.count)
+                    .init(tenant: tenant.text, turns: users.values.reduce(0, +), users: users.count)
                 })
         }
         return load

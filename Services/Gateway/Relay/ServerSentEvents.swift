@@ -58,7 +58,7 @@ extension JSON {
                 .object([
                     ("prompt_tokens", .integer(Int64(end.usage.promptTokens))),
                     ("completion_tokens", .integer(Int64(end.usage.completionTokens))),
-                    ("total_tokens", .integer(Int64(end.usage.promptTokens + end.usage.completionTokens))),
+                    ("total_tokens", .integer(Int64(end.usage.totalTokens))),
                 ])
             ),
             ("processing_time", .number(Double(end.duration) / 1000)),

@@ -39,7 +39,7 @@ struct TurnFinder: Sendable {
     func record(of id: TurnID, tenant: String) async throws(APIError) -> TurnLog.Record? {
         let record: TurnLog.Record?
         do throws(RedisError) { record = try await log.record(of: id) } catch { throw .unavailable("Redis") }
-        guard record == nil || record?.owner.tenant == tenant else { throw .unknownTurn }
+        if let record, !record.owner.belongs(to: tenant) { throw .unknownTurn }
         return record
     }
 

@@ -128,8 +128,7 @@ final class NodeServer: Service {
     private func takeJobs() async {
         for await delivery in consumer.deliveries {
             do {
-                let job = try JSONDecoder().decode(GenerationJob.self, from: Data(delivery.body))
-                guard job.version == GenerationJob.formatVersion else { throw WireError(field: "version") }
+                let job = try GenerationJob(message: delivery.body)
                 submit(job)
             } catch {
                 logger.error("a message is no job", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])
@@ -182,7 +181,7 @@ final class NodeServer: Service {
     }
 
     private func obey(_ payload: [UInt8]) {
-        guard let order = try? JSONDecoder().decode(NodeControl.self, from: Data(payload)) else {
+        guard let order = try? NodeControl(message: payload) else {
             return logger.warning("a malformed order was dropped")
         }
         if let request = table.withLock({ $0.cancel(order) }) { engine.engine.cancel(request) }

@@ -16,8 +16,8 @@ struct FairQueue<Element> {
         }
 
         struct Tenant {
-            var order: Deque<String> = []
-            var users: [String: Deque<Entry>] = [:]
+            var order: Deque<ExactName> = []
+            var users: [ExactName: Deque<Entry>] = [:]
 
             mutating func popFirst(where mayRun: (Element) -> Bool) -> Element? {
                 for position in order.indices {
@@ -33,15 +33,16 @@ struct FairQueue<Element> {
             }
         }
 
-        var order: Deque<String> = []
-        var tenants: [String: Tenant] = [:]
+        var order: Deque<ExactName> = []
+        var tenants: [ExactName: Tenant] = [:]
 
         mutating func append(_ entry: Entry, user: UserKey) {
-            if tenants[user.tenant] == nil { order.append(user.tenant) }
-            if tenants[user.tenant, default: Tenant()].users[user.user] == nil {
-                tenants[user.tenant, default: Tenant()].order.append(user.user)
+            let (tenant, name) = (ExactName(user.tenant), ExactName(user.user))
+            if tenants[tenant] == nil { order.append(tenant) }
+            if tenants[tenant, default: Tenant()].users[name] == nil {
+                tenants[tenant, default: Tenant()].order.append(name)
             }
-            tenants[user.tenant, default: Tenant()].users[user.user, default: []].append(entry)
+            tenants[tenant, default: Tenant()].users[name, default: []].append(entry)
         }
 
         mutating func popFirst(where mayRun: (Element) -> Bool) -> Element? {
@@ -62,7 +63,7 @@ struct FairQueue<Element> {
                 for (user, entries) in tenant.users {
                     let old = entries.prefix { $0.since <= time }
                     guard !old.isEmpty else { continue }
-                    removed += old.map { (UserKey(tenant: name, user: user), $0.element) }
+                    removed += old.map { (UserKey(tenant: name.text, user: user.text), $0.element) }
                     tenants[name]?.users[user]?.removeFirst(old.count)
                 }
             }
@@ -150,7 +151,8 @@ struct FairQueue<Element> {
             .init(
                 lines[kind].tenants.map { name, tenant in
                     .init(
-                        tenant: name, turns: tenant.users.values.reduce(0) { $0 + $1.count }, users: tenant.users.count)
+                        tenant: name.text, turns: tenant.users.values.reduce(0) { $0 + $1.count },
+                        users: tenant.users.count)
                 })
         }
         return ByKind(stream: waiting(.stream), chat: waiting(.chat), batch: waiting(.batch))

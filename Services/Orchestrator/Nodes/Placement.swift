@@ -14,7 +14,8 @@ struct Placement {
         let numericsID: String?
 
         func mayRun(at node: NodeAnnouncement) -> Bool {
-            (model == nil || node.model == model) && (numericsID == nil || node.numericsID == numericsID)
+            (model.map { ExactName($0) == ExactName(node.model) } ?? true)
+                && (numericsID == nil || node.numericsID == numericsID)
         }
     }
 

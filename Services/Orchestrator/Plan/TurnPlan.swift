@@ -1,3 +1,4 @@
+import ChatCore
 import Foundation
 
 /// What a turn's first holder decided, kept in the turn's record and never changed: whoever goes on with the turn sends
@@ -19,7 +20,9 @@ struct TurnPlan: Codable, Equatable, Sendable {
 
     init(decoding bytes: [UInt8]) throws {
         self = try JSONDecoder().decode(TurnPlan.self, from: Data(bytes))
-        guard version == TurnPlan.formatVersion, !prompt.isEmpty, maxTokens > 0 else {
+        guard version == TurnPlan.formatVersion, !prompt.isEmpty, maxTokens > 0,
+            [maxTokens, historyTurns, droppedTurns].allSatisfy(WireBounds.counts.contains)
+        else {
             throw DecodingError.dataCorrupted(.init(codingPath: [], debugDescription: "not a plan of this version"))
         }
     }

@@ -1,5 +1,4 @@
 import ChatCore
-import Foundation
 import Logging
 import RabbitQueue
 import RedisStore
@@ -36,8 +35,7 @@ struct TurnConsumer: Service {
     private func take(_ delivery: Delivery) async {
         let turn: Turn
         do {
-            turn = try JSONDecoder().decode(Turn.self, from: Data(delivery.body))
-            guard turn.version == Turn.formatVersion else { throw WireError(field: "version") }
+            turn = try Turn(message: delivery.body)
         } catch {
             logger.error("a message is no turn", metadata: ["queue": "\(delivery.queue)", "error": "\(error)"])
             try? await delivery.reject(requeue: false)

@@ -22,9 +22,9 @@ final class TurnMetrics: Sendable {
 
         mutating func tokens(of turn: Turn) -> (prompt: Counter, completion: Counter) {
             let labels = TokenLabels(
-                tenant: tenants.name(turn.conversation.owner.tenant), tier: turn.tier ?? .standard)
+                tenant: ExactName(tenants.name(turn.conversation.owner.tenant)), tier: turn.tier ?? .standard)
             if let known = tokens[labels] { return known }
-            func counter(_ type: String) -> Counter { Measures.tokens(labels.tenant, labels.tier.rawValue, type) }
+            func counter(_ type: String) -> Counter { Measures.tokens(labels.tenant.text, labels.tier.rawValue, type) }
             let made = (prompt: counter("prompt"), completion: counter("completion"))
             tokens[labels] = made
             return made
@@ -32,7 +32,7 @@ final class TurnMetrics: Sendable {
     }
 
     private struct TokenLabels: Hashable {
-        let tenant: String
+        let tenant: ExactName
         let tier: Tier
     }
 
@@ -96,12 +96,12 @@ final class TurnMetrics: Sendable {
     ///   - time: Unix milliseconds of the Redis clock, here and below.
     ///   - verdicts: of those that ended since the last one began.
     func begun(_ turn: Turn, attempts: Int, at time: Int64, after verdicts: [TurnLog.Verdict]) {
-        if attempts == 0 { handles(of: turn)?.wait.recordMilliseconds(max(0, time - turn.acceptedAt)) }
+        if attempts == 0 { handles(of: turn)?.wait.recordMilliseconds(time.milliseconds(since: turn.acceptedAt)) }
         count(verdicts)
     }
 
     func firstToken(of turn: Turn, at time: Int64) {
-        handles(of: turn)?.firstToken.recordMilliseconds(max(0, time - turn.acceptedAt))
+        handles(of: turn)?.firstToken.recordMilliseconds(time.milliseconds(since: turn.acceptedAt))
     }
 
     func tookOver() { resumptions.increment() }
@@ -118,7 +118,7 @@ final class TurnMetrics: Sendable {
     }
 
     func ended(_ turn: Turn, _ outcome: TurnOutcome) {
-        handles(of: turn)?.whole.recordMilliseconds(max(0, outcome.endedAt - outcome.acceptedAt))
+        handles(of: turn)?.whole.recordMilliseconds(outcome.endedAt.milliseconds(since: outcome.acceptedAt))
         ended[outcome.status]?[turn.kind].increment()
         let tokens = state.withLock { $0.tokens(of: turn) }
         tokens.prompt.increment(by: outcome.usage.promptTokens)

@@ -1,5 +1,4 @@
 import ChatCore
-import Foundation
 import PostgresStore
 import RabbitQueue
 import TurnProtocol
@@ -45,7 +44,7 @@ struct DeadLetter {
         do {
             content =
                 if queue.hasPrefix(Topology.responseQueuePrefix) {
-                    .outcome(try JSONDecoder().decode(TurnOutcome.self, from: Data(body)))
+                    .outcome(try TurnOutcome(message: body))
                 } else {
                     .turn(try Turn(message: body))
                 }

@@ -1,4 +1,4 @@
-/// A user, always within a tenant: the same name at two tenants is two people.
+/// A user, always within a tenant: the same name at two tenants is two people. Names are compared as bytes.
 public struct UserKey: Hashable, Sendable, Codable {
     /// The tenant's name, as its API key says.
     public let tenant: String
@@ -11,6 +11,18 @@ public struct UserKey: Hashable, Sendable, Codable {
     public init(tenant: String, user: String) {
         self.tenant = tenant
         self.user = user
+    }
+
+    /// Whether this is a user of `tenant`.
+    public func belongs(to tenant: String) -> Bool { ExactName(self.tenant) == ExactName(tenant) }
+
+    public static func == (left: UserKey, right: UserKey) -> Bool {
+        left.belongs(to: right.tenant) && ExactName(left.user) == ExactName(right.user)
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(ExactName(tenant))
+        hasher.combine(ExactName(user))
     }
 
     /// The bytes that place the user on the hash ring; the length keeps ("a", "bc") apart from ("ab", "c").

@@ -68,18 +68,18 @@ public struct ClusterLoad: Sendable, Equatable {
 
     /// Turns of the same kind that go first: in every round each waiting tenant gets a place.
     private func turnsAhead(in kind: Turn.Kind, tenant: String, own: Int) -> Int {
-        var tenants: [String: (turns: Int, users: Int)] = [:]
+        var tenants: [ExactName: (turns: Int, users: Int)] = [:]
         var (furtherTenants, furtherTurns) = (0, 0)
         for load in orchestrators {
             for line in load.waiting[kind].tenants {
-                tenants[line.tenant, default: (0, 0)].turns += line.turns.asCount
-                tenants[line.tenant, default: (0, 0)].users += line.users.asCount
+                tenants[ExactName(line.tenant), default: (0, 0)].turns += line.turns.asCount
+                tenants[ExactName(line.tenant), default: (0, 0)].users += line.users.asCount
             }
             furtherTenants += load.waiting[kind].furtherTenants.asCount
             furtherTurns += load.waiting[kind].furtherTurns.asCount
         }
         // Its own tenant's turns that go first: from each user as many as this user has waiting, and one more.
-        let mine = tenants.removeValue(forKey: tenant) ?? (0, 0)
+        let mine = tenants.removeValue(forKey: ExactName(tenant)) ?? (0, 0)
         let rounds = min(mine.turns, mine.users * (own + 1))
         return rounds + tenants.values.reduce(0) { $0 + min($1.turns, rounds + 1) }
             + min(furtherTurns, furtherTenants * (rounds + 1))

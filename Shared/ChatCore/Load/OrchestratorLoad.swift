@@ -28,7 +28,7 @@ public struct OrchestratorLoad: Sendable, Codable, Equatable {
         public var turns: Int { tenants.reduce(furtherTurns.asCount) { $0 + $1.turns.asCount } }
 
         public init(_ all: [WaitingTenant]) {
-            let sorted = all.sorted { ($1.turns, $0.tenant) < ($0.turns, $1.tenant) }
+            let sorted = all.sorted { ($1.turns, ExactName($0.tenant)) < ($0.turns, ExactName($1.tenant)) }
             tenants = Array(sorted.prefix(Waiting.maximumTenants))
             let further = sorted.dropFirst(Waiting.maximumTenants)
             furtherTenants = further.count

@@ -46,6 +46,6 @@ public struct TurnEnd: Sendable, Codable, Equatable {
         conversation = outcome.conversation.id
         usage = outcome.usage
         model = outcome.model
-        duration = outcome.endedAt - outcome.acceptedAt
+        duration = outcome.endedAt.milliseconds(since: outcome.acceptedAt)
     }
 }

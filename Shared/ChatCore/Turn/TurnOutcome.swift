@@ -16,6 +16,13 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
             self.promptTokens = promptTokens
             self.completionTokens = completionTokens
         }
+
+        /// Both together; a number that lies is cut to what a count may be.
+        public var totalTokens: Int {
+            [promptTokens, completionTokens].reduce(0) {
+                $0 + min(max(0, $1), WireBounds.counts.upperBound)
+            }
+        }
     }
 
     public var version = TurnOutcome.formatVersion

@@ -31,9 +31,6 @@ struct SettlementBatch {
     private var attemptLogs: [String?] = []
     private var degradations: [String?] = []
 
-    /// Unix milliseconds that are stored: up to the end of the year 9999.
-    static let times = Int64(0)...253_402_300_799_999
-
     /// - Throws: `decoding`, which names the field that can never be stored.
     mutating func append(_ outcome: TurnOutcome) throws(DatabaseError) {
         let owner = outcome.conversation.owner
@@ -46,7 +43,7 @@ struct SettlementBatch {
             ("accepted_at", outcome.acceptedAt), ("ended_at", outcome.endedAt),
             ("first_token_at", outcome.firstTokenAt ?? 0),
         ]
-        for (field, time) in times where !Self.times.contains(time) {
+        for (field, time) in times where !WireBounds.times.contains(time) {
             throw .decoding(column: field, reason: "\(time) is no time in milliseconds before the year 10000")
         }
         let ends = try EventEnds.encode(outcome.eventEnds, textBytes: outcome.response.utf8.count)

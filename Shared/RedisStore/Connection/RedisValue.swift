@@ -1,3 +1,5 @@
+import ChatCore
+
 /// A reply of the Redis protocol (RESP2, https://redis.io/docs/reference/protocol-spec).
 public enum RedisValue: Sendable, Equatable {
     case null
@@ -33,6 +35,12 @@ public enum RedisValue: Sendable, Equatable {
         if case .integer(let number) = self { return number }
         return text.flatMap { Int64($0) }
     }
+
+    /// The same, when it can be a number of things.
+    public var count: Int? { int.flatMap { Int(exactly: $0) }.flatMap { WireBounds.counts.contains($0) ? $0 : nil } }
+
+    /// The same, when it can be a Unix time in milliseconds.
+    public var time: Int64? { int.flatMap { WireBounds.times.contains($0) ? $0 : nil } }
 
     public var array: [RedisValue]? {
         if case .array(let values) = self { return values }

@@ -1,9 +1,10 @@
+import ChatCore
 import Foundation
 
 /// What processes of one kind say about themselves, for as long as each says it again in time.
 ///
 /// Sorted set `{name}:expiries` and hash `{name}:announcements` under one hash tag; both go with the last announcement.
-struct AnnouncementBoard<Announcement: Codable & Sendable>: Sendable {
+struct AnnouncementBoard<Announcement: WireMessage & Sendable>: Sendable {
     private let pool: RedisPool
     private let name: String
 
@@ -31,7 +32,7 @@ struct AnnouncementBoard<Announcement: Codable & Sendable>: Sendable {
         let reply = try await pool.run(AnnouncementScripts.list, keys: keys, arguments: [])
         guard let values = reply.array else { throw .unexpectedReply("\(name): \(reply.summary)") }
         return values.compactMap { value in
-            value.data.flatMap { try? JSONDecoder().decode(Announcement.self, from: Data($0)) }
+            value.data.flatMap { try? Announcement(message: $0) }
         }
     }
 

@@ -47,6 +47,14 @@ public struct NodeAnnouncement: Sendable, Codable, Equatable {
     }
 }
 
+extension NodeAnnouncement: WireMessage {
+    public func check() throws(WireError) {
+        let counts = [contextLength, maximumSequences, running, waiting, freeBlocks, totalBlocks]
+        guard counts.allSatisfy(WireBounds.counts.contains) else { throw WireError(field: "counts") }
+        guard [startedAt, stepAge ?? 0].allSatisfy(WireBounds.times.contains) else { throw WireError(field: "times") }
+    }
+}
+
 /// The nodes that are alive: each announces itself again before its announcement expires.
 ///
 /// `node:{id}` (JSON) for whoever looks for one node, and for the list sorted set `{nodes}:expiries` and hash

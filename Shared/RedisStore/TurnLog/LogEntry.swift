@@ -65,7 +65,7 @@ enum LogEntry {
             guard reader.isAtEnd, !tokens.isEmpty else { throw WireError(field: "tokens") }
             return (turn, .tokens(first: index, tokens))
         case 1:
-            guard let end = try? JSONDecoder().decode(TurnEnd.self, from: Data(bytes.dropFirst(headerBytes))) else {
+            guard let end = try? TurnEnd(message: bytes.dropFirst(headerBytes)) else {
                 throw WireError(field: "end")
             }
             return (turn, .end(next: index, end))

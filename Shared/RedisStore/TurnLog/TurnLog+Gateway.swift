@@ -86,11 +86,11 @@ extension TurnLog.Record {
         guard fields.contains(where: { !$0.isNull }) else { return nil }
         guard let tenant = fields[0].text, let user = fields[1].text,
             let conversation = fields[2].int.flatMap({ ConversationID($0) }),
-            let kind = fields[3].text.flatMap({ Turn.Kind(rawValue: $0) }), let acceptedAt = fields[4].int,
-            let deadline = fields[5].int, let next = fields[7].int
+            let kind = fields[3].text.flatMap({ Turn.Kind(rawValue: $0) }), let acceptedAt = fields[4].time,
+            let deadline = fields[5].time, let next = fields[7].count
         else { throw .unexpectedReply("a record with a malformed field") }
         self.init(
             owner: UserKey(tenant: tenant, user: user), conversation: conversation, kind: kind, acceptedAt: acceptedAt,
-            deadline: deadline, hasEnded: !fields[6].isNull, next: Int(next))
+            deadline: deadline, hasEnded: !fields[6].isNull, next: next)
     }
 }

@@ -23,7 +23,7 @@ extension TurnLog {
         case "ended": return .ended
         case "held" where parts.count == 2: return .held(owner: parts[1].text ?? "")
         case "acquired" where parts.count == 10:
-            guard let epoch = parts[1].int else { throw TurnLog.unexpected(reply) }
+            guard let epoch = parts[1].int, WireBounds.epochs.contains(epoch) else { throw TurnLog.unexpected(reply) }
             return .acquired(Lease(turn: turn.id, epoch: epoch, owner: owner), try Progress(parts))
         default: throw TurnLog.unexpected(reply)
         }
@@ -41,7 +41,9 @@ extension TurnLog {
         guard let parts = reply.array else { throw TurnLog.unexpected(reply) }
         switch parts.first?.text {
         case "fenced": return .fenced
-        case "gap" where parts.count == 2: return .gap(expected: Int(parts[1].int ?? 0))
+        case "gap" where parts.count == 2:
+            guard let expected = parts[1].count else { throw TurnLog.unexpected(reply) }
+            return .gap(expected: expected)
         case "appended": return .appended(try Audience(parts.dropFirst()))
         default: throw TurnLog.unexpected(reply)
         }
@@ -74,10 +76,10 @@ extension TurnLog {
             TurnLogScripts.beginAttempt, keys: lease.keys,
             arguments: fence(lease) + [.text(node), .text(numericsID), .bytes(plan)] + arguments(verdicts))
         guard let parts = reply.array else { return nil }
-        guard parts.count == 4, let total = parts[0].int, let stalled = parts[1].int, let plan = parts[2].data,
-            let now = parts[3].int
+        guard parts.count == 4, let total = parts[0].count, let stalled = parts[1].count, let plan = parts[2].data,
+            let now = parts[3].time
         else { throw TurnLog.unexpected(reply) }
-        return (Attempts(total: Int(total), withoutProgress: Int(stalled)), plan, now)
+        return (Attempts(total: total, withoutProgress: stalled), plan, now)
     }
 
     /// Counts that something begins with the turn that might end this very process, or takes the count back when it is over.
@@ -85,7 +87,7 @@ extension TurnLog {
     public func suspect(_ lease: Lease, begins: Bool) async throws(RedisError) -> Int? {
         try await pool.run(
             TurnLogScripts.suspect, keys: lease.keys, arguments: fence(lease) + [begins ? 1 : 0]
-        ).int.map { Int($0) }
+        ).count
     }
 
     /// Appends the terminal event after token `next` - 1, tells the readers and gives the lease back. Ending an ended
@@ -154,11 +156,11 @@ extension TurnLog.Audience {
     /// Reads `readers, absentFor (-1: nobody is missing), cancel`; a missing last part is Lua's nil.
     init(_ parts: ArraySlice<RedisValue>) throws(RedisError) {
         let parts = Array(parts)
-        guard parts.count >= 2, let readers = parts[0].int, let absent = parts[1].int else {
+        guard parts.count >= 2, let readers = parts[0].count, let absent = parts[1].int else {
             throw .unexpectedReply("a turn's audience")
         }
         self.init(
-            readers: Int(readers), absentForMilliseconds: absent < 0 ? nil : absent,
+            readers: readers, absentForMilliseconds: absent < 0 ? nil : absent,
             cancelReason: parts.count > 2 ? parts[2].text : nil)
     }
 }
@@ -175,8 +177,8 @@ extension TurnLog.Progress {
         }
         self.init(
             tokens: tokens, plan: parts[3].data, outcome: parts[4].data, hasEnded: false, cancelReason: parts[5].text,
-            attempts: .init(total: Int(parts[6].int ?? 0), withoutProgress: Int(parts[7].int ?? 0)),
-            retries: Int(parts[8].int ?? 0), history: TurnOutcome.Attempt.list(parts[9].array ?? []))
+            attempts: .init(total: parts[6].count ?? 0, withoutProgress: parts[7].count ?? 0),
+            retries: parts[8].count ?? 0, history: TurnOutcome.Attempt.list(parts[9].array ?? []))
     }
 }
 
@@ -185,7 +187,9 @@ extension TurnOutcome.Attempt {
     static func list(_ values: [RedisValue]) -> [TurnOutcome.Attempt] {
         stride(from: 0, to: values.count - 1, by: 2).compactMap { index in
             let parts = (values[index].text ?? "").split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
-            guard parts.count == 3, let epoch = Int64(parts[0]), let time = Int64(parts[1]) else { return nil }
+            guard parts.count == 3, let epoch = Int64(parts[0]), let time = Int64(parts[1]),
+                WireBounds.epochs.contains(epoch), WireBounds.times.contains(time)
+            else { return nil }
             let reason = values[index + 1].text.flatMap { $0.isEmpty ? nil : $0 }
             return TurnOutcome.Attempt(node: String(parts[2]), epoch: epoch, startedAt: time, endReason: reason)
         }

@@ -30,13 +30,13 @@ public struct EndingTurn: Sendable {
         self.turn = turn
         self.lease = lease
         engineFirstToken = nil
-        outcome = try JSONDecoder().decode(TurnOutcome.self, from: Data(recorded))
+        outcome = try TurnOutcome(message: recorded)
         body = recorded
     }
 
     mutating func take(stored: [UInt8]) throws {
         guard stored != body else { return }
-        outcome = try JSONDecoder().decode(TurnOutcome.self, from: Data(stored))
+        outcome = try TurnOutcome(message: stored)
         body = stored
     }
 
