@@ -17,15 +17,22 @@ import Testing
             deadline: 9)
     }
 
+    private func pending(_ events: [TokenEvent]) -> PendingTokens {
+        var pending = PendingTokens()
+        pending.add(events)
+        return pending
+    }
+
     @Test func aNewerAttemptTakesTheOldOnesPlaceAndAStaleOneIsDropped() {
         var table = JobTable()
         #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .run(1, cancelling: nil))
-        #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .stale)
+        #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .repeated(1))
         #expect(table.admit(job(epoch: 4, attempt: 9), at: .now) == .stale)
         #expect(table.admit(job(epoch: 6, attempt: 1), at: .now) == .run(2, cancelling: 1))
         // The old request's end arrives late and must not take the new one's entry with it.
         let late = table.batches(
-            of: [TokenEvent(request: 1, index: 0, token: TokenEvent.none, finish: .cancelled)], node: "n", at: .now)
+            of: pending([TokenEvent(request: 1, index: 0, token: TokenEvent.none, finish: .cancelled)]), node: "n",
+            at: .now)
         #expect(late["o"]?.items.first?.epoch == 5)
         #expect(table.cancel(NodeControl(cancel: turn, epoch: 6, attempt: 1)) == 2)
     }
@@ -53,6 +60,35 @@ import Testing
         #expect(table.admit(job(epoch: 1, attempt: 1), at: .now) == .run(2, cancelling: nil))  // forgotten by now
     }
 
+    /// Its orchestrator may have lost the first tokens: it is to see the gap, and that the turn is worked on.
+    @Test func aRepeatedOrderIsToldHowFarTheTurnIs() throws {
+        var table = JobTable()
+        _ = table.admit(job(first: 2), at: .now)
+        var question = PendingTokens()
+        question.ask(after: 1)
+        let untouched = table.batches(of: question, node: "n", at: .now)
+        #expect(untouched["o"]?.items.map(\.first) == [2])
+        #expect(untouched["o"]?.items.first?.timeToFirstToken == nil)
+        _ = table.batches(
+            of: pending([TokenEvent(request: 1, index: 2, token: 7), TokenEvent(request: 1, index: 3, token: 8)]),
+            node: "n", at: .now)
+        let item = try #require(table.batches(of: question, node: "n", at: .now)["o"]?.items.first)
+        #expect(item.first == 4 && item.tokens.isEmpty && item.end == nil)
+    }
+
+    @Test func jobsBeyondTheBoundAreSentAway() {
+        var table = JobTable(capacity: 1)
+        _ = table.admit(job(), at: .now)
+        var random = SystemRandomNumberGenerator()
+        let other = GenerationJob(
+            turn: TurnID(milliseconds: 3, using: &random), epoch: 1, attempt: 1, orchestrator: "o", tenant: nil,
+            prompt: [1], outputSoFar: [], sampling: .init(maxTokens: 4, seed: 1), kind: .stream, deadline: 9)
+        #expect(table.admit(other, at: .now) == .full)
+        #expect(table.admit(job(attempt: 2), at: .now) == .full)
+        table.remove(1)
+        #expect(table.admit(other, at: .now) == .run(2, cancelling: nil))
+    }
+
     @Test func jobsPastTheirDeadlineAreFound() {
         var table = JobTable()
         _ = table.admit(job(), at: .now)
@@ -65,15 +101,15 @@ import Testing
         let start = ContinuousClock.now
         _ = table.admit(job(), at: start)
         let first = table.batches(
-            of: [TokenEvent(request: 1, index: 0, token: 7)], node: "n", at: start + .milliseconds(3))
+            of: pending([TokenEvent(request: 1, index: 0, token: 7)]), node: "n", at: start + .milliseconds(3))
         #expect(
             first["o"]?.items == [
                 .init(turn: turn, epoch: 1, attempt: 1, first: 0, tokens: [7], end: nil, timeToFirstToken: 3000)
             ])
         let last = table.batches(
-            of: [
+            of: pending([
                 TokenEvent(request: 1, index: 1, token: 8, finish: .stop), TokenEvent(request: 9, index: 0, token: 1),
-            ], node: "n", at: start)
+            ]), node: "n", at: start)
         #expect(last["o"]?.items.first?.end == .init(.stop))
         #expect(last["o"]?.items.first?.timeToFirstToken == nil)
         #expect(table.count == 0)
@@ -89,11 +125,11 @@ import Testing
                 turn: other, epoch: 1, attempt: 1, orchestrator: "o", tenant: nil, prompt: [1], outputSoFar: [],
                 sampling: .init(maxTokens: 4, seed: 1), kind: .stream, deadline: 9), at: .now)
         let batches = table.batches(
-            of: [
+            of: pending([
                 TokenEvent(request: 1, index: 2, token: 7), TokenEvent(request: 2, index: 0, token: 4),
                 TokenEvent(request: 1, index: 3, token: 8), TokenEvent(request: 2, index: 1, token: 5),
                 TokenEvent(request: 1, index: 4, token: TokenEvent.none, finish: .failed, reason: "r"),
-            ], node: "n", at: .now)
+            ]), node: "n", at: .now)
         let items = batches["o"]?.items ?? []
         #expect(items.map(\.turn) == [turn, other])
         #expect(items.map(\.first) == [2, 0])

@@ -11,6 +11,8 @@ struct JobTable {
         let submitted: ContinuousClock.Instant
         /// Unix time in milliseconds of the Redis clock.
         let deadline: Int64
+        /// Index of the token that is sent next.
+        var next: Int
         var hasFirstToken = false
     }
 
@@ -20,9 +22,16 @@ struct JobTable {
     enum Admission: Equatable {
         /// Submit the request under this id, after cancelling the older one of the same turn if there is one.
         case run(UInt64, cancelling: UInt64?)
-        /// The same or a newer attempt is here already.
+        /// This very attempt is here, under this id: whoever asks again has heard nothing of it for long.
+        case repeated(UInt64)
+        /// A newer attempt is here already, or this one was cancelled.
         case stale
+        /// There are as many jobs as may be.
+        case full
     }
+
+    /// Jobs at once: what the engine runs and lets wait, and what has ended and waits to be sent.
+    let capacity: Int
 
     private var jobs: [UInt64: Job] = [:]
     private var requests: [TurnID: UInt64] = [:]
@@ -30,22 +39,30 @@ struct JobTable {
     private var cancelledInOrder: [TurnID] = []
     private var lastRequest: UInt64 = 0
 
+    init(capacity: Int = 65_536) { self.capacity = capacity }
+
     var count: Int { jobs.count }
     var orchestrators: Set<String> { Set(jobs.values.map(\.orchestrator)) }
 
     mutating func admit(_ job: GenerationJob, at now: ContinuousClock.Instant) -> Admission {
         let older = requests[job.turn]
-        if let older, let known = jobs[older], (known.epoch, known.attempt) >= (job.epoch, job.attempt) {
-            return .stale
-        }
         // A job may be taken from the queue later than the order to cancel it was heard, most of all after a stop.
-        if let known = cancelled[job.turn], known >= (job.epoch, job.attempt) { return .stale }
+        if isCancelled(job) { return .stale }
+        if let older, let known = jobs[older], (known.epoch, known.attempt) >= (job.epoch, job.attempt) {
+            return (known.epoch, known.attempt) == (job.epoch, job.attempt) ? .repeated(older) : .stale
+        }
+        guard jobs.count < capacity else { return .full }
         lastRequest += 1
         jobs[lastRequest] = Job(
             turn: job.turn, epoch: job.epoch, attempt: job.attempt, orchestrator: job.orchestrator,
-            submitted: now, deadline: job.deadline)
+            submitted: now, deadline: job.deadline, next: job.outputSoFar.count)
         requests[job.turn] = lastRequest
         return .run(lastRequest, cancelling: older)
+    }
+
+    /// Whether nobody wants the job any more.
+    func isCancelled(_ job: GenerationJob) -> Bool {
+        cancelled[job.turn].map { $0 >= (job.epoch, job.attempt) } ?? false
     }
 
     /// The request that an order to cancel means: of that epoch and attempt, or older. Such a job that comes later is
@@ -77,60 +94,27 @@ struct JobTable {
         if requests[job.turn] == request { requests[job.turn] = nil }
     }
 
-    /// Sorts the events of one or some engine steps by the orchestrators that wait for them, a turn's tokens together.
-    mutating func batches(of events: [TokenEvent], node: String, at now: ContinuousClock.Instant) -> [String:
+    /// Sorts what is pending by the orchestrators that wait for it.
+    mutating func batches(of pending: PendingTokens, node: String, at now: ContinuousClock.Instant) -> [String:
         TokenBatch]
     {
         var items: [String: [TokenBatch.Item]] = [:]
-        for (request, tokens) in joined(events) {
+        for reply in pending.replies { items[reply.orchestrator, default: []].append(reply.item) }
+        for (request, entry) in pending.entries {
             guard let job = jobs[request] else { continue }
             var time: Int64?
-            if !tokens.ids.isEmpty, !job.hasFirstToken {
+            if !entry.tokens.isEmpty, !job.hasFirstToken {
                 jobs[request]?.hasFirstToken = true
                 time = Int64((now - job.submitted) / .microseconds(1))
             }
+            let first = entry.first ?? job.next
+            jobs[request]?.next = first + entry.tokens.count
             items[job.orchestrator, default: []].append(
                 TokenBatch.Item(
-                    turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: tokens.first, tokens: tokens.ids,
-                    end: tokens.end, timeToFirstToken: time))
-            if tokens.end != nil { remove(request) }
+                    turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: first, tokens: entry.tokens,
+                    end: entry.end, timeToFirstToken: time))
+            if entry.end != nil { remove(request) }
         }
         return items.mapValues { TokenBatch(node: node, items: $0) }
-    }
-
-    private struct Tokens {
-        let first: Int
-        var ids: [Int32] = []
-        var end: TokenBatch.End?
-    }
-
-    /// Each request's tokens in the order of their indexes, requests in the order of their first event.
-    private func joined(_ events: [TokenEvent]) -> [(request: UInt64, tokens: Tokens)] {
-        var all: [(request: UInt64, tokens: Tokens)] = []
-        var places: [UInt64: Int] = [:]
-        for event in events {
-            let place = places[event.request] ?? all.count
-            if place == all.count {
-                places[event.request] = place
-                all.append((event.request, Tokens(first: max(event.index, 0))))
-            }
-            if event.token >= 0 { all[place].tokens.ids.append(event.token) }
-            if let finish = event.finish {
-                all[place].tokens.end = TokenBatch.End(finish.onTheWire, reason: event.reason ?? "")
-            }
-        }
-        return all
-    }
-}
-
-extension FinishReason {
-    fileprivate var onTheWire: TokenBatch.End.Kind {
-        switch self {
-        case .stop: .stop
-        case .length: .length
-        case .cancelled: .cancelled
-        case .interrupted: .unavailable
-        case .failed, .diverged: .failed
-        }
     }
 }

@@ -24,7 +24,7 @@ final class NodeAnnouncer: Sendable {
     }
 
     /// Whether the engine stands still for so long that only a new process helps.
-    /// - Parameter jobs: jobs at this node.
+    /// - Parameter jobs: jobs at this node that the engine has to bring on.
     func isHanging(jobs: Int, tokenDeadline: Duration) -> Bool {
         let statistics = engine.engine.statistics
         let age = state.withLock { $0.watch.age(steps: statistics.steps, hasWork: jobs > 0, at: .now) }
@@ -32,7 +32,7 @@ final class NodeAnnouncer: Sendable {
         return age.map { $0 > StepWatch.patience(stepSeconds: step, tokenDeadline: tokenDeadline) } ?? false
     }
 
-    /// - Parameter jobs: jobs at this node, which the engine has to bring on.
+    /// - Parameter jobs: jobs at this node that the engine has to bring on.
     func next(jobs: Int, isDraining: Bool) -> NodeAnnouncement {
         let statistics = engine.engine.statistics
         let (beat, age) = state.withLock { state in

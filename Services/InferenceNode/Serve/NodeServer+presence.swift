@@ -15,7 +15,7 @@ extension NodeServer {
     private static let deadlineCheck: Duration = .milliseconds(250)
 
     func isHanging(tokenDeadline: Duration) -> Bool {
-        announcer.isHanging(jobs: table.withLock { $0.count }, tokenDeadline: tokenDeadline)
+        announcer.isHanging(jobs: work, tokenDeadline: tokenDeadline)
     }
 
     func announce() async {
@@ -24,7 +24,7 @@ extension NodeServer {
             do throws(RedisError) {
                 // Only a node whose queue stands can take jobs.
                 if isConnected {
-                    let (jobs, isDraining) = (table.withLock { $0.count }, isDraining.load(ordering: .acquiring))
+                    let (jobs, isDraining) = (work, isDraining.load(ordering: .acquiring))
                     try await directory.announce(
                         announcer.next(jobs: jobs, isDraining: isDraining), ttl: NodeServer.lifetime)
                 }

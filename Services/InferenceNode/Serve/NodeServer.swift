@@ -12,8 +12,6 @@ import TraceKit
 /// Takes jobs from the node's own queue, gives them to the engine, and sends the tokens to the orchestrators' inboxes:
 /// one write for one or some engine steps and each orchestrator.
 final class NodeServer: Service {
-    /// Steps that wait to be sent, at most; an orchestrator that misses one sees the gap and asks again.
-    static let maximumUnsentSteps = 4096
     /// Writes of one batch, over about ten seconds.
     private static let writeAttempts = 14
     /// An announcement and a look at it.
@@ -24,7 +22,7 @@ final class NodeServer: Service {
     let name: String
     let engine: RunningEngine
     let redis: RedisPool
-    let table = Mutex(JobTable())
+    let table: Mutex<JobTable>
     let isDraining = Atomic(false)
     let logger: Logger
     let announcer: NodeAnnouncer
@@ -33,19 +31,21 @@ final class NodeServer: Service {
     private let drain: Duration
     private let consumer: RabbitConsumer
     private let control: Mutex<RedisSubscriber?> = Mutex(nil)
-    private let steps: Mailbox<[TokenEvent]>
+    private let outbox: StepOutbox
     private let metrics: NodeMetrics
 
     /// - Parameter drain: time that jobs get to end when the node leaves.
     init(
-        name: String, model: String, engine: RunningEngine, metrics: NodeMetrics, steps: Mailbox<[TokenEvent]>,
+        name: String, model: String, engine: RunningEngine, metrics: NodeMetrics, outbox: StepOutbox,
         redis: RedisPool, redisConfiguration: RedisConfiguration, rabbit: RabbitConfiguration, drain: Duration,
         logger: Logger, tracer: SpanTracer? = nil
     ) {
         self.name = name
         self.engine = engine
         self.metrics = metrics
-        self.steps = steps
+        self.outbox = outbox
+        // Four times as many as run may wait, and while Redis is away ends wait to be sent.
+        table = Mutex(JobTable(capacity: engine.maximumSequences * 8))
         self.redis = redis
         self.drain = drain
         spans = tracer.map { JobSpans(tracer: $0, model: model) }
@@ -64,7 +64,8 @@ final class NodeServer: Service {
 
     func run() async throws {
         // Nothing in here hears of a shutdown: all of it goes on while the node drains.
-        let sender = Task.detached { await self.sendSteps() }
+        let stepSender = StepSender(outbox: outbox, sort: sort, write: send)
+        let sender = Task.detached { await stepSender.run() }
         let (ended, ending) = AsyncStream.makeStream(of: Never.self)
         let parts = Task.detached {
             defer { ending.finish() }
@@ -79,7 +80,7 @@ final class NodeServer: Service {
         if Task.isShuttingDownGracefully, !Task.isCancelled { await finishJobs() }
         // What is not done by now is cut off, and goes on elsewhere.
         await engine.engine.shutdown(.atOnce)
-        steps.close()
+        outbox.close()
         let patience = Task {
             try? await Task.sleep(for: NodeServer.farewell); sender.cancel()
         }
@@ -120,6 +121,9 @@ final class NodeServer: Service {
         }
     }
 
+    /// Jobs that the engine has to bring on. What has ended and waits to be sent is no work of the engine.
+    var work: Int { max(0, table.withLock { $0.count } - outbox.ends) }
+
     /// Whether the broker can bring jobs.
     var isConnected: Bool { consumer.isConnected }
 
@@ -142,15 +146,24 @@ final class NodeServer: Service {
         guard !isDraining.load(ordering: .acquiring) else {
             return reply(to: job, TokenBatch.End(.unavailable, reason: "the node is leaving"))
         }
-        let admission = table.withLock { $0.admit(job, at: .now) }
-        guard case .run(let request, let older) = admission else {
-            return logger.debug("a stale job was dropped", metadata: ["turn": "\(job.turn)", "epoch": "\(job.epoch)"])
+        switch table.withLock({ $0.admit(job, at: .now) }) {
+        case .run(let request, let older):
+            if let older { engine.engine.cancel(older) }
+            begin(job, as: request)
+        case .repeated(let request): outbox.ask(after: request)
+        case .full: reply(to: job, TokenBatch.End(.unavailable, reason: "the node has as many jobs as it may have"))
+        case .stale:
+            logger.debug("a stale job was dropped", metadata: ["turn": "\(job.turn)", "epoch": "\(job.epoch)"])
         }
+    }
+
+    private func begin(_ job: GenerationJob, as request: UInt64) {
         spans?.begin(job)
-        if let older { engine.engine.cancel(older) }
         metrics.arrived(request, promptTokens: job.prompt.count, at: .now)
         do throws(EngineError) {
             try engine.engine.submit(GenerationRequest(request: request, job: job))
+            // An order that came between the table and the engine found nothing to cancel there.
+            if table.withLock({ $0.isCancelled(job) }) { engine.engine.cancel(request) }
         } catch {
             table.withLock { $0.remove(request) }
             metrics.refused(request)
@@ -159,11 +172,29 @@ final class NodeServer: Service {
     }
 
     private func reply(to job: GenerationJob, _ end: TokenBatch.End) {
-        let item = TokenBatch.Item(
-            turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: job.outputSoFar.count, tokens: [], end: end,
-            timeToFirstToken: nil)
-        spans?.note([item])
-        Task { await send(TokenBatch(node: name, items: [item]), to: job.orchestrator) }
+        outbox.add(
+            PendingTokens.Reply(
+                orchestrator: job.orchestrator,
+                item: TokenBatch.Item(
+                    turn: job.turn, epoch: job.epoch, attempt: job.attempt, first: job.outputSoFar.count, tokens: [],
+                    end: end, timeToFirstToken: nil)))
+    }
+
+    private func obey(_ payload: [UInt8]) {
+        guard let order = try? NodeControl(message: payload) else {
+            return logger.warning("a malformed order was dropped")
+        }
+        if let request = table.withLock({ $0.cancel(order) }) { engine.engine.cancel(request) }
+    }
+
+    // MARK: Tokens out
+
+    private func sort(_ pending: PendingTokens) -> (batches: [String: TokenBatch], jobs: Int) {
+        let sorted = table.withLock { table in
+            (batches: table.batches(of: pending, node: name, at: .now), jobs: table.count)
+        }
+        if let spans { for batch in sorted.batches.values { spans.note(batch.items) } }
+        return sorted
     }
 
     /// Repeats a write that failed: a lost token shows as a gap, but a lost end would not. Doubles are dropped by index.
@@ -177,44 +208,6 @@ final class NodeServer: Service {
                 logger.warning("tokens could not be sent", metadata: ["error": "\(error)"])
                 guard (try? await Task.sleep(for: backoff.next())) != nil else { return }
             }
-        }
-    }
-
-    private func obey(_ payload: [UInt8]) {
-        guard let order = try? NodeControl(message: payload) else {
-            return logger.warning("a malformed order was dropped")
-        }
-        if let request = table.withLock({ $0.cancel(order) }) { engine.engine.cancel(request) }
-    }
-
-    // MARK: Tokens out
-
-    private func sendSteps() async {
-        var pause: Task<Void, Never>?
-        while let delivery = await steps.receive() {
-            let (batches, jobs) = table.withLock { table in
-                (table.batches(of: Array(delivery.elements.joined()), node: name, at: .now), table.count)
-            }
-            pause?.cancel()
-            pause = holdSteps(for: SendPace.pause(jobs: jobs))
-            if let spans { for batch in batches.values { spans.note(batch.items) } }
-            await withDiscardingTaskGroup { group in
-                for (orchestrator, batch) in batches { group.addTask { await self.send(batch, to: orchestrator) } }
-            }
-        }
-        pause?.cancel()
-    }
-
-    /// The steps of the next moments leave together, unless one of them is urgent.
-    private func holdSteps(for pause: Duration) -> Task<Void, Never>? {
-        guard pause > .zero else {
-            steps.release()
-            return nil
-        }
-        steps.hold()
-        return Task { [steps] in
-            guard (try? await Task.sleep(for: pause)) != nil else { return }
-            steps.release()
         }
     }
 }

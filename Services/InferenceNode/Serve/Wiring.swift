@@ -17,19 +17,19 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
     var logger = logger
     logger[metadataKey: "node"] = "\(name)"
     let traces = try Traces(settings, service: "inference-node", instance: name, logger: logger)
-    let steps = Mailbox<[TokenEvent]>(capacity: NodeServer.maximumUnsentSteps)
+    let outbox = StepOutbox()
     let model = try settings(Settings.modelName)
     let metrics = NodeMetrics(model: model)
     let engine = try RunningEngine(
         choice, settings: settings, logger: logger,
         onStep: { events in
             metrics.take(events, at: .now)
-            steps.send(events, isUrgent: SendPace.isUrgent(events))
+            outbox.add(events)
         }, report: { metrics.take($0, at: .now) })
     metrics.observe(engine.engine)
     let redis = RedisPool(configuration: redisConfiguration, logger: logger)
     let server = NodeServer(
-        name: name, model: model, engine: engine, metrics: metrics, steps: steps, redis: redis,
+        name: name, model: model, engine: engine, metrics: metrics, outbox: outbox, redis: redis,
         redisConfiguration: redisConfiguration, rabbit: rabbit, drain: try settings(Settings.nodeDrain), logger: logger,
         tracer: traces.tracer)
     let notice = DrainNotice()
