@@ -129,6 +129,56 @@ import Testing
         #expect(free(waiter("small", nil)) == nil)
     }
 
+    private func node(_ id: String, _ numerics: String = "x", context: Int = 8192, blocks: Int) -> NodeAnnouncement {
+        NodeAnnouncement(
+            id: id, model: "m", numericsID: numerics, queue: id, contextLength: context, maximumSequences: 2,
+            running: 0, waiting: 0, freeBlocks: 0, totalBlocks: blocks, tokensPerSecond: nil, startedAt: 0)
+    }
+
+    private func waiter(_ id: UInt64, numerics: String?, tokens: Int, shortest: Int? = nil) -> Placement.Waiter {
+        var random = SeededGenerator(seed: id)
+        return .init(
+            id: id, turn: TurnID(milliseconds: 1, using: &random), kind: .stream, owner: heavy, model: nil,
+            numericsID: numerics, tokens: tokens, shortest: shortest)
+    }
+
+    @Test func aTurnGoesOnlyToANodeThatCanHoldIt() {
+        var placement = Placement(name: "o")
+        placement.nodes = [node("small", blocks: 64)]
+        placement.wait(waiter(1, numerics: "x", tokens: 1025), at: .now)
+        placement.wait(waiter(2, numerics: "x", tokens: 1024), at: .now)
+        #expect(placement.admit(at: .now).map(\.waiter.id) == [2])
+        // A plan that stands is not made anew: it waits for the node that can hold it.
+        #expect(placement.removeMisfits().isEmpty)
+        placement.nodes.append(node("roomy", blocks: 65))
+        #expect(placement.admit(at: .now).map(\.node.id) == ["roomy"])
+        #expect(placement.takeFree(waiter(3, numerics: "x", tokens: 1025), besides: "roomy", at: .now) == nil)
+    }
+
+    /// Planned while no node was known, or other ones.
+    @Test func aPlanThatNoLivingNodeCanHoldIsMadeAnewIfThatHelps() {
+        var placement = Placement(name: "o")
+        placement.wait(waiter(1, numerics: nil, tokens: 8192, shortest: 30), at: .now)
+        placement.wait(waiter(2, numerics: nil, tokens: 8192, shortest: 1025), at: .now)
+        placement.wait(waiter(3, numerics: "x", tokens: 8192), at: .now)
+        #expect(placement.removeMisfits().isEmpty)
+        placement.nodes = [node("small", blocks: 64)]
+        #expect(placement.admit(at: .now).isEmpty)
+        #expect(placement.removeMisfits().map(\.id) == [1])
+        #expect(placement.removeMisfits().isEmpty)
+    }
+
+    @Test func capacityIsWhatEveryNodeOfAnIdHolds() {
+        #expect(NodeCapacity(of: []) == nil)
+        let nodes = [node("a", blocks: 64), node("b", blocks: 128), node("c", "y", blocks: 32)]
+        #expect(NodeCapacity(of: nodes) == NodeCapacity(smallest: 1024, largest: 2048))
+        // Of what is announced nothing is believed that no node could mean.
+        #expect(node("d", blocks: .max).capacity == 8192)
+        #expect(node("e", context: -1, blocks: 5).capacity == 0)
+        #expect(node("f", blocks: 0).capacity == 8192)
+        #expect(node("g", context: 2048, blocks: 4096).capacity == 2048)
+    }
+
     /// An orchestrator that says anything at all about itself harms nobody but the share.
     @Test func hostilePeersAreBounded() {
         for number in [Int.max, .min, -5] {

@@ -95,6 +95,42 @@ struct PromptPlannerTests {
         #expect(plan.prompt.count + plan.maxTokens == 128)
     }
 
+    /// Every node of the turn can hold what is planned, and the answer says what was taken off.
+    @Test func historyAndAnswerAreCutToWhatTheNodesHold() throws {
+        let planner = try planner(context: 8192)
+        let history = (0..<60).map { entry("question \($0)", "answer \($0)") }
+        let capacity = NodeCapacity(smallest: 512, largest: 4096)
+        var turn = turn("now", maxTokens: 2000)
+        let plan = try planner.plan(turn, history: history, capacity: capacity)
+        #expect(plan.tokens == 512 && plan.room == 512 && plan.historyTurns > 5 && plan.droppedTurns > 0)
+        #expect(plan.maxTokens >= 128 && text(plan, planner).contains("question 59"))
+        var told = Turn.Degradation()
+        plan.tell(of: turn, in: &told)
+        #expect(told == .init(contextTokens: 512, requestedMaxTokens: 2000))
+        // What was asked for before the gateway lowered it is what the client knows.
+        turn.degradation = .init(requestedMaxTokens: 3000)
+        var lowered = turn.degradation ?? .init()
+        plan.tell(of: turn, in: &lowered)
+        #expect(lowered.requestedMaxTokens == 3000)
+
+        let small = try planner.plan(self.turn("now"), history: [entry("a", "b")], capacity: capacity)
+        #expect(small.room == nil && small.maxTokens == 16 && small.historyTurns == 1)
+        var nothing = Turn.Degradation()
+        small.tell(of: self.turn("now"), in: &nothing)
+        #expect(nothing == .init())
+    }
+
+    @Test func aLongPromptGoesToTheNodesThatHoldItOrWaitsForOne() throws {
+        let planner = try planner(context: 8192)
+        let long = turn(String(repeating: "word ", count: 700), maxTokens: 100)
+        let roomy = try planner.plan(long, history: [], capacity: NodeCapacity(smallest: 512, largest: 1024))
+        #expect(roomy.prompt.count > 700 && roomy.tokens <= 1024 && roomy.maxTokens == 100 && roomy.room == nil)
+        // None holds it today; the model would.
+        let waiting = try planner.plan(long, history: [], capacity: NodeCapacity(smallest: 512, largest: 512))
+        #expect(waiting.tokens > 512 && waiting.maxTokens == 100)
+        #expect(waiting.shortest == waiting.prompt.count + 1)
+    }
+
     @Test func aPromptThatNeverFitsIsRefusedWithTheNumbers() throws {
         let planner = try planner(context: 64)
         let error = #expect(throws: PromptPlanner.Refusal.self) {

@@ -89,6 +89,37 @@ import TurnProtocol
         #expect(holder.attempts == 0 && holder.history.isEmpty)
     }
 
+    @Test func aPlanThatIsTooLargeIsMadeAnewUntilAnAttemptStoredIt() {
+        var holder = Holder(turn, redelivered: false, rules: HolderRules(name: "me"), random: SeededGenerator(seed: 1))
+        let progress = TurnLog.Progress(attempts: .init(total: 0, withoutProgress: 0))
+        _ = holder.resume(.acquisition(.acquired(lease, progress), isHeldHere: false), seen())
+        _ = holder.resume(.done, seen())
+        _ = holder.resume(.news([.prepared(.plan(plan(numericsID: nil)))], hasGap: false), seen())
+        _ = holder.resume(.done, seen())
+        #expect(holder.resume(.news([.plannedTooLarge], hasGap: false), seen()) == .plan(insists: true))
+        _ = holder.resume(.done, seen())
+        // One that an earlier holder stored stands.
+        _ = holder.resume(.news([.prepared(.plan(plan()))], hasGap: false), seen())
+        #expect(holder.resume(.done, seen()) == .listen)
+        #expect(
+            holder.resume(.news([.plannedTooLarge], hasGap: false), seen()) == .seekPlace(numericsID: "x"))
+    }
+
+    @Test func whoWaitedForARoomyNodeFailsWithBothNumbers() {
+        var holder = Holder(turn, redelivered: false, rules: HolderRules(name: "me"), random: SeededGenerator(seed: 1))
+        let progress = TurnLog.Progress(attempts: .init(total: 0, withoutProgress: 0))
+        _ = holder.resume(.acquisition(.acquired(lease, progress), isHeldHere: false), seen())
+        _ = holder.resume(.done, seen())
+        _ = holder.resume(.news([.prepared(.plan(plan(numericsID: nil)))], hasGap: false), seen())
+        _ = holder.resume(.done, seen())
+        var late = seen()
+        (late.now, late.roomiestNode) = (turn.deadline, 3)
+        _ = holder.resume(.news([.tick], hasGap: false), late)
+        _ = holder.resume(.appended(.appended(.init(readers: 1))), late)
+        let tokens = plan().tokens
+        #expect(holder.how?.error?.contains("holds its \(tokens) tokens; the roomiest holds 3") == true)
+    }
+
     @Test func aGapOrdersTheRestAnew() {
         var holder = following()
         _ = holder.resume(.done, seen())

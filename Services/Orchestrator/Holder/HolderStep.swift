@@ -98,6 +98,8 @@ enum HolderNews: Equatable {
     case becameHead
     case prepared(Preparation)
     case placed(HolderPlace)
+    /// No living node can hold the plan, which no attempt has stored yet.
+    case plannedTooLarge
 
     enum Preparation: Equatable {
         case plan(TurnPlan)

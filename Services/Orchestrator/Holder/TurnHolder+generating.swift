@@ -24,6 +24,8 @@ extension TurnHolder {
                 } else {
                     chores.append(.giveBackPlace(place, avoids: false))
                 }
+            case .plannedTooLarge:
+                if stage == .seeking { stage = plan?.numericsID == nil ? .toPlan : .toSeek }
             }
         }
         // Tokens that are appended nowhere are news too, and whoever hears news is spared the ticks.

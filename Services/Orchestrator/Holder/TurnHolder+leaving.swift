@@ -9,7 +9,9 @@ extension TurnHolder {
     mutating func decideToLeave(_ seen: Seen) {
         if let how { return leave(as: how) }
         if isCancelled { return leave(as: .cancelled) }
-        if seen.now >= turn.deadline { return leave(as: .failed("the turn's deadline has passed\(circumstances)")) }
+        if seen.now >= turn.deadline {
+            return leave(as: .failed("the turn's deadline has passed\(circumstances(seen))"))
+        }
         if let poison { return bury(poison) }
         if fruitless >= rules.fruitlessAttempts, jobs.isEmpty {
             return bury("generation began \(fruitless) times and brought no token")
@@ -18,14 +20,18 @@ extension TurnHolder {
     }
 
     /// What the turn waited for when its time ran out.
-    private var circumstances: String {
+    private func circumstances(_ seen: Seen) -> String {
         switch stage {
-        case .waitingForHead, .toOrder: ": it waited for an earlier turn of its conversation"
-        case .planning, .toPlan: ": its conversation's history could not be read"
+        case .waitingForHead, .toOrder: return ": it waited for an earlier turn of its conversation"
+        case .planning, .toPlan: return ": its conversation's history could not be read"
         case .seeking, .toSeek:
-            plan?.numericsID == nil || ids.isEmpty
+            if let plan, let roomiest = seen.roomiestNode, plan.tokens > roomiest {
+                return
+                    ": it waited for an inference node that holds its \(plan.tokens) tokens; the roomiest holds \(roomiest)"
+            }
+            return plan?.numericsID == nil || ids.isEmpty
                 ? ": it waited for an inference node" : ": no other node could go on with it"
-        default: ""
+        default: return ""
         }
     }
 

@@ -15,6 +15,8 @@ struct TurnHolder<Random: RandomNumberGenerator> {
         var now: Int64
         /// Whether the channel of the delivery still stands. When not, the broker gives it to another.
         var isDeliveryLive: Bool
+        /// Tokens that the roomiest node can hold that the turn may go to; nil when there is none or nobody asked.
+        var roomiestNode: Int?
     }
 
     enum Stage: Equatable {

@@ -19,6 +19,9 @@ actor NodePool: Service {
         var patience = ByKind<Duration?>(stream: nil, chat: .seconds(10), batch: .seconds(60))
     }
 
+    /// No living node can hold the turn as it was planned; one could hold a shorter one.
+    struct PlannedTooLarge: Error {}
+
     /// A turn that waits for its place.
     private struct Waiting {
         let continuation: CheckedContinuation<Place, any Error>
@@ -70,14 +73,15 @@ actor NodePool: Service {
     }
 
     /// A place at another node than `other` that is free now and that no turn waits for.
-    func freePlace(for turn: Turn, numericsID: String?, besides other: String) -> Place? {
-        placement.takeFree(waiter(turn, numericsID), besides: other, at: .now)
+    func freePlace(for turn: Turn, _ plan: TurnPlan, besides other: String) -> Place? {
+        placement.takeFree(waiter(turn, plan), besides: other, at: .now)
             .map { Place(node: $0.node, hold: $0.hold) }
     }
 
-    /// Waits for a place at a node of the turn's model, of that numerics id if one is given.
-    func place(for turn: Turn, numericsID: String?) async throws -> Place {
-        let waiter = waiter(turn, numericsID)
+    /// Waits for a place at a node of the turn's model that can hold the plan, of its numerics id if it has one.
+    /// - Throws: `PlannedTooLarge` for a plan that has none yet, when it is to be made anew; `CancellationError`.
+    func place(for turn: Turn, _ plan: TurnPlan) async throws -> Place {
+        let waiter = waiter(turn, plan)
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 guard !Task.isCancelled else { return continuation.resume(throwing: CancellationError()) }
@@ -95,17 +99,22 @@ actor NodePool: Service {
         admit()
     }
 
+    /// What the living nodes can hold of the turn; nil while there are none for it.
+    func capacity(for turn: Turn, numericsID: String? = nil) -> NodeCapacity? {
+        placement.capacity(model: turn.model, numericsID: numericsID)
+    }
+
     /// Leaves a node alone for a moment.
     func avoid(_ node: String) { placement.avoid(node, until: .now + NodePool.avoidance) }
 
     /// Where each waiting stream stands.
     var waits: [TurnID: TurnWait] { placement.waits(firstTokenSeconds: meter.seconds, at: .now) }
 
-    private func waiter(_ turn: Turn, _ numericsID: String?) -> Placement.Waiter {
+    private func waiter(_ turn: Turn, _ plan: TurnPlan) -> Placement.Waiter {
         lastWaiter += 1
         return Placement.Waiter(
             id: lastWaiter, turn: turn.id, kind: turn.kind, owner: turn.conversation.owner, model: turn.model,
-            numericsID: numericsID)
+            numericsID: plan.numericsID, tokens: plan.tokens, shortest: plan.numericsID == nil ? plan.shortest : nil)
     }
 
     private func leave(_ id: UInt64) {
@@ -145,6 +154,9 @@ actor NodePool: Service {
             logger.debug("nodes cannot be listed", metadata: ["error": "\(error)"])
         }
         placement.age(at: .now)
+        for waiter in placement.removeMisfits() {
+            waiting.removeValue(forKey: waiter.id)?.continuation.resume(throwing: PlannedTooLarge())
+        }
         admit()
         tellWaiting()
     }

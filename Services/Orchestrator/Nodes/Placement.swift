@@ -12,8 +12,15 @@ struct Placement {
         let model: String?
         /// Nil runs under any numerics id.
         let numericsID: String?
+        /// Tokens of prompt and answer, which the node has to hold.
+        var tokens = 0
+        /// The fewest that another plan could have; nil when the plan stands.
+        var shortest: Int?
 
-        func mayRun(at node: NodeAnnouncement) -> Bool {
+        func mayRun(at node: NodeAnnouncement) -> Bool { suits(node) && tokens <= node.capacity }
+
+        /// Whether the node has the model and the arithmetic, however much it can hold.
+        func suits(_ node: NodeAnnouncement) -> Bool {
             (model.map { ExactName($0) == ExactName(node.model) } ?? true)
                 && (numericsID == nil || node.numericsID == numericsID)
         }
@@ -57,6 +64,28 @@ struct Placement {
     }
 
     mutating func leave(_ id: UInt64) { queue.remove { $0.id == id } }
+
+    /// What the living nodes can hold of a turn; nil when there are none for it.
+    func capacity(model: String?, numericsID: String?) -> NodeCapacity? {
+        NodeCapacity(
+            of: nodes.filter {
+                (model == nil || $0.model == model) && (numericsID == nil || $0.numericsID == numericsID)
+            })
+    }
+
+    /// Takes out those that no living node can hold, and that one could if they were planned anew: they were planned while
+    /// there were no nodes, or other ones.
+    mutating func removeMisfits() -> [Waiter] {
+        guard !queue.isEmpty, !nodes.isEmpty else { return [] }
+        let misfits = queue.order.filter { waiter in
+            guard let shortest = waiter.shortest,
+                let largest = capacity(model: waiter.model, numericsID: waiter.numericsID)?.largest
+            else { return false }
+            return waiter.tokens > largest && shortest <= largest
+        }
+        for misfit in misfits { leave(misfit.id) }
+        return misfits
+    }
 
     /// A place that is free now and that no other turn waits for, at another node than `other`.
     mutating func takeFree(

@@ -15,6 +15,8 @@ enum TurnNews: Sendable {
     case prepared(HolderNews.Preparation)
     /// A place at a node was granted.
     case placed(NodePool.Place)
+    /// No living node can hold the plan, and it may be made anew.
+    case plannedTooLarge
 }
 
 /// Brings what nodes and gateways say to the turns that this orchestrator holds.

@@ -25,10 +25,22 @@ struct PromptPlanner: Sendable {
         }
     }
 
+    /// Tokens that prompt and answer may have together, when the prompt has so many without any history: what each node of
+    /// the turn can hold, so that it may go to any of them and be gone on with at any other. A longer prompt goes to the
+    /// nodes that can hold it, and one that none can hold waits for one.
+    private func room(for bare: Int, _ capacity: NodeCapacity?) -> Int {
+        guard let capacity else { return contextLength }
+        let rooms = [capacity.smallest, capacity.largest].map { min($0, contextLength) }
+        return rooms.first { bare < $0 } ?? contextLength
+    }
+
     /// Leaves out the oldest turns until the rest fits; the system message, the client's context and the message stay.
     /// - Parameter history: the conversation's earlier turns, oldest first. Those without a response only bring their
     ///   system message.
-    func plan(_ turn: Turn, history: [ContextCache.Entry]) throws(Refusal) -> TurnPlan {
+    /// - Parameter capacity: what the living nodes can hold; nil while none is known.
+    func plan(
+        _ turn: Turn, history: [ContextCache.Entry], capacity: NodeCapacity? = nil
+    ) throws(Refusal) -> TurnPlan {
         let system = turn.system ?? history.last { $0.system != nil }?.system
         let history = history.filter { !$0.response.isEmpty }
         let head = system.map { [ChatMessage(role: .system, content: $0)] } ?? []
@@ -50,9 +62,11 @@ struct PromptPlanner: Sendable {
         guard best.count < contextLength else {
             throw .tooLong(promptTokens: best.count, contextLength: contextLength)
         }
+        let bare = best.count
+        let room = room(for: bare, capacity)
         // A client that asks for more tokens than it will get must not lose its history to them.
-        let reserve = min(turn.sampling.maxTokens, max(contextLength / 4, 1), contextLength - best.count)
-        let budget = contextLength - reserve
+        let reserve = min(turn.sampling.maxTokens, max(room / 4, 1), room - bare)
+        let budget = room - reserve
         // Under load history was given less room; what is no history is not cut.
         let historyBudget = min(budget, turn.degradation?.contextTokens ?? budget)
         var search = LongestFit(limit: history.count, guess: newest(of: history, within: historyBudget - best.count))
@@ -61,9 +75,12 @@ struct PromptPlanner: Sendable {
             if tokens.count <= historyBudget { best = tokens }
             search.record(fits: tokens.count <= historyBudget)
         }
+        let maxTokens = min(turn.sampling.maxTokens, room - best.count)
+        let dropped = history.count - search.longest
+        let isCut = maxTokens < turn.sampling.maxTokens || (dropped > 0 && historyBudget == budget)
         return TurnPlan(
-            prompt: best, maxTokens: min(turn.sampling.maxTokens, contextLength - best.count),
-            historyTurns: search.longest, droppedTurns: history.count - search.longest)
+            prompt: best, maxTokens: maxTokens, historyTurns: search.longest, droppedTurns: dropped,
+            room: isCut ? room : nil, shortest: bare + 1)
     }
 
     /// About how many of the newest turns fit the budget. A template is a program: what a turn takes in the prompt is

@@ -27,7 +27,8 @@ extension TurnRunner {
                 {
                     preparation = .deadly(count - 1)
                 } else {
-                    preparation = services.planners[turn].prepare(turn, history: history)
+                    let capacity = await services.nodes.capacity(for: turn)
+                    preparation = services.planners[turn].prepare(turn, history: history, capacity: capacity)
                     if let suspect { _ = try? await services.log.suspect(suspect, begins: false) }
                 }
                 if case .plan(let plan) = preparation, let answer = await services.answers.find(for: turn, plan) {
@@ -44,23 +45,30 @@ extension TurnRunner {
         }
     }
 
-    mutating func beginToSeek(_ numericsID: String?) {
-        guard let mailbox else { return }
+    mutating func beginToSeek() {
+        guard let mailbox, let plan = holder.plan else { return }
         let (nodes, turn) = (services.nodes, turn)
         let span = trace.begin("place")
         background = Task {
             defer { span?.end() }
-            guard let place = try? await nodes.place(for: turn, numericsID: numericsID) else { return }
+            let place: NodePool.Place
+            do {
+                place = try await nodes.place(for: turn, plan)
+            } catch {
+                if error is NodePool.PlannedTooLarge { mailbox.send(.plannedTooLarge) }
+                return
+            }
             span?.updateAttributes { $0["switchboard.node"] = place.node.id }
             // Nobody takes it any more, or the mailbox is full: then the holder hears of the gap and asks again.
             if !mailbox.send(.placed(place)) { await nodes.release(place) }
         }
     }
 
-    mutating func seekHedge(_ numericsID: String, besides node: String) async -> HolderPlace? {
-        let work = (holder.plan?.prompt.count ?? 0) + holder.ids.count
+    mutating func seekHedge(besides node: String) async -> HolderPlace? {
+        guard let plan = holder.plan else { return nil }
+        let work = plan.prompt.count + holder.ids.count
         guard services.hedging.allows(work),
-            let place = await services.nodes.freePlace(for: turn, numericsID: numericsID, besides: node)
+            let place = await services.nodes.freePlace(for: turn, plan, besides: node)
         else { return nil }
         services.hedging.duplicate(work)
         return register(place)
@@ -163,7 +171,9 @@ extension RecordedSpan {
 }
 
 extension PromptPlanner {
-    fileprivate func prepare(_ turn: Turn, history: [ContextCache.Entry]) -> HolderNews.Preparation {
-        do { return .plan(try plan(turn, history: history)) } catch { return .refused("\(error)") }
+    fileprivate func prepare(
+        _ turn: Turn, history: [ContextCache.Entry], capacity: NodeCapacity?
+    ) -> HolderNews.Preparation {
+        do { return .plan(try plan(turn, history: history, capacity: capacity)) } catch { return .refused("\(error)") }
     }
 }

@@ -45,12 +45,12 @@ extension TurnRunner {
             attemptLog: holder.history)
     }
 
-    /// What was taken off the turn at accept, and whether another one's answer was given.
+    /// What was taken off the turn at accept and by its plan, and whether another one's answer was given.
     private var degradation: Turn.Degradation? {
-        guard let answerOf = holder.answerOf else { return turn.degradation }
         var degradation = turn.degradation ?? .init()
-        degradation.answerOf = answerOf
-        return degradation
+        holder.plan?.tell(of: turn, in: &degradation)
+        degradation.answerOf = holder.answerOf
+        return degradation == .init() ? nil : degradation
     }
 
     private func log(_ ending: EndingTurn) {

@@ -58,6 +58,7 @@ extension TurnRunner {
             case .becameHead: .becameHead
             case .prepared(let preparation): .prepared(preparation)
             case .placed(let place): .placed(register(place))
+            case .plannedTooLarge: .plannedTooLarge
             }
         }
         return .news(news, hasGap: delivered.hasGap)

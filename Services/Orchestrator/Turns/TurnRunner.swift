@@ -47,7 +47,12 @@ struct TurnRunner {
         while step != .leave {
             let result = await perform(step)
             if let time = try? await services.clock.now() { now = time }
-            step = holder.resume(result, .init(now: now, isDeliveryLive: delivery.isLive))
+            var seen = TurnHolder<SystemRandomNumberGenerator>.Seen(now: now, isDeliveryLive: delivery.isLive)
+            if now >= turn.deadline, holder.stage == .seeking || holder.stage == .toSeek {
+                seen.roomiestNode = await services.nodes.capacity(for: turn, numericsID: holder.plan?.numericsID)?
+                    .largest
+            }
+            step = holder.resume(result, seen)
         }
         await stopWaiting()
         await closeMailbox()
@@ -77,8 +82,8 @@ struct TurnRunner {
         case .pause(let milliseconds): try await Task.sleep(for: .milliseconds(milliseconds))
         case .joinOrder: return .head(try await services.order.add(turn))
         case .plan(let insists): beginToPlan(insists: insists)
-        case .seekPlace(let numericsID): beginToSeek(numericsID)
-        case .seekHedge(let numericsID, let node): return .place(await seekHedge(numericsID, besides: node))
+        case .seekPlace: beginToSeek()
+        case .seekHedge(_, let node): return .place(await seekHedge(besides: node))
         case .listen: return await listen()
         case .begin(let place, let verdicts): return try await begin(place, verdicts)
         case .order(let job): return try await order(job)

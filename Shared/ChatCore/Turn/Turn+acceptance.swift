@@ -15,10 +15,10 @@ extension Turn {
         }
     }
 
-    /// How a turn was made cheaper at accept, because the platform was overloaded. The turn's own values are the cheaper
-    /// ones already; this says what they would have been.
+    /// How a turn was made cheaper, at accept because the platform was overloaded, or by its plan because model or nodes hold
+    /// no more. The turn's own values, or its plan's, are the cheaper ones already; this says what they would have been.
     public struct Degradation: Sendable, Codable, Equatable {
-        /// The tokens that the prompt may have, where that is less than the model takes.
+        /// The tokens that the prompt may have, where earlier turns were left out for it, or may have to be.
         public var contextTokens: Int?
         /// `max_tokens` before it was lowered.
         public var requestedMaxTokens: Int?

@@ -45,6 +45,18 @@ public struct NodeAnnouncement: Sendable, Codable, Equatable {
         self.tokensPerSecond = tokensPerSecond
         self.startedAt = startedAt
     }
+
+    /// Slots of a KV block.
+    private static let blockSlots = 16
+
+    /// Tokens of prompt and answer that the node can hold: the model's context, or what its KV blocks hold if that is less.
+    /// A node that announces no blocks has no such bound.
+    public var capacity: Int {
+        let context = max(contextLength, 0)
+        guard totalBlocks > 0 else { return context }
+        let (slots, overflow) = totalBlocks.multipliedReportingOverflow(by: NodeAnnouncement.blockSlots)
+        return overflow ? context : min(context, slots)
+    }
 }
 
 extension NodeAnnouncement: WireMessage {
