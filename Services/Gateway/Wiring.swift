@@ -116,7 +116,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         childChannelSetup: GatewayChannel(
             answerer: Answerer(
                 responder: router.buildResponder(), serverName: "switchboard", date: DateHeader(), logger: logger),
-            idleTimeout: configuration.idleTimeout, connections: connections),
+            limits: .init(idle: configuration.idleTimeout), connections: connections),
         configuration: ServerConfiguration(
             address: .hostname(configuration.host, port: configuration.port), backlog: GatewayConfiguration.backlog,
             availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),

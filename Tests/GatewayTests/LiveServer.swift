@@ -14,7 +14,7 @@ enum LiveServer {
 
     /// - Parameter body: gets the port and the server's connections.
     static func run(
-        _ router: Router<GatewayRequestContext>, idle: Duration = .seconds(60),
+        _ router: Router<GatewayRequestContext>, limits: ConnectionClock.Limits = .init(),
         _ body: (Int, OpenConnections) async throws -> Void
     ) async throws {
         let connections = OpenConnections()
@@ -23,7 +23,7 @@ enum LiveServer {
             childChannelSetup: GatewayChannel(
                 answerer: Answerer(
                     responder: router.buildResponder(), serverName: "test", date: DateHeader(), logger: logger),
-                idleTimeout: idle, connections: connections),
+                limits: limits, connections: connections),
             configuration: ServerConfiguration(address: .hostname("127.0.0.1", port: 0)),
             onServerRunning: { port.yield($0.localAddress?.port ?? 0) },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
@@ -68,6 +68,31 @@ enum LiveServer {
                 // The server closed while bytes were on their way to it: an end like any other.
             }
             return text
+        }
+    }
+
+    /// A client that reads nothing until it is told to.
+    static func deafClient(_ port: Int) async throws -> any Channel {
+        try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .channelOption(.autoRead, value: false).connect(host: "127.0.0.1", port: port).get()
+    }
+
+    /// Sends `bytes` again and again, waiting for the socket each time, until the server has closed.
+    /// - Returns: how many bytes the socket took.
+    static func sendUntilClosed(_ port: Int, _ request: String, then bytes: String) async throws -> Int {
+        let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: "127.0.0.1", port: port).get()
+        var sent = 0
+        do {
+            try await client.writeAndFlush(ByteBuffer(string: request))
+            while true {
+                try await client.writeAndFlush(ByteBuffer(string: bytes))
+                sent += bytes.utf8.count
+                // So that a byte at a time is a packet at a time.
+                await Task.yield()
+            }
+        } catch {
+            return sent
         }
     }
 

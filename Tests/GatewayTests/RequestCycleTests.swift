@@ -1,6 +1,5 @@
 import HTTPTypes
 import NIOCore
-import NIOHTTPTypes
 import Testing
 
 @testable import gateway
@@ -13,14 +12,25 @@ import Testing
         return head
     }
 
+    /// A cycle that has taken these parts, with what it said of each.
+    private func steps(_ cycle: inout RequestCycle, _ parts: RequestCycle.Part...) -> [RequestCycle.Step] {
+        parts.forEach { cycle.receive($0) }
+        var steps: [RequestCycle.Step] = []
+        while let step = cycle.next(mayBegin: true) { steps.append(step) }
+        return steps
+    }
+
     @Test func aShortBodyIsCollected() {
         var cycle = RequestCycle()
-        #expect(cycle.receive(.head(head(4))) == .none)
-        #expect(cycle.receive(.body(ByteBuffer(string: "ab"))) == .none)
-        #expect(cycle.receive(.body(ByteBuffer(string: "cd"))) == .none)
-        #expect(cycle.receive(.end(nil)) == .answer(head(4), ByteBuffer(string: "abcd")))
-        #expect(cycle.isAnswering)
-        #expect(cycle.answerEnded(closes: false) == .proceed([]))
+        #expect(steps(&cycle, .head(.init(request: head(4)))) == [.none])
+        #expect(steps(&cycle, .body(ByteBuffer(string: "ab"))) == [.none])
+        #expect(
+            steps(&cycle, .body(ByteBuffer(string: "cd")), .end) == [
+                .none, .answer(head(4), ByteBuffer(string: "abcd")),
+            ])
+        #expect(cycle.isAnswering && cycle.phase == .answering)
+        #expect(cycle.answerEnded(closes: false) == .proceed)
+        #expect(cycle.isIdle)
     }
 
     @Test(arguments: [RequestCycle.collectedBody + 1, nil])
@@ -28,50 +38,137 @@ import Testing
         var head = head(length)
         if length == nil { head.headerFields[.transferEncoding] = "chunked" }
         var cycle = RequestCycle()
-        #expect(cycle.receive(.head(head)) == .answerWhileReading(head))
-        #expect(cycle.receive(.body(ByteBuffer(string: "ab"))) == .feed(ByteBuffer(string: "ab")))
-        #expect(cycle.receive(.end(nil)) == .endBody)
-        #expect(cycle.answerEnded(closes: false) == .proceed([]))
+        #expect(steps(&cycle, .head(.init(request: head))) == [.answerWhileReading(head)])
+        #expect(steps(&cycle, .body(ByteBuffer(string: "ab"))) == [.feed(ByteBuffer(string: "ab"))])
+        #expect(steps(&cycle, .end) == [.endBody])
+        #expect(cycle.answerEnded(closes: false) == .proceed)
+    }
+
+    @Test func aLengthThatNoNumberHoldsIsNoShortBody() {
+        for length in ["9223372036854775808", "18446744073709551615"] {
+            var head = head()
+            head.headerFields[.contentLength] = length
+            var cycle = RequestCycle()
+            #expect(steps(&cycle, .head(.init(request: head))) == [.answerWhileReading(head)])
+            #expect(cycle.isUsedUp)
+        }
     }
 
     @Test func theRestOfABodyThatWasAnsweredEarlyIsDropped() {
         var cycle = RequestCycle()
-        _ = cycle.receive(.head(head(1 << 20)))
-        #expect(cycle.answerEnded(closes: false) == .proceed([]))
-        #expect(cycle.receive(.body(ByteBuffer(string: "ab"))) == .none)
-        #expect(cycle.receive(.end(nil)) == .none)
-        _ = cycle.receive(.head(head(path: "/next")))
-        #expect(cycle.receive(.end(nil)) == .answer(head(path: "/next"), ByteBuffer()))
+        _ = steps(&cycle, .head(.init(request: head(1 << 20))))
+        #expect(cycle.answerEnded(closes: false) == .proceed)
+        #expect(steps(&cycle, .body(ByteBuffer(string: "ab")), .end) == [.none, .none])
+        #expect(
+            steps(&cycle, .head(.init(request: head(path: "/next"))), .end)
+                == [.none, .answer(head(path: "/next"), ByteBuffer())])
+    }
+
+    @Test func aBodyThatNobodyWantsIsDroppedUpToABound() {
+        var head = head()
+        head.headerFields[.transferEncoding] = "chunked"
+        for closes in [false, true] {
+            var cycle = RequestCycle()
+            _ = steps(&cycle, .head(.init(request: head)))
+            #expect(cycle.answerEnded(closes: closes) == (closes ? .linger : .proceed))
+            let chunk = ByteBuffer(repeating: 120, count: 1 << 18)
+            #expect(
+                steps(&cycle, .body(chunk), .body(chunk), .body(chunk), .body(chunk)) == [.none, .none, .none, .none])
+            #expect(steps(&cycle, .body(ByteBuffer(string: "x"))) == [.close])
+        }
+        // One that ends before that goes with its connection, or leaves it usable.
+        for closes in [false, true] {
+            var cycle = RequestCycle()
+            _ = steps(&cycle, .head(.init(request: head)))
+            _ = cycle.answerEnded(closes: closes)
+            #expect(steps(&cycle, .end) == [closes ? .close : .none])
+        }
     }
 
     @Test func whatComesBeforeTheAnswerWaitsForIt() {
         var cycle = RequestCycle()
-        _ = cycle.receive(.head(head()))
-        _ = cycle.receive(.end(nil))
-        #expect(cycle.mayRead)
-        #expect(cycle.receive(.head(head(path: "/next"))) == .hold)
-        #expect(!cycle.mayRead)
-        #expect(cycle.receive(.end(nil)) == .hold)
-        #expect(cycle.answerEnded(closes: false) == .proceed([.head(head(path: "/next")), .end(nil)]))
-        #expect(cycle.mayRead)
-        _ = cycle.receive(.head(head(path: "/next")))
-        #expect(cycle.receive(.end(nil)) == .answer(head(path: "/next"), ByteBuffer()))
+        _ = steps(&cycle, .head(.init(request: head())), .end)
+        #expect(cycle.appetite == 0)
+        #expect(steps(&cycle, .head(.init(request: head(path: "/next"))), .end) == [])
+        #expect(cycle.answerEnded(closes: false) == .proceed)
+        #expect(cycle.next(mayBegin: false) == nil)
+        #expect(steps(&cycle) == [.none, .answer(head(path: "/next"), ByteBuffer())])
+    }
+
+    @Test func manyHeldRequestsAreEachTakenOnce() {
+        var cycle = RequestCycle()
+        let count = 14_000
+        for number in 0..<count {
+            cycle.receive(.head(.init(request: head(path: "/\(number)"))))
+            cycle.receive(.end)
+        }
+        var taken = 0
+        for number in 0..<count {
+            while let step = cycle.next(mayBegin: true) {
+                taken += 1
+                if case .answer(let head, _) = step { #expect(head.path == "/\(number)") }
+            }
+            #expect(cycle.answerEnded(closes: false) == .proceed)
+        }
+        #expect(taken == 2 * count)
+        #expect(cycle.isIdle)
+    }
+
+    @Test func onlyWhatBelongsToTheRequestIsDecoded() {
+        var cycle = RequestCycle()
+        let some = cycle.appetite
+        #expect((1...4096).contains(some), "a few requests at most")
+        _ = steps(&cycle, .head(.init(request: head(500_000))))
+        #expect(cycle.appetite == 500_000)
+        _ = steps(&cycle, .body(ByteBuffer(repeating: 120, count: 499_999)))
+        #expect(cycle.appetite == 1)
+        _ = steps(&cycle, .body(ByteBuffer(repeating: 120, count: 1)), .end)
+        #expect(cycle.appetite == 0)
+        _ = cycle.answerEnded(closes: false)
+        #expect(cycle.appetite == some)
+    }
+
+    @Test func whoWaitsForLeaveToSendIsAskedOnce() {
+        var head = head(4)
+        head.headerFields[.expect] = "100-continue"
+        var asked = RequestCycle()
+        #expect(steps(&asked, .head(.init(request: head))) == [.answerWhileReading(head)])
+        #expect(asked.isUsedUp)
+        let answers = [asked.takeContinue(), asked.takeContinue()]
+        #expect(answers == [true, false])
+        #expect(!asked.isUsedUp)
+
+        // Who does not wait is not asked; who is refused may send it or not.
+        var impatient = RequestCycle()
+        _ = steps(&impatient, .head(.init(request: head)), .body(ByteBuffer(string: "ab")))
+        let isTooLate = !impatient.takeContinue()
+        #expect(isTooLate)
+        var refused = RequestCycle()
+        _ = steps(&refused, .head(.init(request: head)))
+        #expect(refused.answerEnded(closes: true) == .close)
+        var old = RequestCycle()
+        _ = steps(&old, .head(.init(request: head, isHTTP10: true)))
+        let knowsNone = !old.takeContinue()
+        #expect(knowsNone)
     }
 
     @Test func theConnectionEndsWhenEitherSideSaysSo() {
         var asked = RequestCycle()
-        _ = asked.receive(.head(head(closes: true)))
-        _ = asked.receive(.end(nil))
+        _ = steps(&asked, .head(.init(request: head(closes: true))), .end)
+        #expect(asked.isLast)
         #expect(asked.answerEnded(closes: false) == .close)
 
         var told = RequestCycle()
-        _ = told.receive(.head(head()))
-        _ = told.receive(.end(nil))
+        _ = steps(&told, .head(.init(request: head())), .end)
         #expect(told.answerEnded(closes: true) == .close)
 
+        var old = RequestCycle()
+        _ = steps(&old, .head(.init(request: head(), isHTTP10: true)), .end)
+        #expect(old.answersHTTP10)
+        #expect(old.answerEnded(closes: false) == .close)
+
         var left = RequestCycle()
-        _ = left.receive(.head(head()))
-        _ = left.receive(.end(nil))
+        _ = steps(&left, .head(.init(request: head())), .end)
         left.inputEnded()
         #expect(left.answerEnded(closes: false) == .close)
     }

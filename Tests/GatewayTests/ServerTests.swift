@@ -63,10 +63,10 @@ import Testing
     }
 
     private func withServer(
-        idle: Duration = .seconds(60), _ body: (Int, Events, OpenConnections) async throws -> Void
+        limits: ConnectionClock.Limits = .init(), _ body: (Int, Events, OpenConnections) async throws -> Void
     ) async throws {
         let events = Events()
-        try await LiveServer.run(ServerTests.router(events), idle: idle) { port, connections in
+        try await LiveServer.run(ServerTests.router(events), limits: limits) { port, connections in
             try await body(port, events, connections)
         }
     }
@@ -148,7 +148,7 @@ import Testing
     }
 
     @Test func aConnectionThatSaysNothingIsClosed() async throws {
-        try await withServer(idle: .milliseconds(50)) { port, _, connections in
+        try await withServer(limits: .init(idle: .milliseconds(50))) { port, _, connections in
             let text = try await LiveServer.exchange(
                 port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
             #expect(text == "")

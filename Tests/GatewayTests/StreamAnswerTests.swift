@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import PostgresStore
 import RedisStore
+import Synchronization
 import Testing
 
 @testable import gateway
@@ -12,6 +13,14 @@ import Testing
 @Suite struct StreamAnswerTests {
     private let turn: TurnID
     private let relay: TurnRelay
+    /// The connection on which the turn is followed.
+    private let followed = Followed()
+
+    private final class Followed: Sendable {
+        private let connection = Mutex<ClientConnection?>(nil)
+        var isStalled: Bool { connection.withLock { $0.map { !$0.hasRoom } ?? false } }
+        func set(_ new: ClientConnection) { connection.withLock { $0 = new } }
+    }
 
     init() throws {
         var random = SystemRandomNumberGenerator()
@@ -30,20 +39,24 @@ import Testing
             logger: LiveServer.logger)
     }
 
-    private func withStream(isKnown: Bool = true, _ body: (Int, OpenConnections) async throws -> Void) async throws {
+    private func withStream(
+        isKnown: Bool = true, limits: ConnectionClock.Limits = .init(),
+        _ body: (Int, OpenConnections) async throws -> Void
+    ) async throws {
         let router = Router(context: GatewayRequestContext.self)
         let place = TurnReader.Place(turn: turn, tenant: "t", from: 0, isKnown: isKnown)
         let environment = StreamAnswer.Environment(
             relay: relay, heartbeat: .seconds(60), writeTime: .init(label: "test"), logger: LiveServer.logger)
         router.get("/stream") { _, context in
-            Response(
+            followed.set(context.connection)
+            return Response(
                 status: .ok, headers: [.connection: "close"],
                 body: ResponseBody { writer in
                     try await writer.write(ByteBuffer(string: ServerSentEvents.heartbeat))
                     try StreamAnswer.begin(of: place, on: context.connection, environment)
                 })
         }
-        try await LiveServer.run(router, body)
+        try await LiveServer.run(router, limits: limits, body)
     }
 
     private func follow(_ port: Int, until: String? = nil) async throws -> String {
@@ -123,6 +136,35 @@ import Testing
             for index in 0..<200 { relay.bring([.token(index: index, text: long)], of: turn) }
             try await client.close()
             try await LiveServer.eventually { relay.readerCount == 0 && connections.count == 0 }
+        }
+    }
+
+    /// Follows the turn without reading, and brings it more than sockets hold.
+    private func stall(_ port: Int) async throws -> any Channel {
+        let client = try await LiveServer.deafClient(port)
+        try await client.writeAndFlush(ByteBuffer(string: "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"))
+        try await LiveServer.eventually { relay.readerCount == 1 }
+        let long = String(repeating: "x", count: 1 << 20)
+        for index in 0..<50 { relay.bring([.token(index: index, text: long)], of: turn) }
+        try await LiveServer.eventually { followed.isStalled }
+        return client
+    }
+
+    @Test func aClientThatStopsReadingLosesItsPlace() async throws {
+        try await withStream(limits: .init(idle: .milliseconds(200))) { port, connections in
+            let client = try await stall(port)
+            // The client never closes: its socket stays open until the test ends.
+            try await LiveServer.eventually { relay.readerCount == 0 && connections.count == 0 }
+            try? await client.close()
+        }
+    }
+
+    @Test func aClientThatStopsReadingHoldsUpNoDrain() async throws {
+        try await withStream { port, connections in
+            let client = try await stall(port)
+            await relay.drain(grace: .zero)
+            try await LiveServer.eventually { relay.readerCount == 0 && connections.count == 0 }
+            try? await client.close()
         }
     }
 }

@@ -81,6 +81,11 @@ final class StreamAnswer: Sendable {
             switch state.progress {
             case .over: return (true, nil)
             case .working:
+                // It waits for a client that does not read, which comes back elsewhere once it finds its stream cut off.
+                if case .leave = news, !connection.hasRoom {
+                    connection.channel.close(promise: nil)
+                    return (true, nil)
+                }
                 guard state.news.count < TurnRelay.newsCapacity else {
                     state.hasGap = true
                     return (false, nil)

@@ -15,6 +15,17 @@ struct APIError: Error, Equatable {
         APIError(status: .badRequest, code: "invalid_request", message: "\(field) \(message)", field: field)
     }
 
+    /// What came is no HTTP, or no request.
+    static let malformedRequest = APIError(
+        status: .badRequest, code: "invalid_request", message: "this is no HTTP request")
+
+    static let headersTooLarge = APIError(
+        status: .requestHeaderFieldsTooLarge, code: "too_large", message: "the request's header fields are too large")
+
+    /// Something that nobody foresaw.
+    static let failure = APIError(
+        status: .internalServerError, code: "internal", message: "the request failed; the log says why")
+
     static let unauthorized = APIError(
         status: .unauthorized, code: "unauthorized", message: "the header X-API-Key is missing or holds no valid key")
 
@@ -69,9 +80,14 @@ struct APIError: Error, Equatable {
         var headers: HTTPFields = [:]
         // Rounded up: a client that waits for what it was told must not come too early.
         if let retryAfter { headers[.retryAfter] = String(max(1, Int((retryAfter / .seconds(1)).rounded(.up)))) }
+        return Response(status: status, json: json, headers: headers)
+    }
+
+    /// `{"error":{…}}`.
+    var json: JSON {
         var error: [(String, JSON)] = [("code", .string(code)), ("message", .string(message))]
         if let field { error.append(("field", .string(field))) }
-        return Response(status: status, json: .object([("error", .object(error))]), headers: headers)
+        return .object([("error", .object(error))])
     }
 }
 
@@ -90,9 +106,7 @@ struct ErrorMiddleware<Context: RequestContext>: RouterMiddleware {
             throw CancellationError()  // the client has left: there is nobody to answer
         } catch {
             context.logger.error("a request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
-            return APIError(
-                status: .internalServerError, code: "internal", message: "the request failed; the log says why"
-            ).response
+            return APIError.failure.response
         }
     }
 }

@@ -37,6 +37,8 @@ indirect enum JSON: Sendable {
         }
     }
 
+    static let mediaType = "application/json; charset=utf-8"
+
     var text: String {
         var text = ""
         write(to: &text)
@@ -47,7 +49,7 @@ indirect enum JSON: Sendable {
 extension Response {
     init(status: HTTPResponse.Status = .ok, json: JSON, headers: HTTPFields = [:]) {
         var headers = headers
-        headers[.contentType] = "application/json; charset=utf-8"
+        headers[.contentType] = JSON.mediaType
         headers[.cacheControl] = "no-store"
         self.init(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(string: json.text + "\n")))
     }

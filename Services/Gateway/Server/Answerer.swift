@@ -44,7 +44,7 @@ struct Answerer: Sendable {
             throw error
         } catch {
             logger.error("a request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
-            return Response(status: .internalServerError)
+            return APIError.failure.response
         }
     }
 }

@@ -1,0 +1,107 @@
+import Hummingbird
+import NIOCore
+import NIOPosix
+import Synchronization
+import Testing
+
+@testable import gateway
+
+/// Clients that pipeline without reading, send slowly, or send what nobody wants, on real sockets.
+@Suite struct MisbehavingClientTests {
+    /// What waits in the server for a client, at most (bytes).
+    private final class Buffered: Sendable {
+        let largest = Mutex(0)
+        func see(_ bytes: Int) { largest.withLock { $0 = max($0, bytes) } }
+        var seen: Int { largest.withLock { $0 } }
+    }
+
+    private static let answerBytes = 8 << 10
+
+    private func router(_ buffered: Buffered) -> Router<GatewayRequestContext> {
+        let router = Router(context: GatewayRequestContext.self)
+        router.get("/hello") { _, _ in "hello" }
+        router.get("/number/{number}") { _, context in try context.parameters.require("number") }
+        router.get("/much") { _, context in
+            buffered.see(try await context.connection.channel.getOption(.bufferedWritableBytes).get())
+            return String(repeating: "x", count: MisbehavingClientTests.answerBytes)
+        }
+        router.post("/deaf") { _, _ in "no" }
+        router.post("/size") { request, _ in "\(try await request.body.collect(upTo: 1 << 20).readableBytes)" }
+        return router
+    }
+
+    @Test func whoPipelinesWithoutReadingIsNotAnsweredAhead() async throws {
+        let buffered = Buffered()
+        let count = 20_000
+        try await LiveServer.run(router(buffered)) { port, _ in
+            let client = try await LiveServer.deafClient(port)
+            let request = "GET /much HTTP/1.1\r\nHost: x\r\n\r\n"
+            client.writeAndFlush(ByteBuffer(string: String(repeating: request, count: count)), promise: nil)
+            // The sockets are full: something waits in the server.
+            try await LiveServer.eventually { buffered.seen > 0 }
+            // Others are served, which gives the server time to do more for the first.
+            for _ in 0..<200 {
+                let answer = try await LiveServer.exchange(
+                    port, "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                #expect(answer.hasSuffix("hello"))
+            }
+            #expect(buffered.seen < 256 << 10)
+            try await client.close()
+        }
+    }
+
+    @Test func pipelinedRequestsAreAnsweredInOrder() async throws {
+        let count = 14_000
+        try await LiveServer.run(router(Buffered())) { port, _ in
+            let requests = (0..<count).map { "GET /number/\($0) HTTP/1.1\r\nHost: x\r\n\r\n" }.joined()
+            let text = try await LiveServer.exchange(
+                port, requests + "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            let numbers = text.components(separatedBy: "HTTP/1.1 200 OK\r\n").dropFirst()
+                .map { $0.components(separatedBy: "\r\n\r\n").last ?? "" }
+            #expect(numbers == (0..<count).map(String.init) + ["hello"])
+        }
+    }
+
+    @Test func aBodyThatTricklesIsGivenUp() async throws {
+        try await LiveServer.run(router(Buffered()), limits: .init(bodyGrace: .milliseconds(100))) {
+            port, connections in
+            for length in [16_000, 1_000_000] {
+                let sent = try await LiveServer.sendUntilClosed(
+                    port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: \(length)\r\n\r\n", then: "")
+                #expect(sent == 0)
+            }
+            try await LiveServer.eventually { connections.count == 0 }
+        }
+    }
+
+    @Test func aBodyThatNobodyWantsIsReadToABound() async throws {
+        try await LiveServer.run(router(Buffered())) { port, connections in
+            let piece = String(repeating: "x", count: 4096)
+            let sent = try await LiveServer.sendUntilClosed(
+                port, "POST /deaf HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+                then: "1000\r\n\(piece)\r\n")
+            // What is dropped, and what sockets hold.
+            #expect(sent < 64 << 20)
+            try await LiveServer.eventually { connections.count == 0 }
+        }
+    }
+
+    @Test func anAnswerThatIsNotTakenEndsItsConnection() async throws {
+        try await LiveServer.run(router(Buffered()), limits: .init(idle: .milliseconds(200))) { port, connections in
+            let client = try await LiveServer.deafClient(port)
+            let request = "GET /much HTTP/1.1\r\nHost: x\r\n\r\n"
+            client.writeAndFlush(ByteBuffer(string: String(repeating: request, count: 5000)), promise: nil)
+            try await LiveServer.eventually { connections.count == 1 }
+            try await LiveServer.eventually { connections.count == 0 }
+            try? await client.close()
+        }
+    }
+
+    @Test func aLengthThatNoNumberHoldsIsRefusedWithItsConnection() async throws {
+        try await LiveServer.run(router(Buffered())) { port, _ in
+            let text = try await LiveServer.exchange(
+                port, "POST /deaf HTTP/1.1\r\nHost: x\r\nContent-Length: 18446744073709551615\r\n\r\nabc", until: "no")
+            #expect(text.hasPrefix("HTTP/1.1 ") && text.lowercased().contains("connection: close"))
+        }
+    }
+}
