@@ -71,7 +71,7 @@ let package = Package(
         service(
             "gateway", "Gateway",
             [
-                "PostgresStore", "RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "OperatorPort",
+                "PostgresStore", "RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "OperatorPort", "CZlib",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),

@@ -16,6 +16,10 @@ struct GatewayConfiguration: Sendable {
     let drain: Duration
     let maximumConnections: Int
     let idleTimeout: Duration
+    let readsPerSecond: Int
+    let unknownFields: UnknownFields
+    let origins: AllowedOrigins
+    let readers: ReaderPlaces.Limits
     let overload: OverloadConfiguration
     let redis: RedisConfiguration
     let rabbit: RabbitConfiguration
@@ -31,6 +35,12 @@ struct GatewayConfiguration: Sendable {
         drain = try settings(Settings.gatewayDrain)
         maximumConnections = try settings(Settings.gatewayMaxConnections)
         idleTimeout = try settings(Settings.gatewayIdleTimeout)
+        unknownFields = try settings(Settings.unknownFields)
+        origins = AllowedOrigins(try settings.optional(Settings.corsOrigins))
+        readsPerSecond = try settings(Settings.gatewayReadsPerSecond)
+        // Readers keep a connection each; the tenth that they leave is for whoever begins a turn or asks for health.
+        readers = ReaderPlaces.Limits(
+            all: max(1, maximumConnections - maximumConnections / 10), share: try settings(Settings.gatewayKeyShare))
         intake = IntakeLimits(
             model: try settings(Settings.modelName),
             defaultMaxTokens: try settings(Settings.turnMaxTokens),
@@ -52,8 +62,11 @@ struct GatewayConfiguration: Sendable {
     /// Connections that may wait to be accepted: a thousand clients that come back at once are no error.
     static let backlog = 1024
 
-    /// Readers keep a connection each; the tenth that they leave is for whoever begins a turn or asks for health.
-    var maximumReaders: Int { max(1, maximumConnections - maximumConnections / 10) }
+    /// How old the metrics may be that the public port shows.
+    static let metricsAge: Duration = .milliseconds(250)
+
+    /// Connections on the loopback address of IPv6, in addition.
+    var connectionsOfSecondLoopback: Int { max(10, maximumConnections / 10) }
 
     /// How long after its acceptance a turn is in Redis in any case.
     var longestLifeInRedis: Duration { max(intake.deadline, intake.batchDeadline) + turnRetention }

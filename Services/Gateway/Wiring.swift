@@ -36,7 +36,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         log: log, settled: SettledTurns(conversations: conversations, logger: logger), generation: generation,
         clock: clock, horizon: configuration.longestLifeInRedis)
     let relay = TurnRelay(
-        name: name, finder: finder, maximumReaders: configuration.maximumReaders, redis: configuration.redis,
+        name: name, finder: finder, places: configuration.readers, redis: configuration.redis,
         logger: logger)
 
     MetricRegistry.process.observe(Measures.openStreams) { [weak relay] in Double(relay?.readerCount ?? 0) }
@@ -82,7 +82,9 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             keys: keys, log: log, conversations: conversations, generation: generation, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
         metrics: IntakeMetrics(), logger: logger, tracer: traces.tracer)
-    let begin = BeginRoutes(intake: intake, relay: relay, maximumBodyBytes: configuration.maximumBodyBytes)
+    let begin = BeginRoutes(
+        intake: intake, relay: relay, body: BodyReader(maximumBytes: configuration.maximumBodyBytes),
+        unknownFields: configuration.unknownFields)
     let follow = FollowRoutes(
         streams: .init(
             relay: relay, heartbeat: configuration.heartbeat, writeTime: Measures.streamWrite(), logger: logger),
@@ -93,38 +95,55 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let router = Router(context: GatewayRequestContext.self)
     // Outermost, so that it sees the answers that errors become.
     router.add(middleware: RequestMetrics())
+    router.add(middleware: CrossOriginMiddleware(origins: configuration.origins))
     router.add(middleware: TraceMiddleware(tracer: traces.tracer))
     router.add(middleware: ErrorMiddleware())
-    router.get("/health", use: operators.healthStatus)
-    router.head("/health", use: operators.healthStatus)
+    router.add(middleware: MethodMiddleware())
+    operators.addHealth(to: router)
     let notice = DrainNotice()
-    router.addProbes(
-        Probes(readiness: [
-            notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
-            Probes.holds("rabbitmq is not connected") { publisher.isConnected },
-            Probes.anyClosed(database.shards.map(\.pool.breaker)),
-        ]))
+    let probes = Probes(readiness: [
+        notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
+        Probes.holds("rabbitmq is not connected") { publisher.isConnected },
+        Probes.anyClosed(database.shards.map(\.pool.breaker)),
+    ])
+    router.addProbes(probes, metricsAge: GatewayConfiguration.metricsAge)
+    // What clients do to the public port must not make the gateway look dead.
+    let operatorPort = try OperatorPort(
+        settings, port: Settings.gatewayOperatorPort, probes: probes, logger: logger
+    ) { operators.addHealth(to: $0) }
     let authenticator = Authenticator(keys: KeyRepository(directory: database.directory), logger: logger)
     let authenticated = router.group().add(middleware: AuthenticationMiddleware(authenticator: authenticator))
+        .add(middleware: ReadLimitMiddleware(allowance: ReadAllowance(rate: configuration.readsPerSecond)))
     authenticated.get("/debug/queue-stats", use: operators.queueStatistics)
     begin.add(to: authenticated)
     follow.add(to: authenticated)
 
     let connections = OpenConnections()
     MetricRegistry.process.observe(Measures.connections) { Double(connections.count) }
-    let server = Server(
-        childChannelSetup: GatewayChannel(
-            answerer: Answerer(
-                responder: router.buildResponder(), serverName: "switchboard", date: DateHeader(), logger: logger),
-            limits: .init(idle: configuration.idleTimeout), connections: connections),
-        configuration: ServerConfiguration(
-            address: .hostname(configuration.host, port: configuration.port), backlog: GatewayConfiguration.backlog,
-            availableConnectionsDelegate: .maximum(configuration.maximumConnections, logger: logger)),
-        eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
+    let channel = GatewayChannel(
+        answerer: Answerer(
+            responder: router.buildResponder(), serverName: "switchboard", date: DateHeader(), logger: logger),
+        limits: .init(idle: configuration.idleTimeout), connections: connections)
+    func server(on address: String, connections: Int) -> Server<GatewayChannel> {
+        Server(
+            childChannelSetup: channel,
+            configuration: ServerConfiguration(
+                address: .hostname(address, port: configuration.port), backlog: GatewayConfiguration.backlog,
+                availableConnectionsDelegate: .maximum(connections, logger: logger)),
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)
+    }
+    let (address, hasSecond) = SecondLoopback.addresses(of: configuration.host)
+    var servers: [any Service] = [server(on: address, connections: configuration.maximumConnections)]
+    // Without a port of its own each would take another one.
+    if hasSecond, configuration.port != 0 {
+        let second = server(on: SecondLoopback.address, connections: configuration.connectionsOfSecondLoopback)
+        servers.append(SecondLoopback(server: second, logger: logger))
+    }
     let draining = DrainingServer(
-        server: server, connections: connections, relay: relay, grace: configuration.drain)
+        servers: servers, connections: connections, relay: relay, grace: configuration.drain)
     return traces.services + [
-        redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining, notice,
+        operatorPort, redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining,
+        notice,
     ]
 }
 

@@ -40,6 +40,7 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
     var places = NodePool.Configuration(name: name)
     places.limits.tokenDeadline = try settings(Settings.tokenDeadline)
     places.patience.batch = try settings(Settings.batchPatience)
+    places.contexts = planners.bounds(of: try settings(Settings.modelName))
     let nodes = NodePool(
         configuration: places, directory: NodeDirectory(pool: redis), loads: LoadDirectory(pool: redis), meter: meter,
         metrics: metrics, logger: logger

@@ -3,7 +3,7 @@ import Logging
 import ServiceKit
 import ServiceLifecycle
 
-/// The port on which a service that has no other answers its operator's probes and scrapes.
+/// The port on which a service answers its operator's probes and scrapes, apart from whatever its clients do to it.
 ///
 /// First in a service's list: it is there before the rest and until the drain has ended.
 public struct OperatorPort: Service {
@@ -14,10 +14,17 @@ public struct OperatorPort: Service {
     private let port: Int
     private let setting: String
     private let probes: Probes
+    private let addRoutes: @Sendable (Router<BasicRequestContext>) -> Void
     private let logger: Logger
 
-    /// - Parameter port: the service's own setting; 0 takes a free port and logs it.
-    public init(_ settings: Settings, port: Setting<Int>, probes: Probes, logger: Logger) throws(SettingsError) {
+    /// - Parameters:
+    ///   - port: the service's own setting; 0 takes a free port and logs it.
+    ///   - addRoutes: adds what the service answers there besides.
+    public init(
+        _ settings: Settings, port: Setting<Int>, probes: Probes, logger: Logger,
+        addRoutes: @escaping @Sendable (Router<BasicRequestContext>) -> Void = { _ in }
+    ) throws(SettingsError) {
+        self.addRoutes = addRoutes
         host = try settings(Settings.operatorHost)
         self.port = try settings(port)
         setting = port.name
@@ -29,6 +36,7 @@ public struct OperatorPort: Service {
     public func run() async throws {
         let router = Router()
         router.addProbes(probes)
+        addRoutes(router)
         // What the library says of each connection is of no interest here.
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)

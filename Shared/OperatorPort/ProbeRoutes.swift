@@ -1,17 +1,45 @@
 import Hummingbird
 import NIOCore
 import ServiceKit
+import Synchronization
 
 extension RouterMethods {
     /// `GET` and `HEAD` of `/livez`, `/readyz` and `/metrics`: open to whoever can connect, for probes and scrapers carry
     /// no keys. They are answered from memory.
-    public func addProbes(_ probes: Probes, metrics registry: MetricRegistry = .process) {
+    /// - Parameter metricsAge: how old the metrics may be that somebody gets: on a port that is open to anyone they are
+    ///   written down that often at most, however often they are asked for.
+    public func addProbes(
+        _ probes: Probes, metrics registry: MetricRegistry = .process, metricsAge: Duration = .zero
+    ) {
+        let page = MetricsPage(registry, maximumAge: metricsAge)
         for method in [HTTPRequest.Method.get, .head] {
             on("/livez", method: method) { _, _ in Response(verdict: probes.liveness) }
             on("/readyz", method: method) { _, _ in Response(verdict: probes.readiness) }
             on("/metrics", method: method) { _, _ in
-                Response(text: registry.prometheusText(), type: MetricRegistry.prometheusContentType)
+                Response(text: page.text, type: MetricRegistry.prometheusContentType)
             }
+        }
+    }
+}
+
+/// The metrics as they were written down last.
+final class MetricsPage: Sendable {
+    private let registry: MetricRegistry
+    private let maximumAge: Duration
+    private let last = Mutex<(text: String, at: ContinuousClock.Instant)?>(nil)
+
+    init(_ registry: MetricRegistry, maximumAge: Duration) {
+        self.registry = registry
+        self.maximumAge = maximumAge
+    }
+
+    var text: String {
+        // Who comes meanwhile waits for the same text.
+        last.withLock { last in
+            if let last, last.at + maximumAge > .now { return last.text }
+            let text = registry.prometheusText()
+            last = (text, .now)
+            return text
         }
     }
 }

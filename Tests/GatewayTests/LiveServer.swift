@@ -47,6 +47,18 @@ enum LiveServer {
     static func exchange(
         _ port: Int, _ request: String, endsInput: Bool = false, until: String? = nil
     ) async throws -> String {
+        try await exchange(port, ByteBuffer(string: request), endsInput: endsInput, until: until)
+    }
+
+    /// Sends `request`, waits until the text `until` came, and sends `rest`.
+    /// - Returns: all that came until the server closed.
+    static func converse(_ port: Int, _ request: String, until: String, then rest: String) async throws -> String {
+        try await exchange(port, ByteBuffer(string: request), until: until, then: ByteBuffer(string: rest))
+    }
+
+    static func exchange(
+        _ port: Int, _ request: ByteBuffer, endsInput: Bool = false, until: String? = nil, then rest: ByteBuffer? = nil
+    ) async throws -> String {
         let client = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .connect(host: "127.0.0.1", port: port) { channel in
@@ -56,13 +68,18 @@ enum LiveServer {
                 }
             }
         return try await client.executeThenClose { inbound, outbound in
-            try await outbound.write(ByteBuffer(string: request))
+            try await outbound.write(request)
             if endsInput { outbound.finish() }
             var text = ""
+            let isToStop = rest == nil
+            var rest = rest
             do {
                 for try await bytes in inbound {
                     text += String(buffer: bytes)
-                    if let until, text.contains(until) { break }
+                    guard let until, text.contains(until) else { continue }
+                    guard let bytes = rest else { if isToStop { break } else { continue } }
+                    try await outbound.write(bytes)
+                    rest = nil
                 }
             } catch let error as IOError where error.errnoCode == ECONNRESET {
                 // The server closed while bytes were on their way to it: an end like any other.

@@ -1,4 +1,5 @@
 import ChatCore
+import Hummingbird
 import Testing
 
 @testable import gateway
@@ -43,13 +44,31 @@ import Testing
         for event in outcome.events(from: 0) { #expect(!text(event).isEmpty) }
     }
 
-    private func outcome() throws -> TurnOutcome {
+    @Test func aFailureIsToldByItsCode() throws {
+        var outcome = try outcome(error: "the node is gone")
+        #expect(
+            text(.end(next: 1, TurnEnd(outcome: outcome)))
+                .contains(#""error":{"code":"turn_failed","message":"the node is gone"}"#))
+        outcome = try self.outcome(error: TurnFailure(.contextLengthExceeded, "9 tokens; 8").text)
+        let end = TurnEnd(outcome: outcome)
+        #expect(
+            text(.end(next: 1, end)).contains(#""error":{"code":"context_length_exceeded","message":"9 tokens; 8"}"#))
+        // A whole answer is a client's mistake then, and no 502, which clients repeat.
+        let refusal = #expect(throws: APIError.self) {
+            try Response.answer("", end, time: .zero, turn: outcome.turn)
+        }
+        #expect(refusal?.status == .badRequest && refusal?.code == "context_length_exceeded")
+        #expect(refusal?.message == "9 tokens; 8")
+    }
+
+    private func outcome(error: String? = nil) throws -> TurnOutcome {
         var random = SystemRandomNumberGenerator()
         let id = TurnID(milliseconds: 1_767_225_600_000, using: &random)
         return TurnOutcome(
             turn: id, conversation: .init(owner: .init(tenant: "t", user: "u"), id: .init(firstTurn: id)),
-            beginsConversation: true, kind: .stream, status: .done, finishReason: .stop, error: nil, system: nil,
-            message: "Hello", response: "Hi", eventEnds: [2], usage: .init(promptTokens: 3, completionTokens: 1),
-            model: "m", seed: 1, acceptedAt: 0, firstTokenAt: nil, endedAt: 5, attempts: 1)
+            beginsConversation: true, kind: .stream, status: error == nil ? .done : .failed,
+            finishReason: error == nil ? .stop : .error, error: error, system: nil, message: "Hello", response: "Hi",
+            eventEnds: [2], usage: .init(promptTokens: 3, completionTokens: 1), model: "m", seed: 1, acceptedAt: 0,
+            firstTokenAt: nil, endedAt: 5, attempts: 1)
     }
 }

@@ -35,7 +35,7 @@ import Testing
                 conversations: ConversationRepository(database: database), logger: LiveServer.logger),
             generation: GenerationMark(pool: redis), clock: RedisClock(pool: redis), horizon: .seconds(1))
         relay = TurnRelay(
-            name: "test", finder: finder, maximumReaders: 1, redis: RedisConfiguration(port: 1),
+            name: "test", finder: finder, places: .init(all: 1, share: 100), redis: RedisConfiguration(port: 1),
             logger: LiveServer.logger)
     }
 
@@ -44,7 +44,7 @@ import Testing
         _ body: (Int, OpenConnections) async throws -> Void
     ) async throws {
         let router = Router(context: GatewayRequestContext.self)
-        let place = TurnReader.Place(turn: turn, tenant: "t", from: 0, isKnown: isKnown)
+        let place = TurnReader.Place(turn: turn, tenant: "t", key: "k", from: 0, isKnown: isKnown)
         let environment = StreamAnswer.Environment(
             relay: relay, heartbeat: .seconds(60), writeTime: .init(label: "test"), logger: LiveServer.logger)
         router.get("/stream") { _, context in

@@ -1,10 +1,13 @@
 import Foundation
+import ServiceKit
 import Testing
 
 @testable import gateway
 
 @Suite struct TurnRequestTests {
-    private func request(_ json: String) throws(APIError) -> TurnRequest { try TurnRequest(body: Data(json.utf8)) }
+    private func request(
+        _ json: String, _ unknownFields: UnknownFields = .refuse
+    ) throws(APIError) -> TurnRequest { try TurnRequest(body: Data(json.utf8), unknownFields: unknownFields) }
 
     @Test func takesTheLeastAndTheMost() throws {
         let least = try request(#"{"message":"Hi","user_id":"ann"}"#)
@@ -14,7 +17,7 @@ import Testing
             {"message":"Hi","user_id":7,"context":[{"role":"assistant","content":"x"}],"stream":false,"conversation_id":42,
              "system":"s","max_tokens":5,"temperature":0,"top_p":1,"seed":18446744073709551615,"stop":"END","model":"m",
              "unknown":[]}
-            """#)
+            """#, .ignore)
         #expect(
             most.userID.text == "7" && most.seed == .max && most.stop?.texts == ["END"] && most.conversationID == 42)
     }
@@ -34,7 +37,10 @@ import Testing
         (#"{"message":"x","user_id":"a","max_tokens":1e99}"#, "max_tokens"),
         (#"{"message":"x","user_id":"a","temperature":-0.1}"#, "temperature"),
         (#"{"message":"x","user_id":"a","temperature":"hot"}"#, "temperature"),
-        (#"{"message":"x","user_id":"a","top_p":0}"#, "top_p"), (#"{"message":"x","user_id":"a","seed":-1}"#, "seed"),
+        (#"{"message":"x","user_id":"a","top_p":0}"#, "top_p"),
+        (#"{"message":"x","user_id":"a","top_p":1e-300}"#, "top_p"),
+        (#"{"message":"x","user_id":"a","top_p":1e-46}"#, "top_p"),
+        (#"{"message":"x","user_id":"a","seed":-1}"#, "seed"),
         (#"{"message":"x","user_id":"a","stop":[""]}"#, "stop"),
         (#"{"message":"x","user_id":"a","stop":["a","b","c","d","e"]}"#, "stop"),
         (#"{"message":"x""#, "body"), ("[]", "body"), ("", "body"), ("\u{FEFF}nonsense", "body"),
@@ -43,6 +49,66 @@ import Testing
         let error = #expect(throws: APIError.self) { try request(json) }
         #expect(error?.status == .badRequest)
         #expect(error?.field == field)
+    }
+
+    @Test(
+        arguments: [
+            (#"{"message":"x","user_id":"a","max_token":5}"#, "max_token", "max_tokens"),
+            (#"{"message":"x","userid":"a"}"#, "userid", "user_id"),
+            (#"{"message":"x","user_id":"a","messages":[]}"#, "messages", "context"),
+            (#"{"message":"x","user_id":"a","max_completion_tokens":5}"#, "max_completion_tokens", "max_tokens"),
+            (#"{"message":"x","user_id":"a","response_format":{"type":"json"}}"#, "response_format", nil),
+            (#"{"message":"x","user_id":"a","tools":[{"name":"f"}]}"#, "tools", nil),
+            (
+                #"{"message":"x","user_id":"a","context":[{"role":"user","contents":"y"}]}"#, "context[0].contents",
+                "content"
+            ),
+            (
+                #"{"message":"x","user_id":"a","context":[{"role":"user","content":"y"},{"name":"b"}]}"#,
+                "context[1].name", nil
+            ),
+        ] as [(String, String, String?)])
+    func anUnknownFieldIsRefusedByNameWithTheNearest(json: String, field: String, nearest: String?) throws {
+        let error = #expect(throws: APIError.self) { try request(json) }
+        #expect(error?.status == .badRequest && error?.field == field)
+        #expect(error?.message.contains("did you mean") == (nearest != nil))
+        if let nearest { #expect(error?.message.hasSuffix("did you mean \(nearest)?") == true) }
+    }
+
+    @Test func unknownFieldsMayBeIgnoredAndAreNamed() throws {
+        let json =
+            #"{"message":"x","user_id":"a","tools":[{"name":"f"}],"naïve, \u0022":1,"context":[{"role":"user","content":"y","z":1}]}"#
+        let taken = try request(json, .ignore)
+        #expect(taken.message == "x" && taken.context?.count == 1)
+        #expect(TurnRequest.headerValue(taken.ignored) == "tools, na%C3%AFve%2C%20%22, context[0].z")
+        let many = (0..<100).map { #""x\#($0)":1"# }.joined(separator: ",")
+        #expect(try request(#"{"message":"x","user_id":"a",\#(many)}"#, .ignore).ignored.count == 16)
+        let long = String(repeating: "l", count: 100_000)
+        #expect(try request(#"{"message":"x","user_id":"a","\#(long)":1}"#, .ignore).ignored[0].name.utf8.count == 64)
+    }
+
+    @Test(arguments: [
+        #"{"message":"first","user_id":"a","message":"last"}"#,
+        #"{"message":"first","user_id":"a","mess\u0061ge" : "last"}"#,
+        #"{"message":{"message":1,"message":2},"user_id":"b","message":"last","user_id":"a"}"#,
+        #"{"message":"a","message":"b","message":"c","user_id":"a","message":"last"}"#,
+        #" { "user_id":"a" , "message" : "}{,\"" , "message":"last" } "#,
+    ])
+    func ofAFieldThatIsWrittenTwiceTheLastCounts(json: String) throws {
+        let taken = try request(json)
+        #expect(taken.message == "last" && taken.userID.text == "a")
+    }
+
+    @Test func ofAFieldOfAMessageTheLastCountsToo() throws {
+        let taken = try request(
+            #"{"message":"x","user_id":"a","context":[{"role":"user","content":"1","content":"2"},{"content":"3","role":"user","role":"assistant"}]}"#
+        )
+        #expect(taken.context?.map(\.content) == ["2", "3"] && taken.context?.last?.role == .assistant)
+    }
+
+    @Test func anObjectOfManyFieldsIsRefused() {
+        let many = (0..<2000).map { #""x\#($0)":1"# }.joined(separator: ",")
+        #expect(throws: APIError.self) { try request(#"{"message":"x","user_id":"a",\#(many)}"#, .ignore) }
     }
 
     @Test func aDeepBodyIsRefusedAndNotRecursedInto() {

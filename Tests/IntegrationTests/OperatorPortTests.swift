@@ -8,7 +8,7 @@ import Testing
 struct OperatorPortTests {
     @Test(.timeLimit(.minutes(2))) func everyServiceSaysWhetherItCanWork() async throws {
         let cluster = try await Cluster(.simulated(ttft: 5, itl: 20))
-        let others = [cluster.orchestrator, cluster.worker, cluster.node]
+        let others = [cluster.gateway, cluster.orchestrator, cluster.worker, cluster.node]
         func answers(_ path: String) async throws -> [HTTPAnswer] {
             var answers = [try await cluster.get(path, key: nil)]
             for process in others { answers.append(try await process.asked(path)) }
@@ -23,6 +23,8 @@ struct OperatorPortTests {
             #expect(answer.text.contains("# HELP process_cpu_seconds_total "))
         }
         #expect(try await cluster.node.asked("/").status == 404)
+        #expect(try await cluster.gateway.asked("/health").status == 200)
+        try await probesReachAGatewayWhoseConnectionsAreTaken(cluster)
         try await aTakenPortIsSaidByItsName(cluster)
 
         // A node that drains lives, takes nothing more, and says so until it is gone.
@@ -51,10 +53,47 @@ struct OperatorPortTests {
         await cluster.stop()
     }
 
+    private func probesReachAGatewayWhoseConnectionsAreTaken(_ cluster: Cluster) async throws {
+        let port = try freePort()
+        let gateway = try cluster.another(
+            "gateway", settings: ["GATEWAY_PORT": "\(port)", "GATEWAY_MAX_CONNECTIONS": "10"])
+        try await eventually("it answers", or: { gateway.log }) {
+            try await OperatorClient(port: port).answer("/livez").status == 200
+        }
+        // Clients that connect and say nothing, more than it takes.
+        let sockets = try (0..<20).map { _ in try ClientSocket(port: port) }
+        for path in ["/livez", "/readyz", "/health", "/metrics"] {
+            #expect(try await gateway.asked(path).status == 200, "\(path)")
+        }
+        withExtendedLifetime(sockets) {}
+        gateway.end(SIGKILL)
+    }
+
     private func aTakenPortIsSaidByItsName(_ cluster: Cluster) async throws {
         let taken = try #require(cluster.worker.operatorPort)
         let second = try cluster.another("queue-worker", settings: ["WORKER_OPERATOR_PORT": "\(taken)"])
         try await eventually("it gives up", or: { second.log }) { second.reap() == .exited(1) }
         #expect(second.log.contains("WORKER_OPERATOR_PORT: nothing can listen on 127.0.0.1:\(taken)"))
     }
+}
+
+/// A connection to 127.0.0.1 on which nothing is said.
+private final class ClientSocket {
+    private let descriptor: Int32
+
+    init(port: Int) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(truncatingIfNeeded: port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let status = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard status == 0 else { throw HarnessError("the gateway takes no connections") }
+    }
+
+    deinit { close(descriptor) }
 }

@@ -35,10 +35,11 @@ public final class ServiceProcess: Sendable {
 
     /// Settings that let any number of services run beside each other.
     public static let freeOperatorPorts = [
-        "ORCHESTRATOR_OPERATOR_PORT": "0", "WORKER_OPERATOR_PORT": "0", "NODE_OPERATOR_PORT": "0",
+        "GATEWAY_OPERATOR_PORT": "0", "ORCHESTRATOR_OPERATOR_PORT": "0", "WORKER_OPERATOR_PORT": "0",
+        "NODE_OPERATOR_PORT": "0",
     ]
 
-    /// The port that the process took for its operator, as its log says; nil before that, and of the gateway.
+    /// The port that the process took for its operator, as its log says; nil before that.
     public var operatorPort: Int? {
         let line = log.split(separator: "\n").last { $0.contains("the operator's port is open") }
         return line?.firstMatch(of: /"?port"?[=:]"?(\d+)/).flatMap { Int($0.output.1) }

@@ -52,7 +52,8 @@ import Testing
         // What the containers are told by docker-compose.yml itself or by first start, and what is none of theirs.
         let others: Set = [
             "MODEL_PATH", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "RABBITMQ_URI", "DATABASE_SHARDS",
-            "DATABASE_REPLICAS", "GATEWAY_HOST", "GATEWAY_PORT", "OPERATOR_HOST", "ORCHESTRATOR_OPERATOR_PORT",
+            "DATABASE_REPLICAS", "GATEWAY_HOST", "GATEWAY_PORT", "OPERATOR_HOST", "GATEWAY_OPERATOR_PORT",
+            "ORCHESTRATOR_OPERATOR_PORT",
             "WORKER_OPERATOR_PORT", "NODE_OPERATOR_PORT", "CHAT_GATEWAYS", "CHAT_API_KEY",
         ]
         let all = Settings.example.split(separator: "\n").compactMap { line -> String? in

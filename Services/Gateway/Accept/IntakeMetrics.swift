@@ -10,7 +10,7 @@ struct IntakeMetrics: Sendable {
     /// The codes with which an intake refuses; any other one counts as `other`.
     private static let reasons = [
         "invalid_request", "not_found", "rate_limited", "overloaded", "unavailable", "idempotency_key_reused",
-        "idempotency_key_in_use", IntakeMetrics.other,
+        "idempotency_key_in_use", TurnFailure.Code.contextLengthExceeded.rawValue, IntakeMetrics.other,
     ]
     private static let other = "other"
 

@@ -69,6 +69,7 @@ struct TurnIntake: Sendable {
         if let model = request.model, ExactName(model) != ExactName(limits.model) {
             throw .invalid("model", "names no model of this server; it has \(limits.model)")
         }
+        try ContextCheck.check(request, admission.contexts(of: limits.model))
         try await limitRate(kind, owner: owner, key: principal.keyID)
         let idempotency = key.map { $0.idempotency(for: request, kind) }
         for _ in 0..<TurnIntake.looks {

@@ -1,5 +1,6 @@
 import ChatCore
 import Foundation
+import ServiceKit
 
 /// The body of the three POSTs, as the client wrote it.
 struct TurnRequest: Decodable {
@@ -15,8 +16,10 @@ struct TurnRequest: Decodable {
     let seed: UInt64?
     let stop: Stops?
     let model: String?
+    /// Fields that were passed over because nobody here knows them; see `UNKNOWN_FIELDS`.
+    private(set) var ignored: [JSONMembers.Field] = []
 
-    enum CodingKeys: String, CodingKey {
+    enum CodingKeys: String, CodingKey, CaseIterable {
         case message, context, stream, system, temperature, seed, stop, model
         case userID = "user_id"
         case conversationID = "conversation_id"
@@ -79,6 +82,8 @@ struct TurnRequest: Decodable {
     struct ContextMessage: Decodable {
         let role: Turn.Message.Role
         let content: String
+
+        enum CodingKeys: String, CodingKey, CaseIterable { case role, content }
     }
 
     /// One stop string or a list of them.
@@ -103,14 +108,18 @@ extension TurnRequest {
 
     /// Reads and checks a body.
     /// - Throws: `APIError` 400 that names the first field at fault.
-    init(body: Data) throws(APIError) {
+    init(body: Data, unknownFields: UnknownFields = .refuse) throws(APIError) {
+        guard let members = JSONMembers(body) else { throw .invalid("body", "is not a JSON object") }
+        let unknown = TurnRequest.unknown(members)
+        if unknownFields == .refuse, let field = unknown.first { throw TurnRequest.refusal(of: field) }
         do {
-            self = try JSONDecoder().decode(TurnRequest.self, from: body)
+            self = try JSONDecoder().decode(TurnRequest.self, from: members.text)
         } catch let error as DecodingError {
             throw .malformed(error)
         } catch {
             throw .invalid("body", "is not JSON")
         }
+        ignored = unknown
         try check()
     }
 
@@ -130,7 +139,8 @@ extension TurnRequest {
             throw .invalid("max_tokens", "must be between 1 and 131072")
         }
         if let temperature, !(0...2).contains(temperature) { throw .invalid("temperature", "must be between 0 and 2") }
-        if let topP, !(topP > 0 && topP <= 1) { throw .invalid("top_p", "must be above 0 and at most 1") }
+        // As the engine takes it: what is nothing in a Float is nothing.
+        if let topP, !(Float(topP) > 0 && topP <= 1) { throw .invalid("top_p", "must be above 0 and at most 1") }
         if let context, context.count > TurnRequest.maximumContextMessages {
             throw .invalid("context", "may hold \(TurnRequest.maximumContextMessages) messages at most")
         }

@@ -32,6 +32,8 @@ final class AdmissionControl: Service {
     private let queued = Mutex(Queued())
     /// The models that living nodes serve.
     private let served = Mutex<Set<String>>([])
+    /// What orchestrators say of the models' contexts.
+    private let contexts = Mutex<[String: [ContextBound]]>([:])
 
     init(
         bounds: Admission.Bounds, ladder: DegradationLadder, loads: LoadDirectory, nodes: NodeDirectory,
@@ -103,6 +105,9 @@ final class AdmissionControl: Service {
         return sharing(degraded)
     }
 
+    /// What is known of the model's context; nothing while no orchestrator says.
+    func contexts(of model: String) -> [ContextBound] { contexts.withLock { $0[model] ?? [] } }
+
     private func verdict(on kind: Turn.Kind, of user: UserKey, tier: Tier) async -> Admission.Verdict {
         // The user's own turns are counted at Redis; a trip that is spared while they cannot matter.
         let isCalm = admission.withLock { $0.isCalm(kind, of: user, tier: tier, below: ladder.start, at: .now) }
@@ -127,6 +132,8 @@ final class AdmissionControl: Service {
             let orchestrators = try await loads.loads()
             let models = Set(try await nodes.nodes().map(\.model))
             served.withLock { $0 = models }
+            let bounds = orchestrators.flatMap { $0.contexts ?? [:] }
+            contexts.withLock { $0 = Dictionary(grouping: bounds, by: \.key).mapValues { $0.map(\.value) } }
             let queued = queued.withLock { queued in
                 queued.at.map { asked - $0 < AdmissionControl.brokerFreshness } == true
                     ? queued.turns : ByKind(repeating: 0)

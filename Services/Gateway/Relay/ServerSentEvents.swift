@@ -65,8 +65,12 @@ extension JSON {
         ]
         if let time = end.engineFirstToken { members.append(("engine_first_token_ms", .number(time))) }
         if let degradation = end.degradation { members.append(("degradation", .degradation(degradation))) }
-        if let error = end.error {
-            members.append(("error", .object([("code", .string("turn_failed")), ("message", .string(error))])))
+        if let failure = end.error.map(TurnFailure.init(error:)) {
+            members.append(
+                (
+                    "error",
+                    .object([("code", .string(failure.code.rawValue)), ("message", .string(failure.message))])
+                ))
         }
         return .object(members)
     }

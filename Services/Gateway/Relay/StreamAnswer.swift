@@ -59,14 +59,14 @@ final class StreamAnswer: Sendable {
 
     /// Takes a connection on which the head of a response was sent, and answers on it until the turn has ended or the
     /// client has left.
-    /// - Throws: `APIError` when this gateway has as many readers as it takes.
+    /// - Throws: `APIError` when this gateway has as many readers as it takes, or of this key or turn.
     static func begin(
         of place: TurnReader.Place, on connection: ClientConnection, _ environment: Environment
     ) throws(APIError) {
         let token = environment.relay.nextToken()
         let answer = StreamAnswer(
             TurnReader(place, relay: environment.relay, token: token), on: connection, environment)
-        try environment.relay.register(token, of: place.turn, isResumable: true) { answer.hear($0) }
+        try environment.relay.register(token, of: place, isResumable: true) { answer.hear($0) }
         connection.onLeave { answer.leave(place.turn, token) }
         // The log is read first; what is appended meanwhile waits.
         answer.hear(.reread)

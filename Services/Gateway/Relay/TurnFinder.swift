@@ -16,6 +16,7 @@ struct TurnFinder: Sendable {
 
     let log: TurnLog
     let settled: SettledTurns
+    let lookups = ShardLookups()
     let generation: GenerationMark
     let clock: RedisClock
     /// How long after its acceptance a turn is in Redis in any case: the longest deadline and the retention.
@@ -26,7 +27,10 @@ struct TurnFinder: Sendable {
     func find(_ id: TurnID, of tenant: String) async throws(APIError) -> Whereabouts {
         if let record = try await record(of: id, tenant: tenant) { return .logged(record) }
         do throws(APIError) {
-            return .settled(try await settled.find(id, of: tenant))
+            return .settled(
+                try await lookups.run(of: tenant) { () async throws(APIError) in
+                    try await settled.find(id, of: tenant)
+                })
         } catch {
             // A young turn is waited for also while the shards cannot say whether they have it.
             guard try await mayBeForgotten(id) else { throw error }

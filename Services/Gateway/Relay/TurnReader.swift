@@ -21,6 +21,8 @@ struct TurnReader {
     struct Place: Sendable {
         let turn: TurnID
         let tenant: String
+        /// The id of the key that asked, whose place it takes.
+        let key: String
         /// The index of the first token that is wanted.
         let from: Int
         /// Whether the turn is known to be the tenant's; otherwise the reader finds out before it gives anything.

@@ -32,6 +32,9 @@ final class TurnRelay: Service {
 
     private struct Reader {
         let turn: TurnID
+        let key: String
+        /// Whether the turn was found.
+        var isKnown: Bool
         /// Says whether the news were taken; must be quick and never block.
         let tell: @Sendable (News) -> Bool
         /// Whether its client can go on at another gateway.
@@ -45,8 +48,15 @@ final class TurnRelay: Service {
         var tokens: [TurnID: Set<UInt64>] = [:]
         var seeking: Set<UInt64> = []
         var lastToken: UInt64 = 0
+        var places: ReaderPlaces
         /// Whoever comes now is sent away.
         var isClosing = false
+
+        init(_ limits: ReaderPlaces.Limits) { places = ReaderPlaces(limits) }
+
+        func refusal(of place: TurnReader.Place) -> APIError? {
+            places.refusal(ofKey: place.key, isKnown: place.isKnown, readers: tokens[place.turn]?.count ?? 0)
+        }
 
         func readers(of turn: TurnID) -> [Reader] { tokens[turn, default: []].compactMap { byToken[$0] } }
 
@@ -75,20 +85,21 @@ final class TurnRelay: Service {
     /// The name under which this gateway registers itself at a turn.
     let name: String
     let finder: TurnFinder
-    private let maximumReaders: Int
     private let logger: Logger
     private let subscriber: Mutex<RedisSubscriber?> = Mutex(nil)
-    private let readers = Mutex(Readers())
+    private let readers: Mutex<Readers>
 
     var log: TurnLog { finder.log }
     /// Clients that follow a turn here now.
     var readerCount: Int { readers.withLock { $0.byToken.count } }
 
-    /// - Parameter maximumReaders: clients that are followed for at a time; the next one is refused.
-    init(name: String, finder: TurnFinder, maximumReaders: Int, redis: RedisConfiguration, logger: Logger) {
+    /// - Parameter places: clients that are followed for at a time; the next one is refused.
+    init(
+        name: String, finder: TurnFinder, places: ReaderPlaces.Limits, redis: RedisConfiguration, logger: Logger
+    ) {
         self.name = name
         self.finder = finder
-        self.maximumReaders = maximumReaders
+        readers = Mutex(Readers(places))
         self.logger = logger
         let subscriber = RedisSubscriber(
             configuration: redis, channels: [TurnLog.channel(ofReader: name)], logger: logger
@@ -121,24 +132,26 @@ final class TurnRelay: Service {
         }
     }
 
-    /// Whether one more client may follow a turn here.
-    var hasRoom: Bool { readers.withLock { $0.byToken.count < maximumReaders } }
+    /// Why one more client may not follow a turn here; nil when it may.
+    func refusal(of place: TurnReader.Place) -> APIError? { readers.withLock { $0.refusal(of: place) } }
 
     /// Brings a turn's news to `tell`, from any thread, until `leave`.
     ///
     /// - Parameter isResumable: whether the client can go on at another gateway; who cannot is the last to be sent away by
     ///   a drain.
-    /// - Throws: `APIError` when this gateway has as many readers as it takes.
+    /// - Throws: `APIError` when this gateway has as many readers as it takes, or of this key or turn.
     func register(
-        _ token: UInt64, of turn: TurnID, isResumable: Bool, tell: @escaping @Sendable (News) -> Bool
+        _ token: UInt64, of place: TurnReader.Place, isResumable: Bool, tell: @escaping @Sendable (News) -> Bool
     ) throws(APIError) {
-        let verdict = readers.withLock { readers -> (isTaken: Bool, isClosing: Bool) in
-            guard readers.byToken.count < maximumReaders else { return (false, false) }
-            readers.byToken[token] = Reader(turn: turn, tell: tell, isResumable: isResumable)
-            readers.tokens[turn, default: []].insert(token)
-            return (true, readers.isClosing)
+        let verdict = readers.withLock { readers -> (refusal: APIError?, isClosing: Bool) in
+            if let refusal = readers.refusal(of: place) { return (refusal, false) }
+            readers.places.take(place.key, isKnown: place.isKnown)
+            readers.byToken[token] = Reader(
+                turn: place.turn, key: place.key, isKnown: place.isKnown, tell: tell, isResumable: isResumable)
+            readers.tokens[place.turn, default: []].insert(token)
+            return (nil, readers.isClosing)
         }
-        guard verdict.isTaken else { throw .tooManyReaders }
+        if let refusal = verdict.refusal { throw refusal }
         if verdict.isClosing { _ = tell(.leave(DrainPlan.longestPause)) }
     }
 
@@ -149,7 +162,7 @@ final class TurnRelay: Service {
         of place: TurnReader.Place, _ body: (inout WaitingReader) async throws -> Result
     ) async throws -> Result {
         let (mailbox, token) = (Mailbox<News>(capacity: TurnRelay.newsCapacity), nextToken())
-        try register(token, of: place.turn, isResumable: false) { mailbox.send($0) }
+        try register(token, of: place, isResumable: false) { mailbox.send($0) }
         defer { leave(place.turn, token) }
         var reader = WaitingReader(TurnReader(place, relay: self, token: token), mailbox)
         return try await body(&reader)
@@ -157,7 +170,8 @@ final class TurnRelay: Service {
 
     func leave(_ turn: TurnID, _ token: UInt64) {
         let wasLast = readers.withLock { readers in
-            guard readers.byToken.removeValue(forKey: token) != nil else { return false }
+            guard let reader = readers.byToken.removeValue(forKey: token) else { return false }
+            readers.places.leave(reader.key, isKnown: reader.isKnown)
             readers.seeking.remove(token)
             readers.tokens[turn]?.remove(token)
             guard readers.tokens[turn]?.isEmpty == true else { return false }
@@ -179,7 +193,12 @@ final class TurnRelay: Service {
     }
 
     func found(_ token: UInt64) {
-        readers.withLock { _ = $0.seeking.remove(token) }
+        readers.withLock { readers in
+            readers.seeking.remove(token)
+            guard let reader = readers.byToken[token], !reader.isKnown else { return }
+            readers.byToken[token]?.isKnown = true
+            readers.places.found(reader.key)
+        }
     }
 
     private func hear(_ event: RedisSubscriber.Event) {

@@ -1,3 +1,4 @@
+import ChatCore
 import Hummingbird
 
 /// Every error of the API: one shape, `{"error":{"code","message","field"?}}`.
@@ -10,6 +11,8 @@ struct APIError: Error, Equatable {
     /// The field of the request that is at fault.
     var field: String?
     var retryAfter: Duration?
+    /// Header fields that say what would be accepted.
+    var advice: HTTPFields = [:]
 
     static func invalid(_ field: String, _ message: String) -> APIError {
         APIError(status: .badRequest, code: "invalid_request", message: "\(field) \(message)", field: field)
@@ -25,6 +28,20 @@ struct APIError: Error, Equatable {
     /// Something that nobody foresaw.
     static let failure = APIError(
         status: .internalServerError, code: "internal", message: "the request failed; the log says why")
+
+    static func methodNotAllowed(_ allowed: String) -> APIError {
+        APIError(
+            status: .methodNotAllowed, code: "method_not_allowed", message: "this path takes \(allowed)",
+            advice: [.allow: allowed])
+    }
+
+    static let unsupportedCoding = APIError(
+        status: .unsupportedMediaType, code: "unsupported_encoding",
+        message: "a body may be as it is, or of one Content-Encoding: \(ContentCoding.accepted)",
+        field: "Content-Encoding", advice: [.acceptEncoding: ContentCoding.accepted])
+
+    static let unknownExpectation = APIError(
+        status: .expectationFailed, code: "invalid_request", message: "Expect may be 100-continue", field: "Expect")
 
     static let unauthorized = APIError(
         status: .unauthorized, code: "unauthorized", message: "the header X-API-Key is missing or holds no valid key")
@@ -63,21 +80,46 @@ struct APIError: Error, Equatable {
         status: .serviceUnavailable, code: "unavailable",
         message: "this gateway follows as many turns as it can; try again", retryAfter: .seconds(2))
 
+    static func tooManyReadersOfKey(_ limit: Int) -> APIError {
+        APIError(
+            status: .serviceUnavailable, code: "unavailable",
+            message: "this key follows as many turns at this gateway as one may, \(limit)", retryAfter: .seconds(2))
+    }
+
+    static func tooManyReadersOfTurn(_ limit: Int) -> APIError {
+        APIError(
+            status: .tooManyRequests, code: "rate_limited",
+            message: "this turn is followed by \(limit) clients at this gateway", retryAfter: .seconds(5))
+    }
+
+    static let tooManyAskers = APIError(
+        status: .serviceUnavailable, code: "unavailable",
+        message: "the queues are being looked at for others; try again", retryAfter: .seconds(1))
+
+    static let tooManyLookups = APIError(
+        status: .serviceUnavailable, code: "unavailable",
+        message: "too many of this tenant's turns are being looked up; try again", retryAfter: .seconds(1))
+
     /// The turn goes on or has ended, and nobody can say which yet.
     static let logLost = APIError(
         status: .serviceUnavailable, code: "unavailable",
         message: "the turn's log was lost and has not been written again; try again", retryAfter: .seconds(2))
 
-    /// A turn that ended without an answer.
-    static func turnFailed(_ reason: String) -> APIError {
-        APIError(status: .badGateway, code: "turn_failed", message: reason)
+    /// A turn that ended without an answer. What the request itself is the cause of is no 502: clients repeat those.
+    static func failed(_ failure: TurnFailure) -> APIError {
+        switch failure.code {
+        case .contextLengthExceeded:
+            APIError(
+                status: .badRequest, code: failure.code.rawValue, message: failure.message, field: "message")
+        case .turnFailed: APIError(status: .badGateway, code: failure.code.rawValue, message: failure.message)
+        }
     }
 
     static let turnCancelled = APIError(
         status: .conflict, code: "turn_cancelled", message: "the turn was cancelled before it had an answer")
 
     var response: Response {
-        var headers: HTTPFields = [:]
+        var headers = advice
         // Rounded up: a client that waits for what it was told must not come too early.
         if let retryAfter { headers[.retryAfter] = String(max(1, Int((retryAfter / .seconds(1)).rounded(.up)))) }
         return Response(status: status, json: json, headers: headers)
@@ -116,7 +158,6 @@ extension APIError {
     fileprivate static func of(_ status: HTTPResponse.Status) -> APIError {
         switch status {
         case .notFound: APIError(status: status, code: "not_found", message: "there is no such path")
-        case .methodNotAllowed: APIError(status: status, code: "method_not_allowed", message: "not with this method")
         case .contentTooLarge: APIError(status: status, code: "too_large", message: "the body is too large")
         default: APIError(status: status, code: "invalid_request", message: status.reasonPhrase)
         }

@@ -10,7 +10,7 @@ extension Response {
     static func answer(_ text: String, _ end: TurnEnd, time: Duration, turn: TurnID) throws(APIError) -> Response {
         switch end.status {
         case .done: break
-        case .failed: throw .turnFailed(end.error ?? "the turn failed")
+        case .failed: throw .failed(TurnFailure(error: end.error ?? "the turn failed"))
         case .cancelled: throw .turnCancelled
         }
         var members: [(String, JSON)] = [

@@ -12,7 +12,8 @@ import Tracing
 struct BeginRoutes: Sendable {
     let intake: TurnIntake
     let relay: TurnRelay
-    let maximumBodyBytes: Int
+    let body: BodyReader
+    let unknownFields: UnknownFields
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
         router.post("/chat", use: chat)
@@ -24,25 +25,27 @@ struct BeginRoutes: Sendable {
 
     @Sendable private func chat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
         let start = ContinuousClock.now
-        let turnRequest = try await read(request.body)
+        let turnRequest = try await read(request, context)
         guard turnRequest.stream != true else {
             throw APIError.invalid("stream", "must be false here; POST /stream-chat streams")
         }
         let key = try IdempotencyKey(request.headers)
         let accepted = try await intake.accept(turnRequest, kind: .chat, key: key, from: context.principal)
         note(accepted)
-        let timing = timing(of: context)
+        let begun = Begun(turn: accepted, timing: timing(of: context), ignored: turnRequest.ignored)
         context.connection.leaveWithClient()
         let (text, end) = try await wholeAnswer(
-            of: accepted.id, tenant: context.principal.tenant, canBeAskedForAgain: key != nil)
+            of: accepted.id, by: context.principal, canBeAskedForAgain: key != nil)
         return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id)
-            .marking(accepted, timing)
+            .marking(begun)
     }
 
     private func wholeAnswer(
-        of turn: TurnID, tenant: String, canBeAskedForAgain: Bool
+        of turn: TurnID, by principal: Principal, canBeAskedForAgain: Bool
     ) async throws -> (String, TurnEnd) {
-        try await relay.withReader(of: .init(turn: turn, tenant: tenant, from: 0, isKnown: true)) { reader in
+        let place = TurnReader.Place(
+            turn: turn, tenant: principal.tenant, key: principal.keyID, from: 0, isKnown: true)
+        return try await relay.withReader(of: place) { reader in
             var text = ""
             while let events = try await reader.next() {
                 for event in events {
@@ -67,29 +70,40 @@ struct BeginRoutes: Sendable {
     // MARK: Token by token, and later
 
     @Sendable private func streamChat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        let (turn, timing) = try await begin(request, .stream, context)
+        let begun = try await begin(request, .stream, context)
+        let turn = begun.turn
         return Response(
             json: .object([
                 ("status", .string("streaming")), ("message", .string("follow the tokens at stream_endpoint")),
                 ("correlation_id", .string(turn.id.description)), ("stream_endpoint", .string("/stream/\(turn.id)")),
             ]), headers: .correlation(turn.id)
-        ).marking(turn, timing)
+        ).marking(begun)
     }
 
     @Sendable private func asyncChat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-        let (turn, timing) = try await begin(request, .batch, context)
-        return .processing(turn.id).marking(turn, timing)
+        let begun = try await begin(request, .batch, context)
+        return .processing(begun.turn.id).marking(begun)
     }
 
     private func begin(
         _ request: Request, _ kind: Turn.Kind, _ context: GatewayRequestContext
-    ) async throws -> (TurnIntake.Accepted, AcceptTiming) {
+    ) async throws -> Begun {
         let key = try IdempotencyKey(request.headers)
-        let accepted = try await intake.accept(
-            try await read(request.body), kind: kind, key: key, from: context.principal)
+        let turnRequest = try await read(request, context)
+        let accepted = try await intake.accept(turnRequest, kind: kind, key: key, from: context.principal)
         note(accepted)
-        return (accepted, timing(of: context))
+        return Begun(turn: accepted, timing: timing(of: context), ignored: turnRequest.ignored)
     }
+
+    /// What a request came to before its answer.
+    fileprivate struct Begun {
+        let turn: TurnIntake.Accepted
+        let timing: AcceptTiming
+        let ignored: [JSONMembers.Field]
+    }
+
+    /// Names the fields that were passed over.
+    fileprivate static let ignoredHeader = HTTPField.Name("X-Ignored-Fields")
 
     private func timing(of context: GatewayRequestContext) -> AcceptTiming {
         let timing = AcceptTiming(
@@ -106,28 +120,21 @@ struct BeginRoutes: Sendable {
         }
     }
 
-    private func read(_ body: RequestBody) async throws -> TurnRequest {
-        let buffer: ByteBuffer
-        do {
-            buffer = try await body.collect(upTo: maximumBodyBytes)
-        } catch is NIOTooManyBytesError {
-            throw APIError(
-                status: .contentTooLarge, code: "too_large", message: "the body has more than \(maximumBodyBytes) bytes"
-            )
-        } catch  where !Task.isCancelled {
-            // Cut off halfway, or chunks that are none: the connection's fault or the client's, and no news for the log.
-            throw APIError.invalid("body", "ended too early or is malformed")
-        }
-        return try TurnRequest(body: Data(buffer.readableBytesView))
+    private func read(_ request: Request, _ context: GatewayRequestContext) async throws -> TurnRequest {
+        let buffer = try await body.read(request, on: context.connection)
+        return try TurnRequest(body: Data(buffer.readableBytesView), unknownFields: unknownFields)
     }
 }
 
 extension Response {
-    /// Says in headers that the request had been made before, and how long accepting it took.
-    fileprivate func marking(_ accepted: TurnIntake.Accepted, _ timing: AcceptTiming) -> Response {
+    /// Says in headers that the request had been made before, how long accepting it took, and what of it was passed over.
+    fileprivate func marking(_ begun: BeginRoutes.Begun) -> Response {
         var response = self
-        if accepted.isRepeat, let name = IdempotencyKey.replayedHeader { response.headers[name] = "true" }
-        if let name = AcceptTiming.headerName { response.headers[name] = timing.header }
+        if !begun.ignored.isEmpty, let name = BeginRoutes.ignoredHeader {
+            response.headers[name] = TurnRequest.headerValue(begun.ignored)
+        }
+        if begun.turn.isRepeat, let name = IdempotencyKey.replayedHeader { response.headers[name] = "true" }
+        if let name = AcceptTiming.headerName { response.headers[name] = begun.timing.header }
         return response
     }
 }

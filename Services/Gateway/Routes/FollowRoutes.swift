@@ -47,8 +47,9 @@ struct FollowRoutes: Sendable {
             let text = events.reduce(into: "") { ServerSentEvents.append($1, to: &$0) }
             return Response(status: .ok, headers: headers, body: .init(byteBuffer: ByteBuffer(string: text)))
         }
-        guard relay.hasRoom else { throw APIError.tooManyReaders }
-        let place = TurnReader.Place(turn: id, tenant: tenant, from: from, isKnown: isKnown)
+        let place = TurnReader.Place(
+            turn: id, tenant: tenant, key: context.principal.keyID, from: from, isKnown: isKnown)
+        if let refusal = relay.refusal(of: place) { throw refusal }
         return Response(
             status: .ok, headers: headers,
             body: ResponseBody { writer in
@@ -107,8 +108,9 @@ struct FollowRoutes: Sendable {
     {
         let id = try turnID(context)
         switch try await relay.finder.find(id, of: context.principal.tenant) {
-        case .logged:
-            guard let (text, end) = try await endedAnswer(of: id) else { return .processing(id) }
+        case .logged(let record):
+            // The log of a turn that goes on is read by nobody who only asks whether it has ended.
+            guard record.hasEnded, let (text, end) = try await endedAnswer(of: id) else { return .processing(id) }
             return try .answer(text, end, time: .milliseconds(end.duration), turn: id)
         case .settled(let outcome):
             let end = TurnEnd(outcome: outcome)

@@ -10,9 +10,18 @@ struct OperatorRoutes: Sendable {
     let inspector: QueueInspector
     let breakers: [DependencyBreaker]
     let shards: [String]
+    /// How many may ask for the queues at a time.
+    let askers = Turnstile(places: 8)
+
+    /// Adds `GET` and `HEAD` of `/health`.
+    func addHealth(to router: some RouterMethods<some RequestContext>) {
+        for method in [HTTPRequest.Method.get, .head] {
+            router.on("/health", method: method) { _, _ in healthStatus() }
+        }
+    }
 
     /// Open to anyone who can connect: probes carry no keys, and it says nothing but states and numbers of processes.
-    @Sendable func healthStatus(_ request: Request, _ context: GatewayRequestContext) async -> Response {
+    func healthStatus() -> Response {
         let components = health.snapshot
         let down = components.filter { $0.state == .down }
         let status = down.isEmpty ? "healthy" : down.count == components.count ? "down" : "degraded"
@@ -32,6 +41,8 @@ struct OperatorRoutes: Sendable {
         let others = [
             Topology.chatQueue, Topology.streamQueue, Topology.batchQueue, Topology.jobQueue, Topology.deadLetterQueue,
         ]
+        guard askers.enter() else { throw APIError.tooManyAskers }
+        defer { askers.leave() }
         let statistics: [String: (messages: Int, consumers: Int)]
         do throws(RabbitError) {
             statistics = try await inspector.statistics(of: others + responses)

@@ -1,9 +1,10 @@
 import ServiceLifecycle
 
-/// The HTTP server and its drain: a server that is asked to stop accepts nothing any more, and its open requests are waited
+/// The HTTP servers and their drain: one that is asked to stop accepts nothing any more, and its open requests are waited
 /// for; beside it the relay sees to it that these come to an end.
 struct DrainingServer: Service {
-    let server: any Service
+    /// One for each address.
+    let servers: [any Service]
     let connections: OpenConnections
     let relay: TurnRelay
     let grace: Duration
@@ -11,7 +12,10 @@ struct DrainingServer: Service {
     func run() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                try await server.run()
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for server in servers { group.addTask { try await server.run() } }
+                    try await group.waitForAll()
+                }
                 await connections.untilNone()
             }
             group.addTask {

@@ -168,6 +168,8 @@ struct RequestCycle {
         input = .complete
         remaining = 0
         awaitsContinue = false
+        // A stream goes on for long, and holds nothing meanwhile.
+        if held.isEmpty { held = [] }
         switch before {
         case .collecting(let head, let body):
             isAnswering = true

@@ -17,6 +17,8 @@ actor NodePool: Service {
         var limits = NodeRoster.Limits()
         /// How long a turn waits behind more urgent ones before it counts as one of them.
         var patience = ByKind<Duration?>(stream: nil, chat: .seconds(10), batch: .seconds(60))
+        /// What the models' contexts can hold of text: said with the load.
+        var contexts: [String: ContextBound] = [:]
     }
 
     /// No living node can hold the turn as it was planned; one could hold a shorter one.
@@ -39,6 +41,7 @@ actor NodePool: Service {
     private let loads: LoadDirectory
     private let meter: FirstTokenMeter
     private let metrics: TurnMetrics
+    private let contexts: [String: ContextBound]
     private let logger: Logger
     /// Told the ids of nodes whose turns have to go on elsewhere.
     private let onLost: @Sendable (String) -> Void
@@ -55,6 +58,7 @@ actor NodePool: Service {
         self.loads = loads
         self.meter = meter
         self.metrics = metrics
+        contexts = configuration.contexts
         self.logger = logger
         self.onLost = onLost
         roster = NodeRoster(limits: configuration.limits)
@@ -147,6 +151,7 @@ actor NodePool: Service {
             changes.forEach(report)
             var load = placement.load(firstTokenSeconds: meter.seconds, at: .now)
             load.newestDelivered = metrics.newestDelivered
+            load.contexts = contexts
             try await loads.announce(load, ttl: NodePool.loadLifetime)
             placement.peers = try await loads.loads().filter { $0.id != placement.name }
         } catch {

@@ -19,7 +19,10 @@ struct PromptPlanner: Sendable {
         var description: String {
             switch self {
             case .tooLong(let tokens, let contextLength):
-                "the prompt has \(tokens) tokens without any history; the model's context has \(contextLength)"
+                TurnFailure(
+                    .contextLengthExceeded,
+                    "the prompt has \(tokens) tokens without any history; the model's context has \(contextLength)"
+                ).text
             case .template(let refusal): refusal.description
             }
         }

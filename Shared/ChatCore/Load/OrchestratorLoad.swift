@@ -50,6 +50,8 @@ public struct OrchestratorLoad: Sendable, Codable, Equatable {
     /// For each turn queue the acceptance of the newest turn that came out of it, in Unix milliseconds of the Redis clock:
     /// what lies in the queue is younger, or has come to it anew. Nil before the first, and of older versions.
     public var newestDelivered: [String: Int64]?
+    /// By model, what of text its context can hold; nil of models where that is not known, and of older versions.
+    public var contexts: [String: ContextBound]?
 
     public init(
         id: String, waiting: ByKind<Waiting> = ByKind(repeating: .none), running: ByKind<Int> = ByKind(repeating: 0),

@@ -15,6 +15,9 @@ struct SpecialTokens {
     private let trie: TokenTrie
     private let strips: [Int32: Strip]
 
+    /// Whether some token takes the whitespace beside it.
+    var takeWhitespace: Bool { !strips.isEmpty }
+
     init(
         _ names: [(token: Int32, bytes: ArraySlice<UInt8>)], strips: [Int32: Strip], field: String
     ) throws(ModelFileError) {

@@ -24,6 +24,11 @@ public final class Tokenizer: Sendable {
     private let specialAfterNormalizing: SpecialTokens?
     private let hasUserDefinedTokens: Bool
 
+    /// Whether text is put into canonical composition, which makes it shorter.
+    var composes: Bool { normalizer.composes || preparation.composes }
+    /// Whether some token takes the whitespace beside it.
+    var takesWhitespace: Bool { special.takeWhitespace || specialAfterNormalizing?.takeWhitespace == true }
+
     init(_ parts: TokenizerParts) throws(ModelFileError) {
         let vocabulary = parts.vocabulary
         vocabularySize = vocabulary.count

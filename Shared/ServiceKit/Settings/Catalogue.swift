@@ -10,6 +10,9 @@ public enum DraftSource: String, Sendable, CaseIterable { case off, lookup, draf
 /// What becomes of requests that cannot be counted.
 public enum UncountedRequests: String, Sendable, CaseIterable { case refuse, allow }
 
+/// What becomes of requests with fields that the API does not know.
+public enum UnknownFields: String, Sendable, CaseIterable { case refuse, ignore }
+
 extension Settings {
     // The model and the engine
     public static let modelPath = Setting<String>.text(
@@ -69,7 +72,10 @@ extension Settings {
 
     // The gateway
     public static let gatewayHost = Setting<String>.text(
-        "GATEWAY_HOST", default: "127.0.0.1", help: "address that the gateway listens on")
+        "GATEWAY_HOST", default: "127.0.0.1",
+        help:
+            "address that the gateway listens on; 127.0.0.1 and localhost are both loopbacks, ::1 too where there is one"
+    )
     public static let gatewayPort = Setting<Int>.integer(
         "GATEWAY_PORT", default: 8080, in: 0...65535, help: "port that the gateway listens on")
     public static let gatewayMaxBody = Setting<Int>.integer(
@@ -86,7 +92,21 @@ extension Settings {
         help: "connections that are open at a time; nine tenths of them may follow turns")
     public static let gatewayIdleTimeout = Setting<Duration>.duration(
         "GATEWAY_IDLE_TIMEOUT", default: "60s",
-        help: "time that a connection may bring nothing, between requests or within one")
+        help: "time that a connection may bring nothing, between requests or within one, or take nothing of an answer")
+    public static let gatewayKeyShare = Setting<Int>.integer(
+        "GATEWAY_KEY_SHARE", default: 95, in: 1...100,
+        help: "percent of a gateway's places for clients that follow turns which one key may have")
+    public static let gatewayReadsPerSecond = Setting<Int>.integer(
+        "GATEWAY_READS_PER_SECOND", default: 2000, in: 0...1_000_000,
+        help:
+            "requests a second that begin no turn (GET, DELETE) of one key at a gateway, on average over 20 s; 0 lifts the limit"
+    )
+    public static let unknownFields = Setting<UnknownFields>.choice(
+        "UNKNOWN_FIELDS", default: .refuse,
+        help: "what becomes of requests with unknown fields; ignored ones are named in the header X-Ignored-Fields")
+    public static let corsOrigins = Setting<String>.text(
+        "CORS_ORIGINS", default: nil,
+        help: "origins whose pages may call the API from a browser, with commas between, or *; none when absent")
     public static let rateLimitChat = Setting<Int>.integer(
         "RATE_LIMIT_CHAT", default: 20, in: 0...100_000,
         help: "POST /chat requests a minute for each key and user; 0 lifts the limit")
@@ -186,10 +206,13 @@ extension Settings {
     // The operator's port
     public static let operatorHost = Setting<String>.text(
         "OPERATOR_HOST", default: "127.0.0.1",
-        help: "address on which /metrics, /livez and /readyz of all but the gateway listen")
+        help: "address on which /metrics, /livez and /readyz of every service listen, apart from its clients")
+    public static let gatewayOperatorPort = Setting<Int>.integer(
+        "GATEWAY_OPERATOR_PORT", default: 9484, in: 0...65535,
+        help: "the gateway's port for them and /health; 0 takes a free one and logs it")
     public static let orchestratorOperatorPort = Setting<Int>.integer(
         "ORCHESTRATOR_OPERATOR_PORT", default: 9481, in: 0...65535,
-        help: "the orchestrator's port for them; 0 takes a free one and logs it")
+        help: "the orchestrator's; 0 likewise")
     public static let workerOperatorPort = Setting<Int>.integer(
         "WORKER_OPERATOR_PORT", default: 9482, in: 0...65535, help: "the queue worker's; 0 likewise")
     public static let nodeOperatorPort = Setting<Int>.integer(
@@ -232,7 +255,8 @@ extension Settings {
             "Gateway",
             [
                 gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, gatewayDrain, gatewayMaxConnections,
-                gatewayIdleTimeout, rateLimitChat, rateLimitStream, rateLimitAsync, rateLimitWithoutRedis,
+                gatewayIdleTimeout, gatewayKeyShare, gatewayReadsPerSecond, unknownFields, corsOrigins, rateLimitChat,
+                rateLimitStream, rateLimitAsync, rateLimitWithoutRedis,
                 maxOutstanding, gatewayMaxBacklog,
             ]
         ),
@@ -256,7 +280,7 @@ extension Settings {
         ),
         (
             "The operator's port",
-            [operatorHost, orchestratorOperatorPort, workerOperatorPort, nodeOperatorPort]
+            [operatorHost, gatewayOperatorPort, orchestratorOperatorPort, workerOperatorPort, nodeOperatorPort]
         ),
         ("The chat in the terminal", [chatGateways, chatAPIKey]),
         ("Traces", [tracesEndpoint, tracesHeaders, tracesShare]),

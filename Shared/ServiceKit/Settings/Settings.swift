@@ -18,7 +18,7 @@ public struct Settings: Sendable {
                     texts[name] = text
                 }
             } else {
-                let nearest = Settings.nearest(to: name)
+                let nearest = NearestName.of(name, among: Settings.catalogue.map(\.name))
                 let isOurs = Settings.prefixes.contains(where: name.hasPrefix)
                 let isSlip = Settings.sharedPrefixes.contains(where: name.hasPrefix) && nearest != nil
                 guard isOurs || isSlip else { continue }
@@ -58,27 +58,6 @@ public struct Settings: Sendable {
     private static let sharedPrefixes = [
         "CHAT_", "LOG_", "MAX_", "MODEL_", "NODE_", "OPERATOR_", "OTEL_", "RABBITMQ_", "TURN_",
     ]
-
-    private static func nearest(to name: String) -> String? {
-        let candidates = catalogue.map { (name: $0.name, distance: editDistance(name, $0.name)) }
-        return candidates.min { $0.distance < $1.distance }.flatMap { $0.distance <= 2 ? $0.name : nil }
-    }
-
-    /// Levenshtein's distance, over bytes.
-    private static func editDistance(_ left: String, _ right: String) -> Int {
-        let right = Array(right.utf8)
-        var row = Array(0...right.count)
-        for (i, a) in left.utf8.enumerated() {
-            var diagonal = row[0]
-            row[0] = i + 1
-            for (j, b) in right.enumerated() {
-                let substituted = diagonal + (a == b ? 0 : 1)
-                diagonal = row[j + 1]
-                row[j + 1] = min(substituted, row[j] + 1, diagonal + 1)
-            }
-        }
-        return row[right.count]
-    }
 }
 
 /// What is wrong with the environment, a line each.

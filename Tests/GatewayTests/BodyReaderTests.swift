@@ -1,0 +1,153 @@
+import Foundation
+import Hummingbird
+import NIOCore
+import Testing
+
+@testable import gateway
+
+/// How a request's body is read: asked for, unpacked, bounded.
+@Suite struct BodyReaderTests {
+    private static let plain = #"{"message":"Hi","user_id":"a"}"#
+    private static let gzip = "H4sIAAAAAAACA6tWyk0tLk5MT1WyUvLIVNJRKi1OLYrPTAFyE5VqAXBOM+IeAAAA"
+    private static let inTwoMembers =
+        "H4sIAAAAAAACA6tWyk0tLk5MT1UCAKEcaOMKAAAAH4sIAAAAAAACA7NS8shU0lEqLU4tis9MUbJSSlSqBQBC77tvFAAAAA=="
+    private static let deflate = "eJyrVspNLS5OTE9VslLyyFTSUSotTi2Kz0wBchOVagGZKwmL"
+    private static let raw = "q1bKTS0uTkxPVbJS8shU0lEqLU4tis9MAXITlWoB"
+    /// Three mebibytes of one letter.
+    private static let bomb = """
+        H4sIAAAAAAACA+3BAQ0AAADCoKzvX8IcbkABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
+        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB8
+        G+1haZkAADAA
+        """.replacing("\n", with: "")
+
+    private func router() -> Router<GatewayRequestContext> {
+        let router = Router(context: GatewayRequestContext.self)
+        router.add(middleware: ErrorMiddleware())
+        router.post("/echo") { request, context in
+            let body = try await BodyReader(maximumBytes: 1 << 20).read(request, on: context.connection)
+            return String(buffer: body)
+        }
+        return router
+    }
+
+    private func head(_ fields: String...) -> String {
+        "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + fields.map { $0 + "\r\n" }.joined() + "\r\n"
+    }
+
+    private func send(_ encoded: String, _ coding: String, isChunked: Bool = false) async throws -> String {
+        let body = try #require(Data(base64Encoded: encoded))
+        var bytes = ByteBuffer()
+        if isChunked {
+            bytes.writeString(head("Content-Encoding: \(coding)", "Transfer-Encoding: chunked"))
+            // A byte at a time.
+            for byte in body { bytes.writeBytes(Array("1\r\n".utf8) + [byte] + Array("\r\n".utf8)) }
+            bytes.writeString("0\r\n\r\n")
+        } else {
+            bytes.writeString(head("Content-Encoding: \(coding)", "Content-Length: \(body.count)"))
+            bytes.writeBytes(body)
+        }
+        var text = ""
+        let request = bytes
+        try await LiveServer.run(router()) { port, _ in text = try await LiveServer.exchange(port, request) }
+        return text
+    }
+
+    @Test(arguments: [
+        (gzip, "gzip"), (gzip, "X-GZip"), (inTwoMembers, "gzip"), (deflate, "deflate"), (deflate, "identity, deflate"),
+    ])
+    func aPackedBodyIsUnpacked(body: String, coding: String) async throws {
+        for isChunked in [false, true] {
+            let answer = try await send(body, coding, isChunked: isChunked)
+            #expect(answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix(BodyReaderTests.plain))
+        }
+    }
+
+    @Test func whatIsUnpackedCountsAsItComes() async throws {
+        #expect(try await send(BodyReaderTests.bomb, "gzip").hasPrefix("HTTP/1.1 413"))
+    }
+
+    @Test(arguments: [
+        (raw, "deflate"), (deflate, "gzip"), (gzip, "deflate"), (String(gzip.prefix(40)), "gzip"), ("", "gzip"),
+        (deflate + deflate, "deflate"),
+    ])
+    func whatIsNotAsItSaysIsRefused(body: String, coding: String) async throws {
+        let answer = try await send(body, coding)
+        #expect(answer.hasPrefix("HTTP/1.1 400") && answer.contains(#""field":"body""#), "\(answer)")
+    }
+
+    @Test(arguments: ["br", "gzip, gzip", "compress", "zstd"])
+    func otherCodingsAreRefusedWithThoseThatAreTaken(coding: String) async throws {
+        let answer = try await send(BodyReaderTests.gzip, coding)
+        #expect(answer.hasPrefix("HTTP/1.1 415"))
+        #expect(answer.lowercased().contains("accept-encoding: gzip, deflate\r\n"))
+    }
+
+    @Test func whoWaitsForLeaveToSendGetsIt() async throws {
+        try await LiveServer.run(router()) { port, _ in
+            let answer = try await LiveServer.converse(
+                port, head("Content-Length: 5", "Expect: 100-continue"), until: "HTTP/1.1 100 Continue\r\n\r\n",
+                then: "hello")
+            #expect(answer.hasPrefix("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200") && answer.hasSuffix("hello"))
+        }
+    }
+
+    @Test func whoDoesNotWaitIsAnsweredAllTheSame() async throws {
+        try await LiveServer.run(router()) { port, _ in
+            let answer = try await LiveServer.exchange(
+                port, head("Content-Length: 5", "Expect: 100-continue") + "hello")
+            #expect(answer.contains("HTTP/1.1 200") && answer.hasSuffix("hello"))
+        }
+    }
+
+    @Test func whatIsTooLongIsRefusedBeforeItIsSent() async throws {
+        try await LiveServer.run(router()) { port, _ in
+            for length in ["1048577", "9999999999", "9223372036854775808"] {
+                // Nothing of the body is ever sent.
+                let answer = try await LiveServer.exchange(
+                    port, head("Content-Length: \(length)", "Expect: 100-continue"))
+                #expect(answer.hasPrefix("HTTP/1.1 413") && answer.contains(#""code":"too_large""#))
+            }
+            let other = try await LiveServer.exchange(port, head("Content-Length: 5", "Expect: a-miracle"))
+            #expect(other.hasPrefix("HTTP/1.1 417"))
+        }
+    }
+}
