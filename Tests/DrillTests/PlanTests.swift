@@ -23,7 +23,12 @@ import Testing
         #expect(Set(turns.map(\.kind)) == Set(Turn.Kind.allCases))
         #expect(turns.contains(where: \.isEager) && turns.allSatisfy { (4...50).contains($0.maxTokens) })
         // What a cut-off chat had said is history of what follows: nothing may follow.
-        #expect(plan(3).conversations.allSatisfy { $0.turns.dropLast().allSatisfy { $0.kind != .chat } })
+        #expect(
+            plan(3).conversations.allSatisfy { conversation in
+                conversation.turns.dropLast().allSatisfy { $0.kind != .chat && $0.cancelledAfter == nil }
+            })
+        #expect(turns.contains { $0.cancelledAfter != nil } && turns.contains(where: \.isReplayed))
+        #expect(turns.allSatisfy { $0.kind == .stream || $0.cancelledAfter == nil && !$0.isReplayed })
     }
 
     @Test(arguments: 1...20) func everyKindOfFaultHasItsTurnAndNoTargetTwoAtATime(seed: UInt64) {
@@ -31,8 +36,12 @@ import Testing
         let faults = FaultSchedule(span: span, intensity: .init(), seed: seed).faults
         #expect(Set(faults.map(\.kind)) == Set(Fault.Kind.allCases))
         #expect(faults.allSatisfy { $0.at >= .zero && $0.at < span && $0.length <= .seconds(10) })
-        for (_, own) in Dictionary(grouping: faults, by: \.target) {
-            for (first, second) in zip(own, own.dropFirst()) { #expect(first.at + first.length < second.at) }
+        let parts = faults.flatMap { fault in fault.target.parts.map { (part: $0, fault: fault) } }
+        for (_, own) in Dictionary(grouping: parts, by: \.part) {
+            for (first, second) in zip(own, own.dropFirst()) {
+                #expect(first.fault.at + first.fault.length < second.fault.at)
+            }
         }
+        #expect(faults.allSatisfy { $0.kind != .redisClock || $0.step != .zero && abs($0.step / .seconds(1)) <= 4 })
     }
 }

@@ -29,12 +29,13 @@ import Testing
         return Verdict.Run(records: records, stored: StoredTurns(turns: rows, usage: usage(rows)))
     }
 
-    private func stored(_ id: String, _ user: String, _ turn: PlannedTurn, _ text: String, status: String = "done")
-        -> StoredTurn
-    {
+    private func stored(
+        _ id: String, _ user: String, _ turn: PlannedTurn, _ text: String, status: String = "done", tokens: Int64 = 3
+    ) -> StoredTurn {
         StoredTurn(
             shard: "shard0", id: id, user: user, kind: turn.kind.rawValue, status: status, finishReason: "length",
-            error: "", promptTokens: 9, completionTokens: 3, eventEnds: [UInt8(text.utf8.count), 0, 0], attempts: 1,
+            error: "", promptTokens: 9, completionTokens: tokens, eventEnds: [UInt8(text.utf8.count), 0, 0],
+            attempts: 1,
             message: turn.message, response: text, messages: 2)
     }
 
@@ -42,7 +43,7 @@ import Testing
         Dictionary(grouping: rows, by: \.user).map { user, rows in
             StoredUsage(
                 user: user, turns: Int64(rows.count), promptTokens: Int64(9 * rows.count),
-                completionTokens: Int64(3 * rows.count))
+                completionTokens: rows.reduce(0) { $0 + $1.completionTokens })
         }
     }
 
@@ -110,6 +111,28 @@ import Testing
         #expect(withSecond("\(chat.index) a", repeated: 1).secondTurns == 1)
         #expect(withSecond("\(chat.index) a", repeated: 0).violations.count == 1)
         #expect(withSecond("something else", repeated: 1).violations.count == 1)
+    }
+
+    @Test func aCancelledTurnIsABeginningOfTheUndisturbedOne() throws {
+        let stream = try #require(plan.turns.first { $0.kind == .stream })
+        func cancelled(_ tokens: [String], stored text: String, count: Int64) -> Verdict {
+            verdict { run in
+                run.records[stream.index]?.isCancelled = true
+                run.records[stream.index]?.tokens = tokens
+                run.records[stream.index]?.text = tokens.joined()
+                rows(&run) { rows in
+                    guard let own = rows.firstIndex(where: { $0.message == stream.message }) else { return }
+                    rows[own] = stored(rows[own].id, rows[own].user, stream, text, status: "cancelled", tokens: count)
+                }
+            }
+        }
+        let text = "\(stream.index) a b"
+        #expect(cancelled([text, ""], stored: text, count: 2).violations == [])
+        #expect(cancelled([text, ""], stored: text, count: 2).cancelled == 1)
+        #expect(cancelled([], stored: "", count: 0).violations == [])
+        #expect(cancelled(["another", ""], stored: "another", count: 2).violations.count == 1)
+        #expect(cancelled([text, ""], stored: "\(stream.index) a", count: 2).violations.count == 1)
+        #expect(cancelled([text, ""], stored: text, count: 3).violations.count == 1)
     }
 
     @Test func aClientNoticesTokensThatComeTwiceOrTooEarly() {

@@ -37,6 +37,14 @@ public struct ServerHandle<Endpoint: Sendable>: Sendable {
         try await folder.run(["stop", folder.path])
     }
 
+    /// Asks the server itself: a command of Redis word by word, statements of PostgreSQL, a command of rabbitmqctl (which
+    /// takes seconds).
+    /// - Returns: what it printed.
+    @discardableResult
+    public func ask(_ words: String...) async throws -> String {
+        try await folder.run(["ask", folder.path] + words)
+    }
+
     init(
         kind: String, options: [String], endpoint: (ServerSettings, ServerFolder) throws -> Endpoint
     ) async throws {
@@ -54,7 +62,42 @@ extension ServerHandle where Endpoint == RedisEndpoint {
     /// Kills the server and starts it again with nothing of what it kept, as after the loss of its disk.
     public func restartEmptied() async throws {
         try await kill()
-        try? FileManager.default.removeItem(atPath: "\(folder.path)/data")
+        // The folder itself may be a file system of its own.
+        for entry in try FileManager.default.contentsOfDirectory(atPath: data) {
+            try FileManager.default.removeItem(atPath: "\(data)/\(entry)")
+        }
         try await restart()
     }
+
+    /// Fills the disk of a Redis that was started with a small one.
+    public func fillDisk() throws {
+        // The parts become smaller, so that nothing of any size has room afterwards.
+        guard FileManager.default.createFile(atPath: filler, contents: nil),
+            let file = FileHandle(forWritingAtPath: filler)
+        else { throw TestServerError(description: "cannot write to \(filler)") }
+        defer { try? file.close() }
+        for size in [1 << 20, 4096, 1] {
+            let zeros = Data(count: size)
+            while (try? file.write(contentsOf: zeros)) != nil {}
+        }
+    }
+
+    public func freeDisk() throws {
+        try FileManager.default.removeItem(atPath: filler)
+    }
+
+    /// Steps the clock of a Redis that was started with one of its own.
+    /// - Parameter step: how far it is off the machine's clock from now on.
+    public func setClock(off step: Duration) throws {
+        let microseconds = Int64(step / .microseconds(1))
+        // Written in place: the server has this very file in its memory.
+        guard let file = FileHandle(forWritingAtPath: "\(folder.path)/clock") else {
+            throw TestServerError(description: "the server has no clock of its own")
+        }
+        try file.write(contentsOf: withUnsafeBytes(of: microseconds) { Data($0) })
+        try file.close()
+    }
+
+    private var data: String { "\(folder.path)/data" }
+    private var filler: String { "\(data)/filler" }
 }

@@ -24,13 +24,22 @@ public enum TestServers {
     }
 
     /// A Redis of the caller's own.
-    /// - Parameter persistent: keeps an append-only file, so that the data survive ``ServerHandle/restart()``; without it a
-    ///   restart is a loss of all data.
-    public static func startRedis(persistent: Bool = true) async throws -> ServerHandle<RedisEndpoint> {
-        try await ServerHandle(kind: "redis", options: persistent ? [] : ["--volatile"]) { settings, _ in
-            try RedisEndpoint(settings)
-        }
+    /// - Parameters:
+    ///   - persistent: keeps an append-only file, so that the data survive ``ServerHandle/restart()``; without it a restart is
+    ///     a loss of all data.
+    ///   - diskMiB: the size of a disk of its own, to be filled with ``ServerHandle/fillDisk()``; for root only.
+    ///   - hasClock: has a clock of its own, to be set with ``ServerHandle/setClock(off:)``.
+    public static func startRedis(
+        persistent: Bool = true, diskMiB: Int? = nil, hasClock: Bool = false
+    ) async throws -> ServerHandle<RedisEndpoint> {
+        var options = persistent ? [] : ["--volatile"]
+        if let diskMiB { options += ["--disk", "\(diskMiB)"] }
+        if hasClock { options.append("--clock") }
+        return try await ServerHandle(kind: "redis", options: options) { settings, _ in try RedisEndpoint(settings) }
     }
+
+    /// Whether a server can have a disk of its own: file systems are mounted by root.
+    public static var canHaveDisks: Bool { geteuid() == 0 }
 
     /// A RabbitMQ of the caller's own (up in about 5 s).
     /// - Parameter virtualHosts: how many ``RabbitEndpoint/freshVirtualHost()`` gives at once, each about 20 ms of the start.

@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import ChatCore
 import Foundation
 import ServiceHarness
+import TestServers
 
 /// A whole drill: the same turns without and with disturbance, and everything that must be the same afterwards.
 public struct Drill: Sendable {
@@ -34,7 +35,9 @@ public struct Drill: Sendable {
     public func run() async throws -> Report {
         let plan = TurnPlan(
             turns: options.turns, span: options.length * 0.85, tokens: options.tokens, seed: options.seed)
-        let schedule = FaultSchedule(span: options.length, intensity: options.intensity, seed: options.seed)
+        var intensity = options.intensity
+        if !TestServers.canHaveDisks { intensity.kinds.removeAll { $0 == .redisDisk } }
+        let schedule = FaultSchedule(span: options.length, intensity: intensity, seed: options.seed)
         say(
             "seed \(options.seed): \(plan.turns.count) turns, \(schedule.faults.count) faults in \(options.length.inSeconds)"
         )
@@ -60,15 +63,17 @@ public struct Drill: Sendable {
         _ plan: TurnPlan, _ schedule: FaultSchedule, on cluster: DrillCluster,
         _ clients: (quick: HTTPClient, slow: HTTPClient)
     ) async throws -> Report {
-        func player(_ prefix: String, until patience: ContinuousClock.Instant) -> Player {
-            Player(
-                client: DrillClient(
-                    doors: cluster.gatewayPorts.map { Door(port: $0, key: cluster.key) },
-                    run: "\(prefix)-\(options.seed)", patience: patience, quick: clients.quick, slow: clients.slow),
-                prefix: prefix)
+        func player(_ prefix: String, until patience: ContinuousClock.Instant, cancels: Bool) -> Player {
+            // Turns of the second key may be hedged.
+            let own = [cluster.key, cluster.premiumKey].map { key in
+                DrillClient(
+                    doors: cluster.gatewayPorts.map { Door(port: $0, key: key) },
+                    run: "\(prefix)-\(options.seed)", patience: patience, quick: clients.quick, slow: clients.slow)
+            }
+            return Player(clients: own, cancels: cancels, prefix: prefix)
         }
         let began = ContinuousClock.now
-        let calm = await player("calm", until: began + options.length + Drill.patience)
+        let calm = await player("calm", until: began + options.length + Drill.patience, cancels: false)
             .play(plan, from: nil, width: Drill.width)
         say("undisturbed: \(calm.count) turns in \(began.duration(to: .now).inSeconds)")
 
@@ -79,7 +84,7 @@ public struct Drill: Sendable {
                 "\(start.duration(to: .now).inSeconds)  \(fault.kind.rawValue): \(fault.target) \(fault.length.inSeconds)"
             )
         }
-        let drilled = await player("drill", until: start + options.length + Drill.patience)
+        let drilled = await player("drill", until: start + options.length + Drill.patience, cancels: true)
             .play(plan, from: start, width: .max)
         await faults
         say("disturbed: \(drilled.count) turns in \(start.duration(to: .now).inSeconds)")

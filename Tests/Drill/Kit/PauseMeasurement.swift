@@ -108,7 +108,7 @@ public struct PauseMeasurement: Sendable {
                 var record = TurnRecord(planned, user: "pause-\(index)")
                 do {
                     try await client.begin(&record, conversation: nil)
-                    try await client.follow(&record)
+                    try await client.follow(&record, cancels: false)
                 } catch {
                     record.violate("given up: \(error)")
                 }

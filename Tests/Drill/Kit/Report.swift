@@ -14,6 +14,8 @@ public struct Report: Sendable {
     private let records: [TurnRecord]
     private var secondTurns = 0
     private var failedOver = 0
+    private var cancelled = 0
+    private var finishedFirst = 0
 
     /// All faults of one kind at one kind of thing.
     struct Row: Sendable {
@@ -47,6 +49,7 @@ public struct Report: Sendable {
     mutating func take(_ verdict: Verdict) {
         violations += verdict.violations
         (lost, secondTurns, failedOver) = (verdict.lost, verdict.secondTurns, verdict.failedOver)
+        (cancelled, finishedFirst) = (verdict.cancelled, verdict.finishedFirst)
     }
 
     public var table: String {
@@ -59,7 +62,9 @@ public struct Report: Sendable {
             "| turns | \(plan.turns.count) (\(kinds.joined(separator: ", "))) in \(plan.conversations.count) conversations |",
             "| streams resumed by their clients | \(records.reduce(0) { $0 + $1.resumed }) times |",
             "| requests repeated | \(records.reduce(0) { $0 + $1.repeated }) times, refused for now \(records.reduce(0) { $0 + $1.refused }) |",
-            "| turns that went on at another node or orchestrator | \(failedOver) |",
+            "| turns that went on at another node or orchestrator, or were hedged | \(failedOver) |",
+            "| turns cancelled by their clients | \(cancelled), and \(finishedFirst) had ended before |",
+            "| streams read once more | \(records.count { $0.planned.isReplayed && $0.isEnded }) |",
             "| chats cancelled with their connection and begun anew | \(secondTurns) |",
             "| lost | \(lost) |",
             "| violations | \(violations.count) |",
@@ -79,6 +84,8 @@ extension Fault {
             case .stop: "\(name.kind.rawValue) stopped, then woken"
             default: "\(name.kind.rawValue) asked to end"
             }
+        case .services(let first, let second):
+            "\([first.kind.rawValue, second.kind.rawValue].sorted().joined(separator: " and ")) killed"
         case .link(.clients): "\(kind.rawValue): clients to a gateway"
         case .link(.service(let name, let server)):
             switch server {

@@ -13,6 +13,9 @@ struct Verdict: Sendable {
     private(set) var lost = 0
     /// Turns that were begun a second time, because the first was cancelled with its client's connection.
     private(set) var secondTurns = 0
+    /// Turns that their clients cancelled, and those that had ended before it was heard.
+    private(set) var cancelled = 0
+    private(set) var finishedFirst = 0
     /// Turns whose generation was begun more than once.
     private(set) var failedOver = 0
 
@@ -54,10 +57,26 @@ struct Verdict: Sendable {
             violations.append(
                 "turn \(turn.index) (\(record.ids.last ?? "")): \(what) is \(value), undisturbed \(expected)")
         }
+        guard !record.isCancelled else { return checkPart(record, of: turn, expected) }
         compare("what was read", record.text, expected.text)
         compare("the events", record.tokens, expected.tokens)
         compare("the usage", record.end?.usage, expected.end?.usage)
         compare("the reason", record.end?.finishReason, expected.end?.finishReason)
+    }
+
+    /// A cancelled turn is a beginning of the undisturbed one, or all of it.
+    private mutating func checkPart(_ record: TurnRecord, of turn: PlannedTurn, _ expected: TurnRecord) {
+        let (tokens, all) = (record.tokens ?? [], expected.tokens ?? [])
+        let isWhole = record.end?.status == "done"
+        // What was held back as the beginning of a stop string or of a character comes with the end.
+        guard isWhole ? tokens == all : tokens.dropLast().elementsEqual(all.prefix(max(0, tokens.count - 1))),
+            tokens.count <= all.count, (expected.text ?? "").hasPrefix(record.text ?? "")
+        else {
+            return violations.append(
+                "turn \(turn.index) (\(record.ids.last ?? "")): cancelled, it read \("\(tokens)".prefix(300)), undisturbed \("\(all)".prefix(300))"
+            )
+        }
+        if isWhole { finishedFirst += 1 } else { cancelled += 1 }
     }
 
     private mutating func check(
@@ -70,7 +89,13 @@ struct Verdict: Sendable {
         guard let record, let id = record.ids.last else { return }
         let own = rows.filter { $0.id == id }
         if own.count != 1 { violations.append("turn \(turn.index) (\(id)) is stored \(own.count) times") }
-        for row in own {
+        for row in own where record.isCancelled && row.status == "cancelled" {
+            if row.response != record.text ?? "" { violate(row, "the stored part is another than was read") }
+            if row.completionTokens != Int64(record.tokens?.count ?? 0) {
+                violate(row, "\(row.completionTokens) tokens were counted")
+            }
+        }
+        for row in own where !(record.isCancelled && row.status == "cancelled") {
             if row.status != expected.status { violate(row, "stored as \(row.status): \(row.error)") }
             if row.response != expected.response || row.eventEnds != expected.eventEnds {
                 violate(row, "the stored answer is another")

@@ -107,8 +107,12 @@ struct DrillClient: Sendable {
     // MARK: Follow
 
     /// Follows a stream to its end, from gateway to gateway.
-    func follow(_ record: inout TurnRecord) async throws {
+    /// - Parameter cancels: whether the turn is cancelled where the plan says so.
+    func follow(_ record: inout TurnRecord, cancels: Bool) async throws {
         guard let id = record.ids.last else { return }
+        let first = record.planned.index
+        var cancellation: Task<Void, Never>?
+        defer { cancellation?.cancel() }
         var configuration = ChatClient.Configuration(gateways: doors.map(\.url), apiKey: doors.first?.key ?? "")
         configuration.reconnection.cap = .seconds(1)
         let chat = try ChatClient(configuration, http: quick, first: record.planned.index)
@@ -118,6 +122,12 @@ struct DrillClient: Sendable {
                 let followed = try await chat.follow(id, from: record.tokens?.count ?? 0) { event in
                     guard ContinuousClock.now < patience else { throw GaveUp() }
                     record.hear(event, now: .now)
+                    if cancels, cancellation == nil, let bound = record.planned.cancelledAfter,
+                        record.tokens?.count ?? 0 >= bound
+                    {
+                        record.isCancelled = true
+                        cancellation = Task { await cancel(id, first: first) }
+                    }
                 }
                 record.end(followed, now: .now)
             } catch ChatClientError.refused(let refusal) {
@@ -128,6 +138,17 @@ struct DrillClient: Sendable {
             } catch is GaveUp {
                 continue
             }
+        }
+    }
+
+    /// Asks for a turn's cancellation until a gateway has heard it.
+    private func cancel(_ id: String, first: Int) async {
+        var door = first
+        while ContinuousClock.now < patience, !Task.isCancelled {
+            let answer = try? await answer(self.door(door).request("DELETE", "/stream/\(id)", body: nil), over: quick)
+            if let answer, answer.status == 200 || answer.status == 202 { return }
+            door += 1
+            try? await pause()
         }
     }
 

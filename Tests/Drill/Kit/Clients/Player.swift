@@ -3,7 +3,10 @@ import Foundation
 
 /// Plays a plan's conversations against the gateways, each turn in its place.
 struct Player: Sendable {
-    let client: DrillClient
+    /// Each conversation has one of them.
+    let clients: [DrillClient]
+    /// Whether turns are cancelled where the plan says so.
+    let cancels: Bool
     /// Begins the names of all users, so that two runs on one cluster stay apart.
     let prefix: String
 
@@ -28,6 +31,7 @@ struct Player: Sendable {
     }
 
     private func play(_ conversation: PlannedConversation) async -> [TurnRecord] {
+        let client = clients[conversation.index % clients.count]
         var running: [Task<TurnRecord, Never>] = []
         var number: Int64?
         for turn in conversation.turns {
@@ -48,7 +52,9 @@ struct Player: Sendable {
                     var record = record
                     do {
                         switch turn.kind {
-                        case .stream: try await client.follow(&record)
+                        case .stream:
+                            try await client.follow(&record, cancels: cancels)
+                            if turn.isReplayed { try await replay(&record, client) }
                         case .batch: try await client.collect(&record)
                         case .chat: try await client.chat(&record, conversation: number)
                         }
@@ -61,5 +67,17 @@ struct Player: Sendable {
         var records: [TurnRecord] = []
         for task in running { records.append(await task.value) }
         return records
+    }
+
+    /// Reads an ended stream once more: the same events, whoever has them by now.
+    private func replay(_ record: inout TurnRecord, _ client: DrillClient) async throws {
+        guard record.end != nil else { return }
+        var again = TurnRecord(record.planned, user: record.user)
+        again.ids = record.ids
+        again.isCancelled = record.isCancelled
+        try await client.follow(&again, cancels: false)
+        if again.tokens != record.tokens { record.violate("its replay has other events") }
+        if again.end != record.end { record.violate("its replay ends otherwise") }
+        for violation in again.violations { record.violate("its replay: \(violation)") }
     }
 }

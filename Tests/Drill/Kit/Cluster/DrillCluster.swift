@@ -19,6 +19,8 @@ public final class DrillCluster: Sendable {
     /// For programs of the drill's own: past the proxy.
     let environment: [String: String]
     public let key: String
+    /// Of the same tenant; its turns may be hedged.
+    let premiumKey: String
     public let folder: String
     private let keepers: [ServiceName: Task<Void, any Error>]
 
@@ -26,15 +28,19 @@ public final class DrillCluster: Sendable {
     private static let settings = [
         "PATH": "/usr/bin:/bin", "MODEL_NAME": "test-model", "MAX_CONCURRENT": "16", "ENGINE_KV_BLOCKS": "1024",
         "ENGINE_THREADS": "1", "RATE_LIMIT_CHAT": "0", "RATE_LIMIT_STREAM": "0", "RATE_LIMIT_ASYNC": "0",
-        "GATEWAY_HEARTBEAT": "1s", "LOG_LEVEL": "info",
+        "GATEWAY_HEARTBEAT": "1s", "TURN_HEDGE_BUDGET": "30", "LOG_LEVEL": "info",
     ].merging(ServiceProcess.freeOperatorPorts) { own, _ in own }
+
+    /// Room for its append-only file and a rewrite of it.
+    private static let redisDiskMiB = 512
 
     /// The ports on which the clients reach the gateways.
     var gatewayPorts: [Int] { [1, 2].compactMap { links[.clients(gateway: $0)]?.port } }
 
     /// Starts everything and waits until both gateways say healthy.
     public init(_ engine: Engine, settings: [String: String] = [:]) async throws {
-        async let redisStart = TestServers.startRedis()
+        async let redisStart = TestServers.startRedis(
+            diskMiB: TestServers.canHaveDisks ? DrillCluster.redisDiskMiB : nil, hasClock: true)
         async let rabbitStart = TestServers.startRabbit()
         async let firstShard = TestServers.startPostgres(databases: ["shard"], persistent: true)
         async let secondShard = TestServers.startPostgres(databases: ["shard"], persistent: true)
@@ -67,6 +73,8 @@ public final class DrillCluster: Sendable {
         let direct = environment(target)
         _ = try await Executable.output("switchboard", ["migrate"], environment: direct)
         key = try await Executable.output("switchboard", ["keys", "create", "--name", "drill"], environment: direct)
+        premiumKey = try await Executable.output(
+            "switchboard", ["keys", "create", "--name", "drill-premium", "--tier", "premium"], environment: direct)
 
         var links: [LinkName: TCPProxy.Link] = [:]
         var slots: [ServiceName: ServiceSlot] = [:]

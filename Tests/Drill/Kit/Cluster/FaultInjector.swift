@@ -49,14 +49,20 @@ final class FaultInjector: Sendable {
     private func carryOut(_ fault: Fault) async throws {
         switch fault.target {
         case .service(let name): try await disturb(name, fault)
-        case .broker: try await disturb(cluster.rabbit, fault)
-        case .redis:
-            if fault.kind == .redisLoss {
-                try await cluster.redis.restartEmptied()
-            } else {
-                try await disturb(cluster.redis, fault)
+        case .services(let first, let second):
+            try await disturb(first, fault)
+            try await disturb(second, fault)
+        case .broker: try await disturbBroker(fault)
+        case .redis: try await disturbRedis(fault)
+        case .shard(let index):
+            let shard = cluster.shards[index]
+            guard fault.kind == .shardReadOnly else { return try await disturb(shard, fault) }
+            // Of connections that live on, too.
+            try await lasting(fault) {
+                try await shard.ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+            } end: {
+                try await shard.ask("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
             }
-        case .shard(let index): try await disturb(cluster.shards[index], fault)
         case .link(let name): try await disturb(name, fault)
         }
     }
@@ -83,6 +89,80 @@ final class FaultInjector: Sendable {
             try await server.kill()
             try? await Task.sleep(for: fault.length)
             try await server.restart()
+        }
+    }
+
+    /// Makes something so for the fault's length.
+    private func lasting(
+        _ fault: Fault, begin: () async throws -> Void, end: () async throws -> Void
+    ) async throws {
+        try await begin()
+        try? await Task.sleep(for: fault.length)
+        try await end()
+    }
+
+    private func disturbBroker(_ fault: Fault) async throws {
+        let broker = cluster.rabbit
+        switch fault.kind {
+        case .brokerMemory:
+            try await lasting(fault) {
+                try await broker.ask("set_vm_memory_high_watermark", "0.000001")
+            } end: {
+                try await broker.ask("set_vm_memory_high_watermark", "0.4")
+            }
+        case .brokerDisk:
+            try await lasting(fault) {
+                try await broker.ask("set_disk_free_limit", "100TB")
+            } end: {
+                try await broker.ask("set_disk_free_limit", "100MB")
+            }
+        default: try await disturb(broker, fault)
+        }
+    }
+
+    private func disturbRedis(_ fault: Fault) async throws {
+        let redis = cluster.redis
+        switch fault.kind {
+        case .redisLoss: try await redis.restartEmptied()
+        case .redisBusy:
+            // Asked from within a task: the answer comes when the script is killed.
+            async let script = try? redis.ask("EVAL", "while true do end", "0")
+            try? await Task.sleep(for: fault.length)
+            try await redis.ask("SCRIPT", "KILL")
+            _ = await script
+        case .redisLonely:
+            try await lasting(fault) {
+                try await redis.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+            } end: {
+                try await redis.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+            }
+        case .redisReplica:
+            // Nobody answers at port 1: it keeps what it has, and refuses writes.
+            try await lasting(fault) {
+                try await redis.ask("REPLICAOF", "127.0.0.1", "1")
+            } end: {
+                try await redis.ask("REPLICAOF", "NO", "ONE")
+            }
+        case .redisFull:
+            let bound = try await redis.ask("CONFIG", "GET", "maxmemory").split(separator: "\n").last.map(String.init)
+            try await lasting(fault) {
+                try await redis.ask("CONFIG", "SET", "maxmemory", "1")
+            } end: {
+                try await redis.ask("CONFIG", "SET", "maxmemory", bound ?? "0")
+            }
+        case .redisDisk:
+            try await lasting(fault) {
+                try redis.fillDisk()
+            } end: {
+                try redis.freeDisk()
+            }
+        case .redisClock:
+            try await lasting(fault) {
+                try redis.setClock(off: fault.step)
+            } end: {
+                try redis.setClock(off: .zero)
+            }
+        default: try await disturb(redis, fault)
         }
     }
 

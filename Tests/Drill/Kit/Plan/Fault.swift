@@ -9,18 +9,30 @@ public struct Fault: Sendable, Equatable {
     /// Of a slow link.
     public var delay: Duration = .zero
     public var bytesPerSecond = 0
+    /// Of a clock: where it stands from the machine's.
+    public var step: Duration = .zero
 
     public enum Kind: String, Sendable, CaseIterable {
         case kill = "process killed"
+        case killTwo = "two processes killed"
         case stop = "process stopped"
         case drain = "process drained"
         case brokerRestart = "broker restarted"
         case brokerPause = "broker stopped"
+        case brokerMemory = "broker's memory alarm"
+        case brokerDisk = "broker's disk alarm"
         case redisRestart = "Redis restarted"
         case redisLoss = "Redis emptied"
         case redisPause = "Redis stopped"
+        case redisBusy = "Redis busy with a script"
+        case redisLonely = "Redis without its replicas"
+        case redisReplica = "Redis a replica"
+        case redisFull = "Redis out of memory"
+        case redisDisk = "Redis' disk full"
+        case redisClock = "Redis' clock stepped"
         case shardOutage = "shard down"
         case shardPause = "shard stopped"
+        case shardReadOnly = "shard read-only"
         case cut = "link cut"
         case slow = "link slow"
         case silent = "link silent"
@@ -29,6 +41,7 @@ public struct Fault: Sendable, Equatable {
 
     public enum Target: Sendable, Hashable, CustomStringConvertible {
         case service(ServiceName)
+        case services(ServiceName, ServiceName)
         case broker
         case redis
         case shard(Int)
@@ -38,11 +51,17 @@ public struct Fault: Sendable, Equatable {
         public var description: String {
             switch self {
             case .service(let name): name.description
+            case .services(let first, let second): "\(first) and \(second)"
             case .broker: "rabbitmq"
             case .redis: "redis"
             case .shard(let index): "shard\(index)"
             case .link(let link): link.description
             }
+        }
+
+        /// What it takes up: two faults that share a part do not coincide.
+        var parts: [Target] {
+            if case .services(let first, let second) = self { [.service(first), .service(second)] } else { [self] }
         }
     }
 }

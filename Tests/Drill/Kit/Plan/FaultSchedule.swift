@@ -28,7 +28,7 @@ public struct FaultSchedule: Sendable, Equatable {
             // A deck rather than a die: after few faults each kind has had its turn.
             if deck.isEmpty { deck = intensity.kinds.shuffled(using: &random) }
             guard let kind = deck.popLast() else { break }
-            let targets = Self.targets(of: kind).filter { (busyUntil[$0] ?? .zero) <= time }
+            let targets = Self.targets(of: kind).filter { $0.parts.allSatisfy { (busyUntil[$0] ?? .zero) <= time } }
             guard let target = targets.randomElement(using: &random) else { continue }
             var fault = Fault(
                 kind: kind, target: target, at: time, length: Self.length(of: kind, intensity, using: &random))
@@ -36,8 +36,13 @@ public struct FaultSchedule: Sendable, Equatable {
                 fault.delay = .milliseconds(Int.random(in: 5...150, using: &random))
                 fault.bytesPerSecond = Int.random(in: 10_000...200_000, using: &random)
             }
+            if kind == .redisClock {
+                fault.step = random.duration(0.5...4)
+                // Back at the end is a step too: both ways occur each time, in either order.
+                if Bool.random(using: &random) { fault.step = .zero - fault.step }
+            }
             faults.append(fault)
-            busyUntil[target] = time + fault.length + Self.recovery(after: kind)
+            for part in target.parts { busyUntil[part] = time + fault.length + Self.recovery(after: kind) }
         }
         self.faults = faults
     }
@@ -45,9 +50,15 @@ public struct FaultSchedule: Sendable, Equatable {
     private static func targets(of kind: Fault.Kind) -> [Fault.Target] {
         switch kind {
         case .kill, .stop, .drain: ServiceName.all.map(Fault.Target.service)
-        case .brokerRestart, .brokerPause: [.broker]
-        case .redisRestart, .redisLoss, .redisPause: [.redis]
-        case .shardOutage, .shardPause: [.shard(0), .shard(1)]
+        case .killTwo:
+            ServiceName.all.indices.flatMap { first in
+                ServiceName.all[(first + 1)...].map { .services(ServiceName.all[first], $0) }
+            }
+        case .brokerRestart, .brokerPause, .brokerMemory, .brokerDisk: [.broker]
+        case .redisRestart, .redisLoss, .redisPause, .redisBusy, .redisLonely, .redisReplica, .redisFull, .redisDisk,
+            .redisClock:
+            [.redis]
+        case .shardOutage, .shardPause, .shardReadOnly: [.shard(0), .shard(1)]
         case .cut, .slow, .silent, .refusing: LinkName.all.map(Fault.Target.link)
         }
     }
@@ -56,19 +67,25 @@ public struct FaultSchedule: Sendable, Equatable {
         of kind: Fault.Kind, _ intensity: Intensity, using random: inout SeededGenerator
     ) -> Duration {
         switch kind {
-        case .kill, .drain, .brokerRestart, .redisRestart, .redisLoss, .cut: .zero
+        case .kill, .killTwo, .drain, .brokerRestart, .redisRestart, .redisLoss, .cut: .zero
         // Beyond its time-out of two seconds every command fails anyway.
-        case .redisPause, .brokerPause: random.duration(0.5...min(5, intensity.length.upperBound))
-        case .stop, .shardOutage, .shardPause, .slow, .silent, .refusing: random.duration(intensity.length)
+        case .redisPause, .redisBusy, .brokerPause: random.duration(0.5...min(5, intensity.length.upperBound))
+        case .stop, .brokerMemory, .brokerDisk, .redisLonely, .redisReplica, .redisFull, .redisDisk, .redisClock,
+            .shardOutage, .shardPause, .shardReadOnly, .slow, .silent, .refusing:
+            random.duration(intensity.length)
         }
     }
 
     /// Time in which a target is left alone after its fault, so that faults are not wasted on what is down already.
     private static func recovery(after kind: Fault.Kind) -> Duration {
         switch kind {
-        case .kill, .drain: .seconds(4)
+        case .kill, .killTwo, .drain: .seconds(4)
         case .brokerRestart: .seconds(20)
-        case .redisRestart, .redisLoss, .redisPause, .brokerPause, .shardOutage, .shardPause, .stop: .seconds(3)
+        // The command that lifts it takes seconds itself.
+        case .brokerMemory, .brokerDisk: .seconds(8)
+        case .redisRestart, .redisLoss, .redisPause, .redisBusy, .redisLonely, .redisReplica, .redisFull, .redisDisk,
+            .redisClock, .brokerPause, .shardOutage, .shardPause, .shardReadOnly, .stop:
+            .seconds(3)
         case .cut, .slow, .silent, .refusing: .seconds(1)
         }
     }

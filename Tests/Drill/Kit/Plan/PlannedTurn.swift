@@ -12,6 +12,10 @@ public struct PlannedTurn: Sendable, Equatable {
     public let seed: UInt64
     /// Sent while the turn before it in the conversation is still running.
     public let isEager: Bool
+    /// Tokens after which its client cancels it, when the drill is disturbed.
+    public var cancelledAfter: Int?
+    /// Whether its client reads it once more from the beginning when it has ended, from its log or from its shard.
+    public var isReplayed = false
 }
 
 /// One user's conversation: its turns follow each other.
@@ -41,12 +45,21 @@ public struct TurnPlan: Sendable, Equatable {
                 // A chat whose client is cut off is cancelled, and what it had said is history: so it comes last.
                 let kinds: [Turn.Kind] =
                     position == length - 1 ? [.stream, .stream, .chat, .chat, .batch] : [.stream, .stream, .batch]
-                return PlannedTurn(
-                    index: index + position, kind: kinds.randomElement(using: &random) ?? .stream,
+                let kind = kinds.randomElement(using: &random) ?? .stream
+                var turn = PlannedTurn(
+                    index: index + position, kind: kind,
                     message: Self.message(index + position, using: &random),
                     maxTokens: Int.random(in: tokens, using: &random),
                     temperature: Double.random(in: 0...1.2, using: &random), seed: random.next() >> 11,
                     isEager: position > 0 && Int.random(in: 0..<3, using: &random) == 0)
+                if kind == .stream {
+                    // What a cancelled turn had said is history too: so it comes last, as a chat.
+                    if position == length - 1, Int.random(in: 0..<4, using: &random) == 0 {
+                        turn.cancelledAfter = Int.random(in: 0..<turn.maxTokens, using: &random)
+                    }
+                    turn.isReplayed = Int.random(in: 0..<4, using: &random) == 0
+                }
+                return turn
             }
             index += length
             conversations.append((random.duration(0...max(0.001, span / .seconds(1))), planned))
