@@ -29,7 +29,11 @@ public struct FaultSchedule: Sendable, Equatable {
             if deck.isEmpty { deck = intensity.kinds.shuffled(using: &random) }
             guard let kind = deck.popLast() else { break }
             let targets = Self.targets(of: kind).filter { $0.parts.allSatisfy { (busyUntil[$0] ?? .zero) <= time } }
-            guard let target = targets.randomElement(using: &random) else { continue }
+            guard let target = targets.randomElement(using: &random) else {
+                // All of them are disturbed already: its turn comes later.
+                deck.insert(kind, at: 0)
+                continue
+            }
             var fault = Fault(
                 kind: kind, target: target, at: time, length: Self.length(of: kind, intensity, using: &random))
             if kind == .slow {
