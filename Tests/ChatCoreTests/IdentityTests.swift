@@ -50,6 +50,19 @@ struct Counting: RandomNumberGenerator {
         #expect(ConversationID(0) == nil && ConversationID(-1) == nil && ConversationID(1 << 53) == nil)
     }
 
+    /// A program that speaks for many people under one name begins many conversations at the same time.
+    @Test func firstTurnsOfOneMillisecondGetNumbersOfTheirOwn() {
+        var random = Counting()
+        let ids = (0..<20_000).map { _ in
+            ConversationID(firstTurn: TurnID(milliseconds: 1_767_225_600_000, using: &random))
+        }
+        #expect(Set(ids).count == ids.count)
+        // All 53 bits are used, each about as often set as not.
+        for bit in 0..<53 {
+            #expect((9000...11_000).contains(ids.count { $0.value >> Int64(bit) & 1 == 1 }))
+        }
+    }
+
     @Test func namesOfDifferentOwnersNeverCollide() {
         #expect(UserKey(tenant: "a", user: "b:c").ringKey != UserKey(tenant: "a:b", user: "c").ringKey)
         #expect(UserKey(tenant: "a", user: "bc").ringKey != UserKey(tenant: "ab", user: "c").ringKey)

@@ -31,13 +31,13 @@ public struct UserKey: Hashable, Sendable, Codable {
 
 /// A conversation's number: below 2^53, so that JavaScript can hold it.
 ///
-/// It is derived from the first turn's id (41 bits of milliseconds since 2025, 12 more of its random bits), so that
-/// a retry of that turn arrives at the same number. It is unique for a user, not in the world.
+/// It is derived from the first turn's id, so that a retry of that turn arrives at the same number: 53 bits of a hash of
+/// all its bits, of which 74 are random. It is unique for a user, not in the world: of a million conversations of one user
+/// two have one number with a probability of 6e-5.
 public struct ConversationID: Hashable, Sendable, Comparable, Codable, CustomStringConvertible {
     public let value: Int64
 
     public static let maximum: Int64 = 1 << 53 - 1
-    private static let epochMilliseconds: UInt64 = 1_735_689_600_000  // 2025-01-01T00:00:00Z
 
     public init?(_ value: Int64) {
         guard value > 0, value <= ConversationID.maximum else { return nil }
@@ -45,9 +45,9 @@ public struct ConversationID: Hashable, Sendable, Comparable, Codable, CustomStr
     }
 
     public init(firstTurn: TurnID) {
-        let elapsed = firstTurn.milliseconds &- ConversationID.epochMilliseconds
-        let number = (elapsed & 0x1FF_FFFF_FFFF) << 12 | firstTurn.high & 0xFFF
-        value = max(1, Int64(number))
+        // Both halves are spread over all bits before they meet.
+        let bits = HashRing.mixed(HashRing.mixed(firstTurn.high) ^ firstTurn.low)
+        value = max(1, Int64(bits >> 11))
     }
 
     public var description: String { String(value) }

@@ -33,7 +33,12 @@ public struct HashRing: Sendable {
     public static func hash(_ text: String) -> UInt64 {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-        hash = (hash ^ hash >> 33) &* 0xFF51_AFD7_ED55_8CCD
+        return mixed(hash)
+    }
+
+    /// The finaliser of MurmurHash3: one to one, and each bit of `bits` changes each of the result's with about even odds.
+    static func mixed(_ bits: UInt64) -> UInt64 {
+        var hash = (bits ^ bits >> 33) &* 0xFF51_AFD7_ED55_8CCD
         hash = (hash ^ hash >> 33) &* 0xC4CE_B9FE_1A85_EC53
         return hash ^ hash >> 33
     }
