@@ -49,6 +49,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
                 try await redis.ping(); return true
             },
             .init("database") { await isUp(database) },
+            .init("database_writes") { database.shards.allSatisfy(\.pool.takesWrites) },
             .init("rabbitmq") {
                 try await inspector.ping(); return publisher.isConnected
             },
@@ -57,7 +58,9 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             .init("orchestrators") { try await presence.alive(kind: "orchestrator").count },
             .init("queue_workers") { try await presence.alive(kind: "queue-worker").count },
         ], logger: logger)
-    let breakers = [redis.breaker, publisher.breaker] + database.shards.map(\.pool.breaker)
+    let breakers =
+        [redis.breaker, publisher.breaker] + database.shards.map(\.pool.breaker)
+        + database.shards.map(\.pool.writes)
 
     let backlog = ResponseBacklog(shards: shards, inspector: inspector, logger: logger)
     let keys = IdempotencyKeys(pool: redis)

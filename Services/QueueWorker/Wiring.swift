@@ -61,6 +61,7 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
             notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
             Probes.holds("rabbitmq is not connected") { publisher.isConnected && deadLetters.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
+            Probes.anyClosed(database.shards.map(\.pool.writes)),
         ]), logger: logger)
     return traces.services + [port, redis, database, publisher, inspector] + settlers + [
         partitions, due, drain, watch, beats, notice,

@@ -23,15 +23,12 @@ public enum DatabaseError: Error, Sendable, Equatable {
 }
 
 extension DatabaseError {
-    /// Whether the same call may succeed later without anybody changing data, program or configuration.
+    /// Whether the same call may succeed later: the data, the program and the settings are not what failed.
     public var isTransient: Bool {
         switch self {
         case .unavailable, .connectionLost, .timedOut, .overloaded: true
         case .badConfiguration, .cancelled, .decoding, .migration: false
-        case .server(let sqlState, _, _):
-            // Connection, transaction rollback, resources, operator intervention, I/O, and locks not available.
-            ["08", "40", "53", "57", "58"].contains(String(sqlState.prefix(2))) || sqlState == "55P03"
-                || sqlState == "25006"  // a read-only transaction: the server became a standby
+        case .server(let sqlState, _, _): ServerRefusal(sqlState: sqlState) != .data
         }
     }
 

@@ -26,6 +26,7 @@ struct OutageTests {
         }
         #expect(try await breakers(cluster) == closed)
         try await shardIsAway(cluster, postgres)
+        try await shardIsReadOnly(cluster, postgres.endpoint.shards[0])
         try await brokerIsAway(cluster, rabbit)
         try await redisIsAway(cluster)
         try await metrics(cluster)
@@ -36,36 +37,39 @@ struct OutageTests {
 
     private let closed = [
         "redis": "closed", "rabbitmq": "closed", "database.near": "closed", "database.far": "closed",
+        "database.near.writes": "closed", "database.far.writes": "closed",
     ]
 
     private func breakers(_ cluster: Cluster) async throws -> [String: String] {
         try await cluster.get("/health", key: nil).json["breakers"] as? [String: String] ?? [:]
     }
 
-    private func shardIsAway(_ cluster: Cluster, _ postgres: ServerHandle<PostgresEndpoint>) async throws {
+    private func user(of shard: Int) -> String {
         let ring = HashRing(members: ["near", "far"])
-        func user(of shard: Int) -> String {
-            (0...).lazy.map { "user\($0)" }.first { user in
-                ring.member(for: UserKey(tenant: "default", user: user).ringKey) == shard
-            } ?? ""
-        }
+        return (0...).lazy.map { "user\($0)" }.first { user in
+            ring.member(for: UserKey(tenant: "default", user: user).ringKey) == shard
+        } ?? ""
+    }
+
+    private func chat(_ cluster: Cluster, _ user: String, in conversation: Int64? = nil) async throws -> Int64 {
+        var body: [String: Any] = ["message": "Hi", "user_id": user, "max_tokens": 3]
+        if let conversation { body["conversation_id"] = conversation }
+        let answer = try await cluster.post("/chat", body)
+        #expect(answer.status == 200, "\(answer.text)\n\(cluster.logs)")
+        return answer.json["conversation_id"] as? Int64 ?? 0
+    }
+
+    private func shardIsAway(_ cluster: Cluster, _ postgres: ServerHandle<PostgresEndpoint>) async throws {
         let (here, there) = (user(of: 0), user(of: 1))
-        func chat(_ user: String, in conversation: Int64? = nil) async throws -> Int64 {
-            var body: [String: Any] = ["message": "Hi", "user_id": user, "max_tokens": 3]
-            if let conversation { body["conversation_id"] = conversation }
-            let answer = try await cluster.post("/chat", body)
-            #expect(answer.status == 200, "\(answer.text)\n\(cluster.logs)")
-            return answer.json["conversation_id"] as? Int64 ?? 0
-        }
         func responses() async throws -> [String: Int] {
             try await cluster.get("/debug/queue-stats").json["response_queue"] as? [String: Int] ?? [:]
         }
-        let conversation = try await chat(there)
+        let conversation = try await chat(cluster, there)
         try await eventually("settled") { try await stored(in: cluster, shard: "far") == 1 }
 
         try await postgres.kill()
-        _ = try await chat(there, in: conversation)
-        _ = try await chat(there)
+        _ = try await chat(cluster, there, in: conversation)
+        _ = try await chat(cluster, there)
         try await eventually("its breaker opens, and no other", or: { cluster.logs }) {
             let states = try await breakers(cluster)
             return states["database.far"] != "closed" && states["database.near"] == "closed"
@@ -76,8 +80,8 @@ struct OutageTests {
         let health = try await cluster.get("/health", key: nil)
         #expect(health.status == 503 && health.json["status"] as? String == "degraded")
         #expect((health.json["components"] as? [String: String])?["database"] == "down")
-        _ = try await chat(there, in: conversation)
-        _ = try await chat(here)
+        _ = try await chat(cluster, there, in: conversation)
+        _ = try await chat(cluster, here)
         try await eventually("the other shard settles") { try await stored(in: cluster, shard: "near") == 1 }
 
         try await postgres.restart()
@@ -87,6 +91,57 @@ struct OutageTests {
         try await eventually("consumed as before", or: { cluster.logs }) {
             let states = try await breakers(cluster)
             return try await responses() == ["message_count": 0, "consumer_count": 2] && states == closed
+        }
+    }
+
+    /// It answers and takes no writes: turns go on and end, stored ones are read, and what ended waits to be stored.
+    private func shardIsReadOnly(_ cluster: Cluster, _ uri: String) async throws {
+        let there = user(of: 1)
+        let before = try await stored(in: cluster, shard: "far")
+        let running = try await accepted(4) { _ in
+            try await cluster.beginStream(["message": "Hi", "user_id": there, "max_tokens": 100])
+        }
+        try await setReadOnly(uri, true)
+        try await eventually("the breaker of its writes opens, and no other", or: { cluster.logs }) {
+            var expected = closed
+            expected["database.far.writes"] = try await breakers(cluster)["database.far.writes"]
+            return try await breakers(cluster) == expected && expected["database.far.writes"] == "open"
+        }
+        try await eventually("the health says which is refused", or: { cluster.logs }) {
+            let health = try await cluster.get("/health", key: nil)
+            let components = health.json["components"] as? [String: String]
+            return health.status == 503 && health.json["status"] as? String == "degraded"
+                && components?["database"] == "up" && components?["database_writes"] == "down"
+        }
+        let conversation = try await chat(cluster, there)
+        _ = try await chat(cluster, there, in: conversation)
+        for id in running { #expect(try await cluster.stream(id).isDone) }
+
+        try await setReadOnly(uri, false)
+        try await eventually("what waited is stored, once", or: { cluster.logs }) {
+            try await stored(in: cluster, shard: "far") == before + running.count + 2
+        }
+        try await eventually("well again", or: { cluster.logs }) {
+            let health = try await cluster.get("/health", key: nil)
+            return try await breakers(cluster) == closed && health.status == 200
+        }
+        let dead = try await cluster.get("/debug/queue-stats").json["dead_letter_queue"] as? [String: Int]
+        #expect(dead?["message_count"] == 0)
+    }
+
+    /// For sessions that are open, too.
+    private func setReadOnly(_ uri: String, _ isReadOnly: Bool) async throws {
+        let database = try ShardedDatabase(
+            configuration: try DatabaseConfiguration(shards: uri, poolSize: 1),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        do {
+            try await database.directory.query(
+                "ALTER SYSTEM SET default_transaction_read_only = \(isReadOnly ? "on" : "off")")
+            try await database.directory.query("SELECT pg_reload_conf()")
+            await database.close()
+        } catch {
+            await database.close()
+            throw error
         }
     }
 
@@ -137,7 +192,7 @@ struct OutageTests {
         let answer = try await cluster.get("/metrics", key: nil)
         #expect(answer.status == 200 && answer.headers["content-type"]?.hasPrefix("text/plain") == true)
         let lines = Set(answer.text.split(separator: "\n").map(String.init))
-        for dependency in closed.keys where dependency != "database.near" {
+        for dependency in closed.keys where !dependency.hasPrefix("database.near") {
             #expect(lines.contains("switchboard_breaker_state{dependency=\"\(dependency)\"} 0"))
             let name = "switchboard_breaker_openings_total{dependency=\"\(dependency)\"} "
             let openings = lines.first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) }

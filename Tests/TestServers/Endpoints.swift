@@ -83,6 +83,8 @@ public struct PostgresEndpoint: Sendable {
     public let shards: [String]
     private let folder: ServerFolder
 
+    var folderPath: String { folder.path }
+
     /// Makes `count` empty databases that nobody else is given (about 0.1 s each).
     /// - Returns: their URIs, in the form of ``shards``.
     public func freshDatabases(count: Int) async throws -> [String] {
@@ -104,6 +106,20 @@ public struct PostgresEndpoint: Sendable {
     private func uri(_ database: String) -> String {
         "postgresql://\(user):\(password)@\(host):\(port)/\(database)"
     }
+}
+
+/// Where a PgBouncer listens.
+public struct PgBouncerEndpoint: Sendable {
+    private let port: Int
+    private let server: PostgresEndpoint
+
+    init(_ settings: ServerSettings, _ server: PostgresEndpoint) throws {
+        port = try settings.integer("PORT")
+        self.server = server
+    }
+
+    /// The way to a database of its server, by `uri`, through it.
+    public func uri(to uri: String) -> String { uri.replacing(":\(server.port)/", with: ":\(port)/") }
 }
 
 /// Where an nginx listens, and what it leaves behind.

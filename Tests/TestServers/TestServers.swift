@@ -64,6 +64,17 @@ public enum TestServers {
         }
     }
 
+    /// A PgBouncer of the caller's own, in transaction mode.
+    /// - Parameter sessions: how many sessions of `server` all its clients share, for each database and user.
+    public static func startPgBouncer(
+        before server: PostgresEndpoint, sessions: Int
+    ) async throws -> ServerHandle<PgBouncerEndpoint> {
+        try await ServerHandle(
+            kind: "pgbouncer",
+            options: ["--before", server.folderPath, "--set", "default_pool_size=\(sessions)"]
+        ) { settings, _ in try PgBouncerEndpoint(settings, server) }
+    }
+
     /// The root of the sources.
     public static let repository = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path

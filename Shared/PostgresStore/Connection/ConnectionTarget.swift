@@ -26,10 +26,17 @@ struct ConnectionTarget: Sendable, CustomStringConvertible, CustomReflectable {
         self.options = options
     }
 
+    /// Whether the URI lists several hosts and leaves it to us which of them.
+    var hasChoice: Bool {
+        options.contains { ["host", "hostaddr"].contains($0.keyword) && $0.value.contains(",") }
+            && !options.contains { $0.keyword == "target_session_attrs" }
+    }
+
     /// The URI's own settings over our defaults.
-    /// - Parameter statementTimeout: set on the server when the session begins.
-    func parameters(statementTimeout: Duration) -> [(keyword: String, value: String)] {
-        let milliseconds = Int64(statementTimeout / .milliseconds(1))
+    /// - Parameters:
+    ///   - statementTimeout: set on the server when the session begins; nil where that is not taken.
+    ///   - isForWriting: goes on to the next host when one takes no writes.
+    func parameters(statementTimeout: Duration?, isForWriting: Bool = false) -> [(keyword: String, value: String)] {
         var merged: [String: String] = [
             "application_name": "switchboard",
             // A dead peer is noticed within about a minute, even by a connection that nobody uses.
@@ -40,10 +47,14 @@ struct ConnectionTarget: Sendable, CustomStringConvertible, CustomReflectable {
         for (keyword, value) in options { merged[keyword] = value }
         // Text is UTF-8 whatever the database's own encoding: Swift's strings go out as they are.
         merged["client_encoding"] = "UTF8"
-        let settings =
-            "-c statement_timeout=\(milliseconds) -c idle_in_transaction_session_timeout=\(milliseconds * 2)"
-            + " -c client_min_messages=warning"
-        merged["options"] = [merged["options"], settings].compactMap(\.self).joined(separator: " ")
+        if isForWriting { merged["target_session_attrs"] = "read-write" }
+        if let statementTimeout {
+            let milliseconds = Int64(statementTimeout / .milliseconds(1))
+            let settings =
+                "-c statement_timeout=\(milliseconds) -c idle_in_transaction_session_timeout=\(milliseconds * 2)"
+                + " -c client_min_messages=warning"
+            merged["options"] = [merged["options"], settings].compactMap(\.self).joined(separator: " ")
+        }
         return merged.map { (keyword: $0.key, value: $0.value) }.sorted { $0.keyword < $1.keyword }
     }
 

@@ -5,8 +5,9 @@ import ServiceKit
 extension PostgresConnection {
     /// Opens the session and waits until it can be used.
     /// - Throws: `unavailable`, with a reason that holds no password.
-    func open(_ target: ConnectionTarget, timeout: Duration) async throws(DatabaseError) {
-        let parameters = target.parameters(statementTimeout: statementTimeout)
+    func open(
+        _ parameters: [(keyword: String, value: String)], timeout: Duration
+    ) async throws(DatabaseError) {
         let started = await PostgresConnection.begin(parameters)
         guard let session = started.session else {
             throw .unavailable(shard: shard, reason: "no memory for a connection")

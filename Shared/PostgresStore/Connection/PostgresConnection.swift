@@ -17,6 +17,9 @@ public actor PostgresConnection {
 
     nonisolated let shard: String
     let statementTimeout: Duration
+    private let traits: ServerTraits
+    /// Of the pool, when this was begun.
+    nonisolated let generation: UInt64
     /// Called once when the session is closed, by whatever side.
     private let onClose: @Sendable (PostgresConnection) -> Void
     /// Whether the session is open, idle and outside a transaction: fit for the next borrower.
@@ -41,18 +44,20 @@ public actor PostgresConnection {
     }
 
     init(
-        executor: SocketExecutor, shard: String, statementTimeout: Duration,
+        executor: SocketExecutor, shard: String, statementTimeout: Duration, traits: ServerTraits, generation: UInt64,
         onClose: @escaping @Sendable (PostgresConnection) -> Void
     ) {
         self.executor = executor
         self.shard = shard
         self.statementTimeout = statementTimeout
+        self.traits = traits
+        self.generation = generation
         self.onClose = onClose
     }
 
     /// One statement; the caller waits for all of its rows.
     /// - Parameters:
-    ///   - sql: a constant text with $1, $2, …; it is prepared on its first use.
+    ///   - sql: a constant text with $1, $2, …; it is prepared on its first use, where sessions keep what is prepared.
     ///   - timeout: when the client gives up; nil stands for the statement time-out and a grace.
     /// - Throws: `server` with a SQLSTATE, after which the connection is usable again; `connectionLost`, `timedOut`
     ///   and `cancelled`, after which it is closed; `overloaded` while another statement is under way here.
@@ -87,13 +92,30 @@ public actor PostgresConnection {
         let key = StatementCache.Key(sql: sql, types: parameters.map(\.type))
         let values = parameters.map(\.encoded)
         let wasInTransaction = session.map { PQtransactionStatus($0) != PQTRANS_IDLE } ?? false
+        if traits.keepsPreparedStatements.load(ordering: .relaxed) {
+            do throws(DatabaseError) {
+                return try await runPrepared(key, values, wasInTransaction: wasInTransaction, timeout: timeout)
+            } catch {
+                // Nothing was carried out, so that outside a transaction the statement can be sent again.
+                guard error.refusal == .unknownStatement else { throw error }
+                traits.keepsPreparedStatements.store(false, ordering: .relaxed)
+                guard !wasInTransaction else { throw error }
+            }
+        }
+        return try await send(values, timeout: timeout) { session, addresses, lengths, formats in
+            PQsendQueryParams(session, sql, Int32(addresses.count), key.types, addresses, lengths, formats, 1)
+        }
+    }
+
+    private func runPrepared(
+        _ key: StatementCache.Key, _ values: [[UInt8]?], wasInTransaction: Bool, timeout: Duration?
+    ) async throws(DatabaseError) -> Reply {
         if let name = statements.name(of: key) {
             do throws(DatabaseError) {
                 return try await execute(name, values, timeout: timeout)
             } catch {
-                // The schema changed under the statement (0A000), or the server forgot it (26000): nothing was carried
-                // out, so that outside a transaction it is prepared again.
-                guard ["0A000", "26000"].contains(error.sqlState) else { throw error }
+                // The schema changed under the statement: nothing was carried out.
+                guard error.sqlState == "0A000" else { throw error }
                 statements.remove(key)
                 guard !wasInTransaction else { throw error }
             }
@@ -106,7 +128,7 @@ public actor PostgresConnection {
         if let old = statements.evict() {
             try await exchange(timeout: timeout) { PQsendQuery($0, "DEALLOCATE \(old)") }
         }
-        let name = statements.freshName()
+        let name = statements.freshName(for: key)
         try await exchange(timeout: timeout) { session in
             PQsendPrepare(session, name, key.sql, Int32(key.types.count), key.types)
         }
@@ -116,6 +138,16 @@ public actor PostgresConnection {
 
     private func execute(
         _ name: String, _ values: [[UInt8]?], timeout: Duration?
+    ) async throws(DatabaseError) -> Reply {
+        try await send(values, timeout: timeout) { session, addresses, lengths, formats in
+            PQsendQueryPrepared(session, name, Int32(addresses.count), addresses, lengths, formats, 1)
+        }
+    }
+
+    /// - Parameter command: gets addresses, lengths and formats (all binary) of the values, for as long as it runs.
+    private func send(
+        _ values: [[UInt8]?], timeout: Duration?,
+        _ command: (OpaquePointer, [UnsafePointer<CChar>?], [Int32], [Int32]) -> Int32
     ) async throws(DatabaseError) -> Reply {
         try await exchange(timeout: timeout) { session in
             // libpq copies the values into its output buffer before it returns. One buffer holds them all; an empty
@@ -133,8 +165,7 @@ public actor PostgresConnection {
                     defer { next = next?.advanced(by: value.count) }
                     return next
                 }
-                return PQsendQueryPrepared(
-                    session, name, Int32(values.count), addresses, lengths, formats, 1)
+                return command(session, addresses, lengths, formats)
             }
         }
     }
@@ -169,8 +200,10 @@ public actor PostgresConnection {
             Task { await self.giveUp(on: id, because: .cancelled) }
         }
         let reply = try result.get()
-        if let error = reply.error { throw error }
-        return reply
+        guard let error = reply.error else { return reply }
+        // What writes is refused here, and the next borrower may write: the address may lead to another server by now.
+        if error.refusal == .readOnly { close() }
+        throw error
     }
 
     /// Leaves an answer that did not come, or that nobody waits for: the caller goes on at once, the server is asked to

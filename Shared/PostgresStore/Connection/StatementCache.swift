@@ -1,3 +1,5 @@
+import ServiceKit
+
 /// Which statements a session has prepared, and which to give up for a new one: the least recently used.
 struct StatementCache {
     /// A statement is prepared for one text and one list of parameter types.
@@ -14,7 +16,7 @@ struct StatementCache {
     let capacity: Int
     private var entries: [Key: Entry] = [:]
     private var uses: UInt64 = 0
-    private var names: UInt64 = 0
+    private var names: [Key: UInt64] = [:]
 
     init(capacity: Int) { self.capacity = capacity }
 
@@ -28,10 +30,17 @@ struct StatementCache {
         return entries[key]?.name
     }
 
-    /// A name that was never given before.
-    mutating func freshName() -> String {
-        names += 1
-        return "s\(names)"
+    /// A name that this session has not given before, and no other session to another statement: behind a pooler one may
+    /// meet what another has prepared, and must not take it for its own.
+    mutating func freshName(for key: Key) -> String {
+        var digest = FieldDigest()
+        digest.add(key.sql)
+        for type in key.types { digest.add(type) }
+        // Bounded like what is prepared: forgetting how often a statement was prepared anew gives a name that was deallocated.
+        if names.count >= 4 * capacity { names = [:] }
+        let count = names[key, default: 0]
+        names[key] = count + 1
+        return "s_\(digest.hexadecimal().prefix(32))_\(count)"
     }
 
     /// Removes the statement to be given up when there is no room for another; returns its name.

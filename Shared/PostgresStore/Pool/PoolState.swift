@@ -141,6 +141,15 @@ struct PoolState<Connection: AnyObject> {
         return idle.removeFirst().connection
     }
 
+    /// Takes out all that are idle, to be closed; those who ask next wait for new ones.
+    mutating func takeIdle() -> [Connection] {
+        defer {
+            open -= idle.count
+            idle = []
+        }
+        return idle.map(\.connection)
+    }
+
     /// - Returns: the idle connections to be closed and the callers to be refused.
     mutating func close() -> (connections: [Connection], waiters: [Waiter]) {
         isClosed = true

@@ -9,7 +9,8 @@ import Synchronization
 /// It connects when somebody asks, so it works before and without ``run()``; running it adds upkeep: it reconnects with
 /// backoff while the server is away, and tests connections that nobody used for a while.
 ///
-/// Borrowing goes through the shard's circuit breaker: while it is open, callers are refused at once as `unavailable`.
+/// Borrowing goes through the shard's circuit breaker, and what writes through a second one, which opens while the server
+/// answers and takes no writes: while one is open, its callers are refused at once as `unavailable`.
 public final class PostgresPool: Service, Sendable {
     typealias Wait = CheckedContinuation<Result<PostgresConnection, DatabaseError>, Never>
 
@@ -31,6 +32,9 @@ public final class PostgresPool: Service, Sendable {
         /// Those who wait in ``close()`` for the last connection to end.
         var closers: [CheckedContinuation<Void, Never>] = []
         var isThreadEnded = false
+        /// Connections of an earlier one are not lent again.
+        var generation: UInt64 = 0
+        var leftServerAt: ContinuousClock.Instant?
     }
 
     public let name: String
@@ -40,6 +44,11 @@ public final class PostgresPool: Service, Sendable {
     private let logger: Logger
     /// Named `database.` and the shard's name.
     public let breaker: DependencyBreaker
+    /// The same for what writes, named `database.`, the shard's name, and `.writes`.
+    public let writes: DependencyBreaker
+    /// Whether it is a server that says so which keeps `writes` open: then it is asked, and no write is risked.
+    let isReadOnly = Atomic(false)
+    private let traits = ServerTraits()
     let guarded: Mutex<Guarded>
     let waitTime: Timer
     let queryTime: Timer
@@ -56,6 +65,7 @@ public final class PostgresPool: Service, Sendable {
         // Statements and connections have far more time than commands to Redis: the third failure has taken long enough.
         policy.failures = 3
         breaker = DependencyBreaker("database.\(shard.name)", policy: policy, logger: logger)
+        writes = DependencyBreaker("database.\(shard.name).writes", policy: policy, logger: logger)
         waitTime = Measures.poolWait(shard.name)
         queryTime = Measures.shardQuery(shard.name)
         let state = PoolState<PostgresConnection>(
@@ -76,6 +86,9 @@ public final class PostgresPool: Service, Sendable {
 
     /// Whether a connection is open. False before the first one; ``ping()`` asks the server itself.
     public var isAvailable: Bool { guarded.withLock { $0.state.established > 0 } }
+
+    /// Whether statements that write are let through: as far as is known, the server answers and takes writes.
+    public var takesWrites: Bool { breaker.state == .closed && writes.state == .closed }
 
     /// Connections that are lent, and those that wait to be.
     var connections: (busy: Int, idle: Int) {
@@ -148,7 +161,8 @@ public final class PostgresPool: Service, Sendable {
 
     /// Takes a connection back: clean ones go to the next caller, all others are closed.
     func giveBack(_ connection: PostgresConnection) async {
-        guard connection.isClean.load(ordering: .acquiring) else {
+        let isCurrent = connection.generation == guarded.withLock({ $0.generation })
+        guard isCurrent, connection.isClean.load(ordering: .acquiring) else {
             await connection.close()
             let (connects, refused, reason) = guarded.withLock { guarded in
                 let (connects, waiters) = guarded.state.discarded(now: .now)
@@ -192,11 +206,9 @@ public final class PostgresPool: Service, Sendable {
     }
 
     private func connect() async {
-        let connection = PostgresConnection(
-            executor: executor, shard: name, statementTimeout: configuration.statementTimeout
-        ) { [weak self] connection in self?.connectionEnded(connection) }
+        let connection: PostgresConnection
         do throws(DatabaseError) {
-            try await connection.open(target, timeout: configuration.connectTimeout)
+            connection = try await open()
         } catch {
             logger.warning("cannot connect to the database", metadata: ["error": "\(error)"])
             // Nobody may be asking; a permit is refused when the breaker knows already.
@@ -210,6 +222,34 @@ public final class PostgresPool: Service, Sendable {
         logger.debug("connected to the database")
         breaker.reconnected()
         await place(connection) { $0.connected(connection, now: .now) }
+    }
+
+    private func open() async throws(DatabaseError) -> PostgresConnection {
+        // Of several hosts the one that takes writes; while none does, any can be read.
+        if target.hasChoice, let connection = try? await open(forWriting: true) { return connection }
+        do throws(DatabaseError) {
+            return try await open(forWriting: false)
+        } catch {
+            guard case .unavailable(_, let reason) = error, reason.contains("unsupported startup parameter"),
+                traits.takesOptions.exchange(false, ordering: .relaxed)
+            else { throw error }
+            logger.notice(
+                "a pooler takes no settings: the server's own statement_timeout holds", metadata: ["error": "\(error)"])
+            return try await open(forWriting: false)
+        }
+    }
+
+    private func open(forWriting isForWriting: Bool) async throws(DatabaseError) -> PostgresConnection {
+        let connection = PostgresConnection(
+            executor: executor, shard: name, statementTimeout: configuration.statementTimeout, traits: traits,
+            generation: guarded.withLock { $0.generation }
+        ) { [weak self] connection in self?.connectionEnded(connection) }
+        try await connection.open(
+            target.parameters(
+                statementTimeout: traits.takesOptions.load(ordering: .relaxed) ? configuration.statementTimeout : nil,
+                isForWriting: isForWriting),
+            timeout: configuration.connectTimeout)
+        return connection
     }
 
     /// Called on the connection's thread when the session is closed, whoever closed it.
@@ -227,6 +267,8 @@ public final class PostgresPool: Service, Sendable {
     static let idleBeforeTest = Duration.seconds(30)
     static let upkeepInterval = Duration.milliseconds(500)
     static let testTimeout = Duration.seconds(2)
+    /// How long connections to a server that takes no writes are kept before they are given up again.
+    static let stay = Duration.seconds(2)
     /// How long ``close()`` waits for borrowers.
     static let closeTimeout = Duration.seconds(10)
 
@@ -235,10 +277,18 @@ public final class PostgresPool: Service, Sendable {
         await cancelWhenGracefulShutdown { [self] in
             await withDiscardingTaskGroup { group in
                 group.addTask { await self.keepUp() }
-                group.addTask { await self.breaker.keepProbing { try? await self.ping() } }
+                group.addTask { await self.breaker.keepProbing { _ = try? await self.ping() } }
+                group.addTask { await self.writes.keepProbing { await self.probeWrites() } }
             }
         }
         await close()
+    }
+
+    /// Asks a server that was read-only whether it still is. What else writes were refused for, the next write finds out.
+    private func probeWrites() async {
+        if isReadOnly.load(ordering: .relaxed) { _ = try? await ping() }
+        // A probe that is left to a write stays due.
+        try? await Task.sleep(for: Self.upkeepInterval)
     }
 
     private func keepUp() async {

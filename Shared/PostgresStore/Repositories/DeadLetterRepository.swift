@@ -36,7 +36,7 @@ public struct DeadLetterRepository: Sendable {
     public func keep(
         queue: String, messageID: String, reason: String, turn: TurnID?, owner: UserKey?, body: [UInt8]
     ) async throws(DatabaseError) -> Bool {
-        let rows = try await directory.query(
+        let rows = try await directory.write(
             """
             INSERT INTO dead_letters (digest, queue, message_id, reason, turn, tenant, user_name, body)
             VALUES (
@@ -76,7 +76,7 @@ public struct DeadLetterRepository: Sendable {
     /// Says which turn the letter will be replayed as; the first answer stays.
     /// - Returns: that turn's id; nil when there is no such letter.
     public func beginReplay(_ id: Int64, as turn: TurnID) async throws(DatabaseError) -> TurnID? {
-        let rows = try await directory.query(
+        let rows = try await directory.write(
             """
             UPDATE dead_letters SET replayed_as = coalesce(replayed_as, $2) WHERE id = $1 RETURNING replayed_as
             """, [.integer(id), .turn(turn)])
@@ -85,13 +85,13 @@ public struct DeadLetterRepository: Sendable {
 
     /// Notes that the replay was accepted.
     public func finishReplay(_ id: Int64) async throws(DatabaseError) {
-        try await directory.query(
+        try await directory.write(
             "UPDATE dead_letters SET replayed_at = coalesce(replayed_at, now()) WHERE id = $1", [.integer(id)])
     }
 
     /// - Returns: the letters that were there, which are gone now.
     public func drop(_ ids: [Int64]) async throws(DatabaseError) -> [Int64] {
-        let rows = try await directory.query(
+        let rows = try await directory.write(
             "DELETE FROM dead_letters WHERE id = ANY ($1) RETURNING id", [.integers(ids)])
         var dropped: [Int64] = []
         for row in rows { dropped.append(try row.value("id")) }
@@ -107,7 +107,7 @@ public struct DeadLetterRepository: Sendable {
     /// Drops letters that died longer ago than `age`, and the oldest beyond `maximumKept`.
     /// - Returns: how many.
     public func prune(olderThan age: Duration, keeping maximum: Int = maximumKept) async throws(DatabaseError) -> Int {
-        let rows = try await directory.query(
+        let rows = try await directory.write(
             """
             WITH gone AS (
                 DELETE FROM dead_letters

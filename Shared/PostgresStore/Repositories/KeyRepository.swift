@@ -51,7 +51,7 @@ public struct KeyRepository: Sendable {
         id: String, tenant: String, name: String, hash: [UInt8], expiresAt: Int64? = nil, isAdmin: Bool = false,
         tier: Tier = .standard
     ) async throws(DatabaseError) {
-        try await directory.query(
+        try await directory.write(
             """
             WITH add_tenant AS (INSERT INTO tenants (name) VALUES ($2) ON CONFLICT DO NOTHING)
             INSERT INTO api_keys (id, tenant, name, hash, expires_at, is_admin, tier)
@@ -66,7 +66,7 @@ public struct KeyRepository: Sendable {
     /// Puts a key into another tier; gateways notice within a minute.
     /// - Returns: false when there is no such key.
     public func setTier(_ tier: Tier, of id: String) async throws(DatabaseError) -> Bool {
-        let rows = try await directory.query(
+        let rows = try await directory.write(
             "UPDATE api_keys SET tier = $2 WHERE id = $1 RETURNING id", [.text(id), .text(tier.rawValue)])
         return !rows.isEmpty
     }
@@ -95,7 +95,7 @@ public struct KeyRepository: Sendable {
     /// - Returns: false when there is no such key; revoking a revoked one changes nothing and returns true.
     @discardableResult
     public func revoke(_ id: String) async throws(DatabaseError) -> Bool {
-        let rows = try await directory.query(
+        let rows = try await directory.write(
             "UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id", [.text(id)])
         return !rows.isEmpty
     }

@@ -92,23 +92,15 @@ public struct SettlementRepository: Sendable {
         while true {
             do throws(DatabaseError) {
                 var stored: Set<TurnID> = []
-                for row in try await shard.pool.query(SettlementBatch.statement, batch.parameters) {
+                for row in try await shard.pool.write(SettlementBatch.statement, batch.parameters) {
                     stored.insert(try row.value("id"))
                 }
                 return stored
             } catch {
-                // Class 40: another transaction won; this one was rolled back and can be tried again at once.
-                guard error.sqlState?.hasPrefix("40") == true, attempt < Self.maximumAttempts else { throw error }
+                // Another transaction won; this one was rolled back and can be tried again at once.
+                guard error.refusal == .conflict, attempt < Self.maximumAttempts else { throw error }
                 attempt += 1
             }
         }
-    }
-}
-
-extension DatabaseError {
-    /// Whether the server refused values, not the moment or the statement: data exceptions (22), violated constraints
-    /// (23), and limits of the format (54).
-    var isDataRefused: Bool {
-        sqlState.map { ["22", "23", "54"].contains(String($0.prefix(2))) } ?? false
     }
 }

@@ -48,7 +48,7 @@ public enum Migrations {
         _ database: ShardedDatabase, months: Int = Migrations.monthsAhead
     ) async -> [(shard: ShardedDatabase.Shard, result: Result<[String], DatabaseError>)] {
         await database.onAll { shard throws(DatabaseError) in
-            let rows = try await shard.pool.query(
+            let rows = try await shard.pool.write(
                 "SELECT ensure_partitions($1::integer) AS name", [.integer(Int64(months))])
             var names: [String] = []
             for row in rows { names.append(try row.value("name")) }

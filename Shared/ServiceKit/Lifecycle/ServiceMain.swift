@@ -90,7 +90,7 @@ public enum ServiceMain {
     }
 
     private static func fail(_ name: String, _ error: any Error) -> Never {
-        FileHandle.standardError.write(Data("\(name): \(error)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("\(name): \(error)\n".utf8))
         exit(78)  // EX_CONFIG of sysexits.h
     }
 }
