@@ -14,7 +14,7 @@ extension RouterMethods {
         let page = MetricsPage(registry, maximumAge: metricsAge)
         for method in [HTTPRequest.Method.get, .head] {
             on("/livez", method: method) { _, _ in Response(verdict: probes.liveness) }
-            on("/readyz", method: method) { _, _ in Response(verdict: probes.readiness) }
+            on("/readyz", method: method) { _, _ in Response(verdict: probes.readiness, notices: probes.notices) }
             on("/metrics", method: method) { _, _ in
                 Response(text: page.text, type: MetricRegistry.prometheusContentType)
             }
@@ -45,12 +45,13 @@ final class MetricsPage: Sendable {
 }
 
 extension Response {
-    /// 200, or 503 with a line for each reason.
-    fileprivate init(verdict checks: [Probes.Check]) {
+    /// 200 and `ok`, or 503 with a line for each reason; then a line for each notice.
+    fileprivate init(verdict checks: [Probes.Check], notices: [Probes.Check] = []) {
         let reasons = checks.compactMap { $0() }
+        let lines = (reasons.isEmpty ? ["ok"] : reasons) + notices.compactMap { $0() }
         self.init(
-            status: reasons.isEmpty ? .ok : .serviceUnavailable,
-            text: reasons.isEmpty ? "ok\n" : reasons.map { $0 + "\n" }.joined(), type: "text/plain; charset=utf-8")
+            status: reasons.isEmpty ? .ok : .serviceUnavailable, text: lines.map { $0 + "\n" }.joined(),
+            type: "text/plain; charset=utf-8")
     }
 
     fileprivate init(status: HTTPResponse.Status = .ok, text: String, type: String) {

@@ -37,15 +37,11 @@ public struct Patience: Sendable {
         }
     }
 
-    /// Whether the same step may succeed later: a store is away. What a store understood and refused it will refuse again.
+    /// Whether the same step may succeed later: a store is away, or refuses for now. What a store found wrong with the step
+    /// itself it will refuse again.
     public static func isPassing(_ error: any Error) -> Bool {
         switch error {
-        case let error as RedisError:
-            switch error {
-            case .server(let text): text.hasPrefix("LOADING") || text.hasPrefix("OOM") || text.hasPrefix("READONLY")
-            case .unexpectedReply: false
-            default: true
-            }
+        case let error as RedisError: error.isPassing
         case let error as RabbitError: if case .invalid = error { false } else { true }
         default: false
         }

@@ -69,6 +69,16 @@ final class Collector<Element: Sendable>: Sendable {
     func add(_ element: Element) { storage.withLock { $0.append(element) } }
 }
 
+/// What a test tells another thread.
+final class Flag: Sendable {
+    private let value: Mutex<Bool>
+    init(_ isSet: Bool) { value = Mutex(isSet) }
+    var isSet: Bool {
+        get { value.withLock { $0 } }
+        set { value.withLock { $0 = newValue } }
+    }
+}
+
 extension Turn {
     /// A turn of a user of its own, so that tests that run together do not meet.
     static func sample(

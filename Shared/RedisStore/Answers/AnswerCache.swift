@@ -64,8 +64,9 @@ public struct AnswerCache: Sendable {
 
             """
 
-    private static let look = RedisScript(lives + "return lives and redis.call('HGET', KEYS[1], ARGV[1])")
-    private static let presence = RedisScript(lives + "return lives and 1 or 0")
+    private static let look = RedisScript(
+        lives + "return lives and redis.call('HGET', KEYS[1], ARGV[1])", effect: .reads)
+    private static let presence = RedisScript(lives + "return lives and 1 or 0", effect: .reads)
 
     /// ARGV: digest, answer, lifetime in ms, bounds of bytes and of answers.
     private static let store = RedisScript(

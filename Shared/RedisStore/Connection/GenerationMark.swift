@@ -13,7 +13,7 @@ public struct GenerationMark: Service, Sendable {
     private static let interval: Duration = .seconds(30)
 
     private static let script = RedisScript(
-        LuaClock.source + """
+        LuaClock.source + RedisRefusal.lua + """
 
             local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
             local mark = redis.call('HMGET', KEYS[1], 'run', 'since')
@@ -21,9 +21,9 @@ public struct GenerationMark: Service, Sendable {
               mark[2] = whole(now)
               redis.call('HSET', KEYS[1], 'run', run, 'since', mark[2])
             end
-            redis.call('PEXPIRE', KEYS[1], ARGV[1])
+            refused(redis.pcall('PEXPIRE', KEYS[1], ARGV[1]))
             return mark[2]
-            """)
+            """, effect: .reads)
 
     private let pool: RedisPool
 

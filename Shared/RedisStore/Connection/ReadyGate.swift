@@ -9,7 +9,10 @@ final class ReadyGate: Sendable {
 
     private let state = Mutex(State())
 
-    var isOpen: Bool { state.withLock { $0.ready > 0 } }
+    var isOpen: Bool { count > 0 }
+
+    /// Connections that are ready.
+    var count: Int { state.withLock { $0.ready } }
 
     func note(_ event: RedisLink.Event) {
         let woken = state.withLock { state -> [ReplyWaiter<Void>] in
@@ -21,7 +24,7 @@ final class ReadyGate: Sendable {
             case .lost:
                 state.ready -= 1
                 return []
-            case .push:
+            case .push, .refused:
                 return []
             }
         }

@@ -16,6 +16,8 @@ public struct RedisConfiguration: Sendable {
     public var maximumUnsentBytes: Int
     /// What CLIENT LIST shows.
     public var clientName: String
+    /// Finds the addresses of `host`, on a thread that may block.
+    var lookUp: @Sendable (String) -> Result<[String], HostAddresses.Failure> = { HostAddresses.find($0) }
 
     public init(
         host: String = "127.0.0.1", port: Int = 6379, password: String? = nil, poolSize: Int = 4,

@@ -39,22 +39,39 @@ public enum RedisError: Error, Sendable, Equatable, CustomStringConvertible {
 }
 
 extension RedisError {
+    /// What the server's words mean; nil when it did not say any.
+    public var refusal: RedisRefusal? {
+        if case .server(let text) = self { RedisRefusal(text) } else { nil }
+    }
+
+    /// Whether the same step may succeed later: Redis is away, or refuses for now. What it gives in a form that nobody
+    /// reads it will give so again.
+    public var isPassing: Bool {
+        switch self {
+        case .unavailable, .connectionLost, .timedOut, .overloaded, .cancelled: true
+        case .server(let text): RedisRefusal(text).isPassing
+        case .unexpectedReply: false
+        }
+    }
+
     /// What the error says about Redis, for its circuit breaker.
     var verdict: CircuitBreaker.Verdict {
         switch self {
         case .unavailable, .connectionLost, .timedOut: .failure
         case .overloaded, .cancelled: .neither
-        // It answered. What it refuses (no memory, a wrong type) it may refuse to one command and give to the next.
-        case .server, .unexpectedReply: .success
+        case .server(let text): RedisRefusal(text).kind.verdict
+        case .unexpectedReply: .success
         }
     }
+}
 
-    /// What replies say: a server that refuses every command alike is as good as away.
-    static func verdict(of replies: [RedisValue]) -> CircuitBreaker.Verdict {
-        let isUseless = replies.contains { reply in
-            guard case .error(let text) = reply else { return false }
-            return ["BUSY ", "LOADING ", "MASTERDOWN "].contains(where: text.hasPrefix)
+extension RedisRefusal.Kind {
+    /// What it says about the server as a whole.
+    var verdict: CircuitBreaker.Verdict {
+        switch self {
+        case .outage, .credentials: .failure
+        // It answered: reads go on, and a wrong command is its caller's fault.
+        case .outageOfWrites, .request: .success
         }
-        return isUseless ? .failure : .success
     }
 }

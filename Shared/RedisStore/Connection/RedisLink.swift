@@ -8,6 +8,8 @@ actor RedisLink {
     enum Event: Sendable {
         case ready
         case lost
+        /// The server refused the greeting, in these words; the connection is not ready.
+        case refused(String)
         /// A reply that no command waits for: what a subscribed connection is sent.
         case push(RedisValue)
     }
@@ -21,6 +23,10 @@ actor RedisLink {
     private let logger: Logger
     private let listener: @Sendable (Event) -> Void
 
+    /// Addresses of the host that were found and not tried yet.
+    private var addresses: [String] = []
+    private var isLookingUp = false
+    private var awaitsAddress = false
     private var context: UnsafeMutablePointer<redisContext>?
     private var isReady = false
     private var isStopped = true
@@ -53,8 +59,15 @@ actor RedisLink {
         connect()
     }
 
+    /// Ends this connection, if it stands, and makes another.
+    func renew(_ reason: String) {
+        if isReady { lose(reason) }
+    }
+
     func stop() {
         isStopped = true
+        awaitsAddress = false
+        addresses = []
         lose("the connection is shut down")
         setTimer(nil) { _ in }
     }
@@ -65,7 +78,44 @@ actor RedisLink {
 extension RedisLink {
     private func connect() {
         guard !isStopped else { return }
-        guard let context = redisConnectNonBlock(configuration.host, Int32(clamping: configuration.port)) else {
+        if addresses.isEmpty, let literal = HostAddresses.literal(configuration.host) { addresses = literal }
+        guard !addresses.isEmpty else { return lookUp() }
+        connect(to: addresses.removeFirst())
+    }
+
+    /// The name is looked up for each new connection: it may lead elsewhere by now. One question at a time: an answer that
+    /// comes too late for this attempt is the next one's.
+    private func lookUp() {
+        awaitsAddress = true
+        setTimer(configuration.connectTimeout) { link in
+            link.awaitsAddress = false
+            link.queue.close("the name of its host is not found within the time-out", at: .now)
+            link.retry("no answer to the question for \(link.configuration.host) within the time-out")
+        }
+        guard !isLookingUp else { return }
+        isLookingUp = true
+        HostAddresses.find(configuration.host, by: configuration.lookUp) { [weak self] result in
+            Task { await self?.lookedUp(result) }
+        }
+    }
+
+    private func lookedUp(_ result: Result<[String], HostAddresses.Failure>) {
+        isLookingUp = false
+        guard !isStopped else { return }
+        var reason = "\(configuration.host) has no address"
+        switch result {
+        case .success(let found): addresses = found
+        case .failure(let failure): reason = failure.reason
+        }
+        guard awaitsAddress else { return }
+        awaitsAddress = false
+        guard addresses.isEmpty else { return connect() }
+        queue.close(reason, at: .now)
+        retry(reason)
+    }
+
+    private func connect(to address: String) {
+        guard let context = redisConnectNonBlock(address, Int32(clamping: configuration.port)) else {
             return retry("out of memory")
         }
         guard context.pointee.err == 0 else {
@@ -116,9 +166,14 @@ extension RedisLink {
         // A failure is the connection's end, which is being dealt with already.
         guard case .success(let replies) = result else { return }
         for (command, reply) in zip(commands, replies) {
-            if case .error(let text) = reply { return lose("\(command) refused: \(text)") }
+            // A server whose disk is full refuses PING, and answers what reads.
+            if case .error(let text) = reply, RedisRefusal(text).kind != .outageOfWrites {
+                listener(.refused(text))
+                return lose("\(command) refused: \(text)")
+            }
         }
         isReady = true
+        addresses = []
         readySince = .now
         lastHeard = .now
         queue.becomeReady()

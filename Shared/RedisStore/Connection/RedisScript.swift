@@ -5,9 +5,14 @@ import Synchronization
 /// Keep one value for each script (a `static let`): it remembers the digest.
 public struct RedisScript: Sendable {
     public let source: String
+    let effect: CommandEffect
     let digest = Digest()
 
-    public init(_ source: String) { self.source = source }
+    /// - Parameter effect: whether a server that takes no writes can run it.
+    public init(_ source: String, effect: CommandEffect = .mayWrite) {
+        self.source = source
+        self.effect = effect
+    }
 
     /// The server's SHA-1 of the source: the same at every server, so it holds over reconnects.
     final class Digest: Sendable {
@@ -32,13 +37,13 @@ extension RedisPool {
                 throw .unexpectedReply("SCRIPT LOAD gave no digest")
             }
             script.digest.value = digest
-            return try await send("EVALSHA", [.text(digest)] + operands)
+            return try await send("EVALSHA", [.text(digest)] + operands, script.effect)
         }
         do {
-            return try await send("EVALSHA", [.text(digest)] + operands)
+            return try await send("EVALSHA", [.text(digest)] + operands, script.effect)
         } catch .server(let text) where text.hasPrefix("NOSCRIPT") {
             // EVAL also leaves the script with the server.
-            return try await send("EVAL", [.text(script.source)] + operands)
+            return try await send("EVAL", [.text(script.source)] + operands, script.effect)
         }
     }
 }

@@ -50,6 +50,7 @@ public final class RedisSubscriber: Service, Sendable {
         case .ready: subscribe()
         case .lost: if subscribed.exchange(0, ordering: .relaxed) == channels.count { handler(.disconnected) }
         case .push(let value): take(value)
+        case .refused: break
         }
     }
 

@@ -121,10 +121,10 @@ public struct ContextCache: Sendable {
     private static let systemPrefixLength = 37
 
     private static let look = RedisScript(
-        """
-        redis.call('PEXPIRE', KEYS[1], ARGV[1])
-        return redis.call('HGETALL', KEYS[1])
-        """)
+        RedisRefusal.lua + """
+            refused(redis.pcall('PEXPIRE', KEYS[1], ARGV[1]))
+            return redis.call('HGETALL', KEYS[1])
+            """, effect: .reads)
 
     /// ARGV: lifetime, bound, replaces, complete, then id, value and system message (behind its id; empty for none) for
     /// each. Ids sort by time: the smallest are the oldest, and are sought only when the bound is passed.

@@ -83,7 +83,7 @@ public struct ConversationOrder: Sendable {
             local rank = redis.call('ZRANK', KEYS[1], ARGV[1])
             if not rank or rank == 0 then return {first, false} end
             return {first, redis.call('ZRANGE', KEYS[1], rank - 1, rank - 1)[1]}
-            """)
+            """, effect: .writes)
 
     private static let removal = RedisScript(
         head + """
@@ -92,7 +92,7 @@ public struct ConversationOrder: Sendable {
             local first = head()
             if first then redis.call('PUBLISH', ARGV[2], first) end
             return 1
-            """)
+            """, effect: .reads)
 
-    private static let look = RedisScript(head + "return head() or false")
+    private static let look = RedisScript(head + "return head() or false", effect: .reads)
 }

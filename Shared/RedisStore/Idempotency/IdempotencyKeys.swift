@@ -103,7 +103,7 @@ public struct IdempotencyKeys: Sendable {
             local found = redis.call('HMGET', KEYS[1], 'digest', 'turn', 'published')
             if not found[2] then return false end
             return claim(found)
-            """)
+            """, effect: .reads)
 
     /// ARGV: digest, turn, body, deadline, lifetime, lapsed turn.
     private static let take = RedisScript(
@@ -136,7 +136,7 @@ public struct IdempotencyKeys: Sendable {
         if found[1] ~= ARGV[1] or found[2] ~= ARGV[2] or found[3] then return 0 end
         redis.call('DEL', KEYS[1], KEYS[2])
         return 1
-        """)
+        """, effect: .reads)
 }
 
 extension IdempotencyKeys.Claim {

@@ -33,7 +33,7 @@ public struct OutstandingTurns: Sendable {
     private static let counting = RedisScript(
         LuaClock.source + """
             return redis.call('ZCOUNT', KEYS[1], '(' .. whole(now), '+inf')
-            """)
+            """, effect: .reads)
 
     private static let script = RedisScript(
         LuaClock.source + """

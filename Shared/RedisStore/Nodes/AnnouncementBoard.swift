@@ -41,23 +41,26 @@ struct AnnouncementBoard<Announcement: WireMessage & Sendable>: Sendable {
 
 /// KEYS: 1 the expiries, 2 the announcements.
 private enum AnnouncementScripts {
-    /// ARGV: id, announcement, lifetime in ms. Both keys stay until the last announcement expires.
+    /// ARGV: id, announcement, lifetime in ms. Both keys stay until the last announcement expires. It begins with a write
+    /// that frees, as `Presence.beat` does.
     static let announce = RedisScript(
         LuaClock.source + """
+            redis.call('ZREM', KEYS[1], '')
             redis.call('ZADD', KEYS[1], whole(now + ARGV[3]), ARGV[1])
             redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
             local last = whole(tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]))
             redis.call('PEXPIREAT', KEYS[1], last)
             redis.call('PEXPIREAT', KEYS[2], last)
             return 1
-            """)
+            """, effect: .reads)
 
     static let withdraw = RedisScript(
         """
         redis.call('ZREM', KEYS[1], ARGV[1])
         return redis.call('HDEL', KEYS[2], ARGV[1])
-        """)
+        """, effect: .reads)
 
+    /// Fails while writes are refused and an announcement is over: it may be that its sender lives and is not heard.
     static let list = RedisScript(
         LuaClock.source + """
             local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', whole(now), 'LIMIT', 0, 1000)
@@ -66,5 +69,5 @@ private enum AnnouncementScripts {
               redis.call('HDEL', KEYS[2], unpack(dead))
             end
             return redis.call('HVALS', KEYS[2])
-            """)
+            """, effect: .reads)
 }

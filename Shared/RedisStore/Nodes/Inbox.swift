@@ -20,5 +20,5 @@ public enum Inbox {
         """
         redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'p', ARGV[2])
         return redis.call('PEXPIRE', KEYS[1], ARGV[3])
-        """)
+        """, effect: .writes)
 }

@@ -86,8 +86,9 @@ public struct NodeDirectory: Sendable {
             throw .unexpectedReply("an announcement that cannot be written: \(error)")
         }
         let lifetime = RedisArgument.integer(max(1, ttl.milliseconds))
-        _ = try await pool.send("SET", .text(key(node.id)), .bytes(json), "PX", lifetime)
+        // The list first: it is taken also by a server that is out of memory.
         try await board.announce(node, id: node.id, ttl: ttl)
+        _ = try await pool.send("SET", .text(key(node.id)), .bytes(json), "PX", lifetime)
     }
 
     public func withdraw(_ id: String) async throws(RedisError) {

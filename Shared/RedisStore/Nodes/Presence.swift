@@ -29,6 +29,8 @@ public struct Presence: Sendable {
 
     private func key(_ kind: String) -> String { "presence:{\(kind)}" }
 
+    /// It frees first: a server that is out of memory lets a script that has begun go on, and so the living are seen also
+    /// then.
     private static let beat = RedisScript(
         LuaClock.source + """
             redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
@@ -36,17 +38,21 @@ public struct Presence: Sendable {
             local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
             redis.call('PEXPIREAT', KEYS[1], whole(tonumber(last)))
             return 1
-            """)
+            """, effect: .reads)
 
+    /// While writes are refused nobody's beats are taken, so that a beat which is over says nothing: the write makes the
+    /// look fail then.
     private static let look = RedisScript(
         LuaClock.source + """
             local expiry = redis.call('ZSCORE', KEYS[1], ARGV[1])
             if expiry and tonumber(expiry) > now then return 1 end
+            redis.call('ZREM', KEYS[1], ARGV[1])
             return 0
-            """)
+            """, effect: .reads)
 
     private static let list = RedisScript(
         LuaClock.source + """
+            redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
             return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. whole(now), '+inf')
-            """)
+            """, effect: .reads)
 }

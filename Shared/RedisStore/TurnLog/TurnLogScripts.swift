@@ -76,30 +76,30 @@ enum TurnLogScripts {
         if redis.call('HGET', KEYS[2], 'epoch') ~= '0' then return 0 end
         redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
         return 1
-        """)
+        """, effect: .reads)
 
     static let lookUp = RedisScript(
         record + """
 
             return record()
-            """)
+            """, effect: .reads)
 
     /// ARGV: reader, lifetime in ms, index. A reader ahead of the log (the log was lost and is written again) is still
-    /// given the terminal event.
+    /// given the terminal event. While writes are refused the log is read without registering.
     static let follow = RedisScript(
-        LuaClock.source + """
+        LuaClock.source + RedisRefusal.lua + """
 
             local state = redis.call('HMGET', KEYS[2], 'next', 'ended')
             if not state[1] then return false end
-            if not state[2] and ARGV[1] ~= '' then
-              redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', whole(now))
+            if not state[2] and ARGV[1] ~= ''
+              and not refused(redis.pcall('ZREMRANGEBYSCORE', KEYS[3], '-inf', whole(now))) then
               redis.call('ZADD', KEYS[3], whole(now + tonumber(ARGV[2])), ARGV[1])
               redis.call('PEXPIRE', KEYS[3], redis.call('PTTL', KEYS[2]))
               redis.call('HDEL', KEYS[2], 'absent')
             end
             local from = math.min(tonumber(ARGV[3]), tonumber(state[1]))
             return redis.call('XRANGE', KEYS[1], '(' .. from .. '-0', '+')
-            """)
+            """, effect: .reads)
 
     /// ARGV: reader.
     static let unfollow = RedisScript(
@@ -157,9 +157,10 @@ enum TurnLogScripts {
             if redis.call('HEXISTS', KEYS[2], 'ended') == 1 then return 0 end
             publish(ARGV[1], readers())
             return 1
-            """)
+            """, effect: .reads)
 
-    /// ARGV: epoch, owner, first, next, entry. The hot path: one read of the record, one write, one entry.
+    /// ARGV: epoch, owner, first, next, entry. The hot path: one read of the record, one write, one entry. A look writes
+    /// too, though it changes nothing: where no reader can register, nobody is to be told that there is none.
     static let append = RedisScript(
         LuaClock.source + fence + readers + audience + publish + """
 
@@ -171,6 +172,8 @@ enum TurnLogScripts {
               if ARGV[3] == '0' then redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[2])) end
               redis.call('HSET', KEYS[2], 'next', ARGV[4], 'stalled', 0)
               publish(ARGV[5], reading)
+            else
+              redis.call('HSETNX', KEYS[2], 'next', 0)
             end
             return {'appended', audience(#reading, lease[5], lease[6])}
             """)
@@ -259,5 +262,5 @@ enum TurnLogScripts {
             local state = redis.call('HMGET', KEYS[2], 'next', 'cancel', 'absent')
             if not state[1] then return false end
             return {audience(#readers(), state[2], state[3])}
-            """)
+            """, effect: .reads)
 }

@@ -10,9 +10,11 @@ public struct Probes: Sendable {
     public var liveness: [Check]
     /// Whether it can take work now.
     public var readiness: [Check]
+    /// What is said beside readiness, and does not fail it: a part of the work cannot be done now.
+    public var notices: [Check]
 
-    public init(liveness: [Check] = [], readiness: [Check]) {
-        (self.liveness, self.readiness) = (liveness, readiness)
+    public init(liveness: [Check] = [], readiness: [Check], notices: [Check] = []) {
+        (self.liveness, self.readiness, self.notices) = (liveness, readiness, notices)
     }
 
     /// Fails while the dependency's circuit breaker is not closed.
