@@ -5,6 +5,8 @@ import Foundation
 /// Port, password and data stay the same over ``restart()``.
 public struct ServerHandle<Endpoint: Sendable>: Sendable {
     public let endpoint: Endpoint
+    /// The path of its folder, as `deploy/local/servers` makes it.
+    public var path: String { folder.path }
     private let kind: String
     private let options: [String]
     private let port: Int

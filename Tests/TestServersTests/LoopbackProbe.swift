@@ -8,11 +8,11 @@ enum LoopbackProbe {
         return true
     }
 
-    /// The first bytes that come back, or nil when none come within `milliseconds`.
-    static func reply(to request: String, on port: Int, milliseconds: Int = 5000) -> String? {
+    /// The first bytes that come back, or nil when none come within five seconds.
+    static func reply(to request: String, on port: Int) -> String? {
         guard let socket = connected(to: port) else { return nil }
         defer { close(socket) }
-        var limit = timeval(tv_sec: milliseconds / 1000, tv_usec: milliseconds % 1000 * 1000)
+        var limit = timeval(tv_sec: 5, tv_usec: 0)
         setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         let bytes = Array(request.utf8)
         guard send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { return nil }
