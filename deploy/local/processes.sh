@@ -21,11 +21,11 @@ start_time() {
     printf '%s\n' "${fields[19]}"
 }
 
-# record PID FILE: writes "PID START_TIME".
+# record PID FILE: writes "PID START_TIME", over what is there and always as long: that works on a full disk too.
 record() {
     local started
     started=$(start_time "$1") || return 1
-    printf '%s %s\n' "$1" "$started" >"$2"
+    { printf '%-40s\n' "$1 $started" 1<>"$2"; } 2>/dev/null
 }
 
 # recorded FILE: prints the pid in FILE when that very process still runs.
@@ -36,12 +36,16 @@ recorded() {
 }
 
 # spawn PID_FILE LOG COMMAND...: starts COMMAND in a session of its own, so that a terminal's Ctrl-C does not reach it,
-# and records it (nothing is recorded of one that has ended already). A background job of a script is no group leader: setsid does not fork, and $! is the command itself.
+# and records it (nothing is recorded of one that has ended already, and one that cannot be recorded is ended: nobody would
+# find it to stop it). A background job of a script is no group leader: setsid does not fork, and $! is the command itself.
 spawn() {
     local file=$1 log=$2
     shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 9>&- &
-    record $! "$file" || rm -f "$file"
+    if ! record $! "$file"; then
+        kill -s KILL $! 2>/dev/null || true
+        rm -f "$file"
+    fi
     disown # or bash would tell the terminal how it ended
 }
 
