@@ -18,6 +18,8 @@ final class ScriptedGateway: Sendable {
         case answer(Int, String)
         /// Closes the connection without an answer.
         case hangUp
+        /// The same, late.
+        case hangUpAfter(TimeAmount)
         /// Begins a stream of events, which goes on with ``ScriptedGateway/send(_:)`` and ends with ``finish()``.
         case stream
         /// Becomes another protocol, in which everything is said back.
@@ -121,6 +123,9 @@ private final class ScriptedConnection: ChannelInboundHandler {
             case .answer(let status, let body):
                 context.channel.say("HTTP/1.1 \(status) Said\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
             case .hangUp: context.close(promise: nil)
+            case .hangUpAfter(let time):
+                let channel = context.channel
+                context.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
             case .stream:
                 // First: whoever hears the beginning may have more said at once.
                 script.state.withLock { $0.streams.append(context.channel) }

@@ -104,6 +104,11 @@ struct StreamTests {
         try await eventually("the new certificate is served", or: { front.nginx.endpoint.log }) {
             try await isServed(served)
         }
+        // It is not one that was made here: browsers are told to insist on TLS.
+        try await front.withSecureClient({ $0.tlsConfiguration?.trustRoots = .file(served.path) }) { client in
+            let headers = try await client.execute("GET", "/health").headers
+            #expect(headers.first(name: "Strict-Transport-Security") != nil)
+        }
     }
 
     @Test func aStopLetsStreamsEnd() async throws {

@@ -40,12 +40,28 @@ struct UpstreamTests {
             let counts = [
                 try await asked("POST", "/chat"), try await asked("POST", "/stream-chat"),
                 try await asked("POST", "/async-chat"), try await asked("POST", "/chat", key),
-                try await asked("POST", "/stream-chat", key), try await asked("GET", "/check-response/1"),
+                try await asked("POST", "/stream-chat", ["Idempotency-Key": "0"]),
+                try await asked("GET", "/check-response/1"),
                 try await asked("DELETE", "/stream/1"),
             ]
             #expect(counts == [1, 1, 1, 2, 2, 2, 2])
             let bodies = gateways.flatMap(\.requests).filter { $0.method == "POST" }.map(\.body)
             #expect(bodies.allSatisfy { $0 == "{}" }, "\(bodies)")
+        }
+    }
+
+    /// A whole answer takes its time, and the gateway may die late in it: later than any other request would be asked again.
+    @Test func aKeyedAnswerIsAskedForAgainHoweverLate() async throws {
+        let deed: @Sendable (ScriptedGateway.Request) -> ScriptedGateway.Deed = { _ in .hangUpAfter(.seconds(16)) }
+        let gateways = [try await ScriptedGateway(deed), try await ScriptedGateway(deed)]
+        try await Front.with(gateways) { front in
+            let asking = Task {
+                try await front.send("POST", "/chat", body: Array("{}".utf8), headers: ["Idempotency-Key": "k"])
+            }
+            try await eventually("the other is asked", within: .seconds(60)) {
+                gateways.allSatisfy { $0.requests.count == 1 }
+            }
+            asking.cancel()
         }
     }
 
