@@ -79,6 +79,48 @@ struct DockerFilesTests {
         #expect(assigned.allSatisfy { $0.hasPrefix("/secrets/") }, "\(assigned)")
     }
 
+    /// Whose the packages are, and whom to trust, is said where they are built, not in the repository.
+    @Test func noPackageHostIsNamedAndNobodyIsTrustedWithoutCertificate() throws {
+        for file in ["deploy/docker/Dockerfile", "docker-compose.yml", "deploy/local/setup"] {
+            let text = try Self.text(file).lowercased()
+            for word in [
+                "trusted-host", "pythonhosted", "pypi.", "index-url", "--insecure", "no-check-certificate",
+                "verify=false",
+            ] {
+                #expect(!text.contains(word), "\(file): \(word)")
+            }
+        }
+    }
+
+    /// What nginx's container can be told, `.env` can say, but for what the compose file decides itself.
+    @Test func everySettingOfNginxReachesItsContainer() throws {
+        let lines = try #require(try Self.composeServices().first { $0.name == "nginx" }).lines
+        let head = try Self.text("nginx/entrypoint").split(separator: "\n").prefix { $0.hasPrefix("#") }
+        let names = Set(
+            head.joined(separator: "\n").matches(of: /(NGINX|GATEWAY|TURN)_[A-Z_]+/).map { String($0.output.0) })
+        let fixed: Set = [
+            "NGINX_ADDRESS", "NGINX_TLS_PORT", "NGINX_PORT", "NGINX_OPERATOR_PORT", "NGINX_CERTIFICATES", "NGINX_RUN",
+        ]
+        #expect(names.count > 12)
+        for name in names.subtracting(fixed) {
+            #expect(lines.contains { $0.hasPrefix("      \(name):") }, "\(name) is not passed on")
+        }
+    }
+
+    /// `up` starts a container again when its definition has changed, and not when a file in a volume has.
+    @Test func whatOnlySecretsIsToldAlsoChangesItsServer() throws {
+        let services = Dictionary(uniqueKeysWithValues: try Self.composeServices().map { ($0.name, $0.lines) })
+        let secrets = try #require(services["secrets"]?.first { $0.contains("environment:") })
+        for (server, name) in [("redis", "REDIS_MAXMEMORY"), ("rabbitmq", "RABBITMQ_HIGH_WATERMARK")] {
+            #expect(secrets.contains(name))
+            #expect(services[server]?.contains { $0.contains("${\(name)") } == true, "\(server)")
+        }
+        let setup = services["setup"]?.joined(separator: "\n") ?? ""
+        for server in ["redis", "rabbitmq", "postgres-0", "postgres-1"] {
+            #expect(setup.contains("\(server): { condition: service_healthy }"))
+        }
+    }
+
     /// The lines of each service, by its name.
     static func composeServices() throws -> [(name: String, lines: [String])] {
         var services: [(name: String, lines: [String])] = []
