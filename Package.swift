@@ -206,7 +206,8 @@ let package = Package(
         tests(
             "SwitchboardTests",
             [
-                "switchboard", "ChatClient", "ServiceKit", .product(name: "NIOCore", package: "swift-nio"),
+                "switchboard", "ChatClient", "PostgresStore", "ServiceHarness", "ServiceKit",
+                .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),

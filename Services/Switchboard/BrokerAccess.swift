@@ -1,4 +1,3 @@
-import ArgumentParser
 import Foundation
 import Logging
 import PostgresStore
@@ -55,12 +54,12 @@ private func connect(_ redis: RedisPool, _ publisher: RabbitPublisher) async thr
         group.addTask { try await redis.waitUntilConnected() }
         group.addTask {
             try await Task.sleep(for: limit)
-            throw ValidationError("Redis is not reachable")
+            throw CommandFailure("Redis is not reachable")
         }
         defer { group.cancelAll() }
         try await group.next()
     }
     guard await publisher.waitUntilConnected(timeout: limit) else {
-        throw ValidationError("the broker is not reachable: \(publisher.lastFailure.map { "\($0)" } ?? "no answer")")
+        throw CommandFailure("the broker is not reachable: \(publisher.lastFailure.map { "\($0)" } ?? "no answer")")
     }
 }

@@ -8,7 +8,7 @@ extension ChatClient {
     ///
     /// - Throws: what `onEvent` throws; `CancellationError`; `ChatClientError.refused` when a gateway does not know the
     ///   turn or does not let this key read it, `.unreachable` when none gave a sign of life for as long as the policy
-    ///   allows.
+    ///   allows, `.malformed` when the turn's log is wrong at one connection after the other.
     nonisolated(nonsending) public func follow(
         _ turn: String, from: Int = 0, onEvent: (ChatEvent) async throws -> Void
     ) async throws -> FollowedTurn {

@@ -70,11 +70,14 @@ public final class ChatClient: Sendable {
     }
 
     /// Begins a turn of which the tokens are followed.
-    /// - Parameter key: the same key for the same request gives the same turn: an attempt whose answer was lost is
-    ///   repeated safely.
+    /// - Parameters:
+    ///   - key: the same key for the same request gives the same turn: an attempt whose answer was lost is
+    ///     repeated safely.
+    ///   - onLoss: told of every attempt that came to nothing, before the pause that follows it.
     /// - Returns: the turn's id.
     public func begin(
-        _ request: ChatRequest, path: String = "/stream-chat", idempotencyKey key: String = UUID().uuidString
+        _ request: ChatRequest, path: String = "/stream-chat", idempotencyKey key: String = UUID().uuidString,
+        onLoss: @Sendable (Loss) async -> Void = { _ in }
     ) async throws -> String {
         struct Begun: Decodable {
             let id: String
@@ -84,7 +87,7 @@ public final class ChatClient: Sendable {
         do { body = Array(try JSONEncoder().encode(request)) } catch {
             throw ChatClientError.invalid("the request cannot be written: \(error)")
         }
-        let answer = try await send("POST", path, body: body, headers: ["Idempotency-Key": key])
+        let answer = try await send("POST", path, body: body, headers: ["Idempotency-Key": key], onLoss: onLoss)
         guard (200..<300).contains(answer.status) else { throw ChatClientError(answer) }
         guard let begun = try? JSONDecoder().decode(Begun.self, from: Data(answer.body)) else {
             throw ChatClientError.malformed("an accepted turn without correlation_id")
@@ -99,19 +102,22 @@ public final class ChatClient: Sendable {
     }
 
     /// Sends a request to one gateway after the other until one answers it; a gateway that says that something behind
-    /// it cannot be reached counts as one that does not.
+    /// it cannot be reached counts as one that does not, and so does a front that has lost the gateway it asked.
     ///
+    /// - Parameter onLoss: told of every attempt that came to nothing, before the pause that follows it.
     /// - Throws: `ChatClientError.unreachable`, `CancellationError`.
     public func send(
-        _ method: String, _ path: String, body: [UInt8]? = nil, headers: [String: String] = [:]
+        _ method: String, _ path: String, body: [UInt8]? = nil, headers: [String: String] = [:],
+        onLoss: @Sendable (Loss) async -> Void = { _ in }
     ) async throws -> Answer {
+        let isRepeatable = method != "POST" || headers["Idempotency-Key"] != nil
         var reconnection = self.reconnection()
         while true {
             let failure: Loss
             do {
                 let answer = try await attempt(method, path, body, headers, gateway: reconnection.gateway)
                 let refusal = ChatClientError.Refusal(answer)
-                guard answer.status == 503, refusal.code == "unavailable" else {
+                guard refusal.isPassing(forRepeatable: isRepeatable) else {
                     preferred.store(reconnection.gateway, ordering: .relaxed)
                     return answer
                 }
@@ -120,7 +126,7 @@ public final class ChatClient: Sendable {
                 try Task.checkCancellation()
                 failure = Loss(error)
             }
-            try await pause(after: failure, &reconnection)
+            try await pause(after: failure, &reconnection) { _, _ in await onLoss(failure) }
         }
     }
 
@@ -159,11 +165,12 @@ public final class ChatClient: Sendable {
     /// Waits as long as the policy says; `report` is told before.
     nonisolated(nonsending) func pause(
         after loss: Loss, _ reconnection: inout Reconnection,
-        report: (_ next: String, _ pause: Duration) async throws -> Void = { _, _ in }
+        report: (_ next: String, _ pause: Duration) async throws -> Void
     ) async throws {
         var random = SystemRandomNumberGenerator()
-        switch reconnection.lost(at: now, retryAfter: loss.retryAfter, using: &random) {
-        case .giveUp: throw ChatClientError.unreachable(loss.reason)
+        switch reconnection.lost(loss, at: now, using: &random) {
+        case .giveUp:
+            throw loss.isMalformed ? ChatClientError.malformed(loss.reason) : .unreachable(loss.reason)
         case .connect(let gateway, let pause):
             try await report(configuration.gateways[gateway], pause)
             try await Task.sleep(for: pause)

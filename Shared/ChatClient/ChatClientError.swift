@@ -18,6 +18,19 @@ public enum ChatClientError: Error, Sendable, Equatable {
         public let message: String
         public let field: String?
         public let retryAfter: Duration?
+
+        /// Whether the same request may get another answer at another gateway, or in a moment: something behind this one
+        /// cannot be reached, or a front (nginx) has lost the gateway that it asked.
+        /// - Parameter isRepeatable: the request does the same when it is carried out twice: it has an Idempotency-Key, or
+        ///   begins nothing. Without that only what was not carried out is worth repeating.
+        public func isPassing(forRepeatable isRepeatable: Bool) -> Bool {
+            switch (status, code) {
+            case (502, "unavailable"), (503, "unavailable"): true
+            // "unknown": a front that is not ours.
+            case (502, "interrupted"), (502, "unknown"), (504, "timeout"), (504, "unknown"): isRepeatable
+            default: false
+            }
+        }
     }
 }
 

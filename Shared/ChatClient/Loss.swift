@@ -9,16 +9,19 @@ public struct Loss: Error, Sendable, Equatable {
     public let reason: String
     /// What the server asked for, if it did.
     public var retryAfter: Duration?
+    /// The server said something that is not the protocol.
+    public let isMalformed: Bool
 
-    public init(reason: String, retryAfter: Duration? = nil) {
+    public init(reason: String, retryAfter: Duration? = nil, isMalformed: Bool = false) {
         self.reason = reason
         self.retryAfter = retryAfter
+        self.isMalformed = isMalformed
     }
 
     public init(_ error: any Error) {
         switch error {
         case let loss as Loss: self = loss
-        case ChatClientError.malformed(let what): self.init(reason: what)
+        case ChatClientError.malformed(let what): self.init(reason: what, isMalformed: true)
         case let error as HTTPClientError: self.init(reason: Loss.words(for: error))
         case is NIOConnectionError: self.init(reason: "nobody listens there")
         case ChannelError.connectTimeout: self.init(reason: "it does not answer")

@@ -11,6 +11,9 @@ public struct Reconnection: Sendable {
         public var spread: Duration = .milliseconds(100)
         /// Time without any sign of life after which the client gives up.
         public var patience: Duration = .seconds(120)
+        /// Connections in a row, without a token in between, on which a server says what is not the protocol: a log that is
+        /// wrong is as wrong at the next connection.
+        public var malformedConnections = 5
         /// The longest pause that a server may ask for.
         public var longestHint: Duration = .seconds(30)
 
@@ -27,6 +30,7 @@ public struct Reconnection: Sendable {
     private let policy: Policy
     private var backoff: Backoff
     private var failures = 0
+    private var malformed = 0
     private var hint: Duration?
     private var lastHeard: Duration
 
@@ -47,6 +51,7 @@ public struct Reconnection: Sendable {
     public mutating func progressed(at now: Duration) {
         lastHeard = now
         failures = 0
+        malformed = 0
         backoff.reset()
     }
 
@@ -54,11 +59,11 @@ public struct Reconnection: Sendable {
     public mutating func take(hint: Duration) { self.hint = min(max(hint, .zero), policy.longestHint) }
 
     /// The connection ended before the turn did, or there was none.
-    /// - Parameter retryAfter: what a refusal asked for.
     public mutating func lost(
-        at now: Duration, retryAfter: Duration? = nil, using random: inout some RandomNumberGenerator
+        _ loss: Loss, at now: Duration, using random: inout some RandomNumberGenerator
     ) -> Decision {
-        guard now - lastHeard < policy.patience else { return .giveUp }
+        if loss.isMalformed { malformed += 1 }
+        guard now - lastHeard < policy.patience, malformed < policy.malformedConnections else { return .giveUp }
         failures += 1
         gateway = (gateway + 1) % gateways
         let pause: Duration
@@ -67,7 +72,7 @@ public struct Reconnection: Sendable {
         } else if failures < gateways {
             pause = .milliseconds(Double.random(in: 0...1, using: &random) * (policy.spread / .milliseconds(1)))
         } else {
-            pause = max(backoff.next(using: &random), min(retryAfter ?? .zero, policy.longestHint))
+            pause = max(backoff.next(using: &random), min(loss.retryAfter ?? .zero, policy.longestHint))
         }
         hint = nil
         return .connect(gateway: gateway, after: pause)

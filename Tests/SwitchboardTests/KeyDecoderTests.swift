@@ -36,4 +36,17 @@ import Testing
         _ = decoder.feed([0x1B, 0x5B] + Array(repeating: 0x31, count: 1000))
         #expect(decoder.feed([0x61]) == [.character("a")])
     }
+
+    @Test func aPasteThatIsTooLongIsCutAndEnds() {
+        var decoder = KeyDecoder(isTerminal: true)
+        let long = Array(repeating: UInt8(ascii: "x"), count: KeyDecoder.maximumPasteBytes + 5000)
+        let keys = decoder.feed(Array("\u{1B}[200~".utf8) + long + Array("\u{1B}[201~\u{3}".utf8))
+        #expect(keys.count == 2)
+        if case .paste(let text)? = keys.first { #expect(text.utf8.count == KeyDecoder.maximumPasteBytes) }
+        #expect(keys.last == .interrupt)
+    }
+
+    @Test func whatOnlyBeginsLikeTheEndOfAPasteIsText() {
+        #expect(keys("\u{1B}[200~a\u{1B}[2\u{1B}[20\u{1B}\u{1B}[201~") == [.paste("a\u{1B}[2\u{1B}[20\u{1B}")])
+    }
 }

@@ -36,6 +36,8 @@ WORDS = (
 PATIENCE = 60  # seconds without any sign of life after which a turn is given up
 SILENCE = 45  # seconds: three times GATEWAY_HEARTBEAT
 LONGEST_LINE = 1 << 20
+# Answers after which the same request, under its Idempotency-Key, may get another: what ChatClientError.Refusal.isPassing says.
+PASSING = {(502, "unavailable"), (502, "interrupted"), (502, "unknown"), (503, "unavailable"), (504, "timeout"), (504, "unknown")}
 LONGEST_PAUSE = 30  # seconds that a server may ask for
 
 user_numbers = itertools.count()
@@ -187,7 +189,7 @@ class SwitchboardUser(HttpUser):
                     except (ValueError, KeyError, TypeError):
                         raise TurnFailed("an accepted turn without correlation_id") from None
                 code = error_code(response) if response.status_code else "no answer"
-                if response.status_code and not (response.status_code == 503 and code == "unavailable"):
+                if response.status_code and (response.status_code, code) not in PASSING:
                     response.failure(f"{response.status_code} {code}")
                     time.sleep(min(float(response.headers.get("Retry-After") or 1), LONGEST_PAUSE))
                     raise TurnFailed(f"{response.status_code} {code}")

@@ -9,28 +9,52 @@ final class Answer {
     private let screen: Screen
     private var turn: String?
     private var interrupts = 0
+    private var complaints = Set<String>()
+    private let complain: @MainActor (String) -> Void
 
-    init(client: ChatClient, screen: Screen) {
+    /// Time without an answer after which it is said what is waited for: before a connection is given up (2 s).
+    private static let patience: Duration = .seconds(1)
+
+    /// - Parameter complain: is told, while there is no turn yet, what keeps it from beginning.
+    init(client: ChatClient, screen: Screen, complain: @escaping @MainActor (String) -> Void) {
         self.client = client
         self.screen = screen
+        self.complain = complain
     }
 
+    /// Whether a gateway has taken the message.
+    var isBegun: Bool { turn != nil }
+
     func run(_ request: ChatRequest) async throws -> FollowedTurn {
-        let id = try await client.begin(request)
+        let gateways = client.configuration.gateways.map(Answer.address).joined(separator: ", ")
+        let watch = Task {
+            try await Task.sleep(for: Answer.patience)
+            complainOnce("waiting for \(gateways)…")
+        }
+        defer { watch.cancel() }
+        let id = try await client.begin(request) { loss in
+            await self.complainOnce("\(gateways): \(loss.reason); trying again…")
+        }
+        watch.cancel()
         turn = id
-        // Ctrl-C came before there was a turn to stop.
-        if interrupts > 0 { stop(id) }
         return try await client.follow(id) { self.show($0) }
     }
 
-    /// Ctrl-C: the first asks for the turn's end, and what was said until then stays; the second does not wait for it.
+    /// Ctrl-C: the first asks for the turn's end, and what was said until then stays; the second does not wait for it. Nor does
+    /// the first while there is no turn yet: one that was taken in that moment ends by itself, since nobody reads it.
     /// - Returns: whether to give up waiting.
     func interrupt() -> Bool {
         interrupts += 1
-        guard interrupts == 1 else { return true }
+        guard let turn, interrupts == 1 else { return true }
         screen.remark("stopping…")
-        if let turn { stop(turn) }
+        stop(turn)
         return false
+    }
+
+    /// Attempts fail several times a second: what was said already is not said again.
+    private func complainOnce(_ text: String) {
+        guard turn == nil, complaints.insert(text).inserted else { return }
+        complain(text)
     }
 
     private func stop(_ turn: String) {

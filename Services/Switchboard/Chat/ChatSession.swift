@@ -130,7 +130,7 @@ final class ChatSession {
 
     private func complain(_ text: String) {
         if screen.isScreen { return screen.line(text, .red) }
-        FileHandle.standardError.write(Data((text + "\n").utf8))
+        terminal.complain(text)
     }
 
     // MARK: Answers
@@ -139,7 +139,9 @@ final class ChatSession {
         var request = template
         request.message = message
         lastMessage = message
-        let answer = Answer(client: client, screen: screen)
+        let answer = Answer(client: client, screen: screen) { [screen, terminal] text in
+            if screen.isScreen { screen.remark(text) } else { terminal.complain(text) }
+        }
         screen.remark("…")
         let turn = Task { try await answer.run(request) }
         let watch = Task { await keyboard.interrupts { if answer.interrupt() { turn.cancel() } } }
@@ -157,7 +159,8 @@ final class ChatSession {
                 exchanges.append(Exchange(message: message, answer: answer.text))
             }
             conclude(turn)
-        case .failure(is CancellationError): note("left alone; it ends by itself when nobody has read it for a while")
+        case .failure where turn.isCancelled:
+            note(answer.isBegun ? "left alone; it ends by itself when nobody has read it for a while" : "given up")
         case .failure(let error): complain(describe(error))
         }
     }

@@ -15,7 +15,7 @@ enum Key: Sendable, Equatable {
 
 /// Turns the bytes of a terminal (or of a pipe) into keys, in whatever pieces they come. A pure state machine.
 struct KeyDecoder {
-    /// Bytes of a paste, and of an escape sequence, at most; what is longer is cut.
+    /// Bytes of a paste, and of an escape sequence, at most; what is longer is cut, and its end is still found.
     static let maximumPasteBytes = 1 << 20
     private static let maximumSequenceBytes = 16
 
@@ -27,13 +27,16 @@ struct KeyDecoder {
         case sequence([UInt8])
         /// ESC O, and then one letter.
         case application
-        case paste([UInt8])
+        /// So many bytes of its end mark have come.
+        case paste(ended: Int)
     }
 
     private static let pasteEnd = Array("\u{1B}[201~".utf8)
 
     private let isTerminal: Bool
     private var state = State.plain
+    /// What has come of an unfinished paste.
+    private var pasted: [UInt8] = []
 
     /// - Parameter isTerminal: in a pipe a line feed ends a line and nothing is an escape sequence.
     init(isTerminal: Bool) { self.isTerminal = isTerminal }
@@ -70,18 +73,37 @@ struct KeyDecoder {
                 return nil
             }
             state = .plain
-            if bytes.elementsEqual("200~".utf8) { state = .paste([]) }
+            if bytes.elementsEqual("200~".utf8) { state = .paste(ended: 0) }
             return KeyDecoder.key(ofSequence: bytes)
-        case .paste(var bytes):
-            if bytes.count < KeyDecoder.maximumPasteBytes { bytes.append(byte) }
-            guard bytes.suffix(KeyDecoder.pasteEnd.count).elementsEqual(KeyDecoder.pasteEnd) else {
-                state = .paste(bytes)
-                return nil
-            }
-            state = .plain
-            let text = String(decoding: bytes.dropLast(KeyDecoder.pasteEnd.count), as: UTF8.self)
-            return .paste(text.replacing("\r\n", with: "\n").replacing("\r", with: "\n"))
+        case .paste(let ended): return paste(byte, ended)
         }
+    }
+
+    private mutating func paste(_ byte: UInt8, _ ended: Int) -> Key? {
+        let mark = KeyDecoder.pasteEnd
+        guard byte == mark[ended] else {
+            // What looked like the mark was text. An escape stands in the mark at its beginning only.
+            keep(mark[..<ended])
+            if byte == mark[0] {
+                state = .paste(ended: 1)
+            } else {
+                keep([byte])
+                state = .paste(ended: 0)
+            }
+            return nil
+        }
+        guard ended == mark.count - 1 else {
+            state = .paste(ended: ended + 1)
+            return nil
+        }
+        state = .plain
+        let text = String(decoding: pasted, as: UTF8.self)
+        pasted = []
+        return .paste(text.replacing("\r\n", with: "\n").replacing("\r", with: "\n"))
+    }
+
+    private mutating func keep(_ bytes: some Collection<UInt8>) {
+        pasted += bytes.prefix(KeyDecoder.maximumPasteBytes - pasted.count)
     }
 
     private mutating func plain(_ byte: UInt8) -> Key? {

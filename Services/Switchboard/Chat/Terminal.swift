@@ -60,8 +60,35 @@ final class Terminal: Sendable {
         }
     }
 
+    /// Ends the process when nothing can be written any more: quietly when nobody reads on (`| head`), as a program does that
+    /// SIGPIPE ends; with the reason when a file's disk is full.
     func write(_ text: String) {
-        FileHandle.standardOutput.write(Data(text.utf8))
+        guard let error = Terminal.write(text, to: STDOUT_FILENO) else { return }
+        restore()
+        guard error != EPIPE else { _exit(128 + SIGPIPE) }
+        complain("the output cannot be written: \(String(cString: strerror(error)))")
+        _exit(1)
+    }
+
+    /// Says it on standard error, if anybody hears.
+    func complain(_ text: String) { _ = Terminal.write(text + "\n", to: STDERR_FILENO) }
+
+    /// - Returns: the error that kept the rest from being written, if any.
+    private static func write(_ text: String, to descriptor: Int32) -> Int32? {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count > 0 {
+                rest = rest.dropFirst(count)
+            } else if errno == EAGAIN {
+                // Whoever shares the terminal has made it so that writing does not wait.
+                var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                _ = poll(&wait, 1, -1)
+            } else if errno != EINTR {
+                return errno
+            }
+        }
+        return nil
     }
 
     func enterRawMode() {
@@ -74,14 +101,15 @@ final class Terminal: Sendable {
 
     func restore() {
         guard var settings = original.withLock({ $0 }) else { return }
-        if writesScreen { write("\u{1B}[?2004l") }
+        if writesScreen { _ = Terminal.write("\u{1B}[?2004l", to: STDOUT_FILENO) }
         tcsetattr(STDIN_FILENO, TCSADRAIN, &settings)
     }
 
-    /// Ctrl-Z: gives the terminal to the shell until the shell gives it back.
+    /// Ctrl-Z: gives the terminal to the shell until the shell gives it back. Where no shell could (`ssh -t HOST switchboard
+    /// chat`) the kernel passes SIGTSTP over.
     func suspend() {
         restore()
-        raise(SIGSTOP)
+        raise(SIGTSTP)
         enterRawMode()
     }
 }

@@ -17,7 +17,7 @@ struct GatewayOptions: ParsableArguments {
     func key(_ settings: Settings) throws -> String {
         if let key = try settings.optional(Settings.chatAPIKey) { return key }
         guard let text = try? String(contentsOfFile: keyFile, encoding: .utf8) else {
-            throw ValidationError(
+            throw CommandFailure(
                 "CHAT_API_KEY is not set, and \(keyFile) cannot be read; `switchboard keys create` makes a key")
         }
         return text.trimmingCharacters(in: .whitespacesAndNewlines)

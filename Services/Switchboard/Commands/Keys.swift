@@ -54,10 +54,21 @@ struct Keys: AsyncParsableCommand {
         func run() async throws {
             let keys = try await withDatabase { try await KeyRepository(directory: $0.directory).list(tenant: tenant) }
             let now = Int64(Date().timeIntervalSince1970 * 1000)
-            for key in keys {
-                let state = key.revokedAt != nil ? "revoked" : key.isValid(at: now) ? "valid" : "expired"
-                print("\(key.id)  \(state)  \(key.tier.rawValue)  \(key.tenant)  \(key.name)")
-            }
+            print(["id", "state", "tier", "created", "expires", "tenant", "name"].joined(separator: "  "))
+            for key in keys { print(List.line(key, at: now)) }
+        }
+
+        static func line(_ key: KeyRecord, at now: Int64) -> String {
+            let state = key.revokedAt != nil ? "revoked" : key.isValid(at: now) ? "valid" : "expired"
+            return [
+                key.id, state, key.tier.rawValue, date(key.createdAt), key.expiresAt.map(date) ?? "never",
+                Printable.text(key.tenant), Printable.text(key.name),
+            ].joined(separator: "  ")
+        }
+
+        private static func date(_ milliseconds: Int64) -> String {
+            Date(timeIntervalSince1970: Double(milliseconds) / 1000)
+                .formatted(.iso8601.year().month().day())
         }
     }
 
@@ -65,18 +76,18 @@ struct Keys: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "tier", abstract: "Puts a key into another tier; gateways notice within a minute.")
 
-        @Argument(help: "The key's id, as `keys list` shows it, or the key itself.")
-        var key: String
+        @OptionGroup var key: KeyID
 
         @Argument(help: "premium, standard or economy.")
         var tier: Tier
 
         func run() async throws {
-            let id = APIKey(key)?.id ?? key
+            let id = key.id
             let found = try await withDatabase {
                 try await KeyRepository(directory: $0.directory).setTier(tier, of: id)
             }
-            guard found else { throw ValidationError("there is no key \(id)") }
+            guard found else { throw CommandFailure("there is no key \(id)") }
+            print("\(id) is \(tier.rawValue) within a minute")
         }
     }
 
@@ -84,13 +95,30 @@ struct Keys: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Ends a key; gateways notice within a minute.")
 
-        @Argument(help: "The key's id, as `keys list` shows it, or the key itself.")
-        var key: String
+        @OptionGroup var key: KeyID
 
         func run() async throws {
-            let id = APIKey(key)?.id ?? key
+            let id = key.id
             let found = try await withDatabase { try await KeyRepository(directory: $0.directory).revoke(id) }
-            guard found else { throw ValidationError("there is no key \(id)") }
+            guard found else { throw CommandFailure("there is no key \(id)") }
+            print("\(id) is revoked; gateways notice within a minute")
+        }
+    }
+}
+
+/// Which key a command is about. Not the key itself: arguments show in the list of processes.
+struct KeyID: ParsableArguments {
+    @Argument(help: "The key's id, as `keys list` shows it.")
+    var id: String
+
+    func validate() throws {
+        if let key = APIKey(id) {
+            throw ValidationError(
+                "that is a key, which the list of processes now shows; its id is \(key.id), and this command takes the id"
+            )
+        }
+        guard id.utf8.count <= 64, id.utf8.allSatisfy({ (0x21...0x7E).contains($0) }), !id.hasPrefix("sb_") else {
+            throw ValidationError("that is no key's id; `keys list` shows them")
         }
     }
 }

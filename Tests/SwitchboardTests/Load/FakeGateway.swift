@@ -5,7 +5,7 @@ import Synchronization
 
 /// A gateway that answers at once, and lies where it is told to.
 final class FakeGateway: Sendable {
-    enum Manner: Sendable {
+    enum Manner: Sendable, Equatable {
         case honest
         /// The third token comes twice.
         case doubling
@@ -18,6 +18,12 @@ final class FakeGateway: Sendable {
         /// Nothing comes after two tokens, until the client asks again.
         case fallingSilent
         case overloaded
+        /// What stands before it has lost it, at the first POST with this status.
+        case losing(Int, code: String)
+        /// It is connected to, and says nothing.
+        case mute
+        /// The third token is never there.
+        case lacking
     }
 
     static let tokens = 8
@@ -61,6 +67,9 @@ private final class Requests: Sendable {
         guard manner != .overloaded else {
             return (.serviceUnavailable, #"{"error":{"code":"overloaded","message":"too much"}}"#)
         }
+        if case .losing(let status, let code) = manner, number == 1 {
+            return (.init(statusCode: status), #"{"error":{"code":"\#(code)","message":"gone"}}"#)
+        }
         return (.ok, #"{"correlation_id":"turn-\#(number)"}"#)
     }
 
@@ -76,6 +85,7 @@ private final class Requests: Sendable {
             switch manner {
             case .doubling where index == 2: text += event + event
             case .skipping where index == 2 && first < 2: continue
+            case .lacking where index == 2: continue
             case .breaking where index == first + 2: return (text, .cutOff)
             case .fallingSilent where index == 2 && first < 2: return (text, .open)
             default: text += event
@@ -105,6 +115,7 @@ private final class Handler: ChannelInboundHandler {
         case .body: break
         case .end:
             guard let head else { return }
+            if requests.manner == .mute { return }
             if head.method == .POST {
                 let (status, text) = requests.begin()
                 let headers = HTTPHeaders([

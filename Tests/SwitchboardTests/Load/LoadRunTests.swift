@@ -95,6 +95,31 @@ import Testing
         #expect(record.begun == 20 && record.cut + record.errors.sum == 20 && record.done == 0)
     }
 
+    @Test func aRequestThatIsNeverAnsweredIsAFailure() async throws {
+        let gateway = try await FakeGateway(.mute)
+        let record = try await run(gateway) {
+            $0.kind = .async
+            $0.drain = .zero
+        }.record
+        #expect(record.errors.counts == ["no answer before the end": 20] && record.cut == 0 && !record.isClean)
+    }
+
+    @Test func whatAFrontHasLostIsAskedForAgain() async throws {
+        let gateway = try await FakeGateway(.losing(502, code: "interrupted"))
+        let record = try await run(gateway) { $0.arrivals = .clients(1, over: .zero) }.record
+        #expect(record.isClean && record.done == 1 && record.lost.counts == ["502 interrupted": 1])
+    }
+
+    @Test func aLongReasonStaysKnown() {
+        var reasons = LoadRecord.Reasons()
+        let long = String(repeating: "r", count: 500)
+        reasons.count(long)
+        for index in 0..<100 { reasons.count("\(index)") }
+        reasons.count(long)
+        #expect(reasons.counts[String(long.prefix(LoadRecord.Reasons.maximumCharacters))] == 2)
+        #expect(reasons.counts.count == LoadRecord.Reasons.maximum + 1)
+    }
+
     @Test func anOpenSystemBeginsNoMoreThanMayBeOpen() async throws {
         let gateway = try await FakeGateway(.fallingSilent)
         let record = try await run(gateway) {

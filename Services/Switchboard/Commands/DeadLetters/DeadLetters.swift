@@ -48,23 +48,23 @@ struct DeadLetters: AsyncParsableCommand {
                 let (letter, body) = try await withDatabase({
                     try await DeadLetterRepository(directory: $0.directory).find(id)
                 })
-            else { throw ValidationError("there is no dead letter \(id)") }
+            else { throw CommandFailure("there is no dead letter \(id)") }
             for (name, value) in letter.fields { print("\(name): \(value)") }
             print("")
             print(Self.readable(body))
         }
 
-        /// JSON laid out, other text with its control characters made harmless, other bytes in hexadecimal.
-        private static func readable(_ body: [UInt8]) -> String {
+        /// JSON laid out, other text, other bytes in hexadecimal; in none of it anything that a terminal would obey.
+        static func readable(_ body: [UInt8]) -> String {
             if let json = try? JSONSerialization.jsonObject(with: Data(body)),
                 let text = try? JSONSerialization.data(withJSONObject: json, options: [.prettyPrinted, .sortedKeys])
             {
-                return String(decoding: text, as: UTF8.self)
+                return Printable.json(String(decoding: text, as: UTF8.self))
             }
             guard let text = String(validating: body, as: UTF8.self) else {
                 return body.map { String(format: "%02x", $0) }.joined()
             }
-            return printable(text, keeping: ["\n", "\t"])
+            return Printable.text(text, keeping: ["\n", "\t"])
         }
     }
 
@@ -87,7 +87,7 @@ struct DeadLetters: AsyncParsableCommand {
             for id in dropped { print("dropped \(id)") }
             let missing = Set(ids).subtracting(dropped).sorted()
             guard missing.isEmpty else {
-                throw ValidationError("there is no dead letter \(missing.map(String.init).joined(separator: ", "))")
+                throw CommandFailure("there is no dead letter \(missing.map(String.init).joined(separator: ", "))")
             }
         }
     }
@@ -98,20 +98,21 @@ extension DeadLetterRecord {
         let who = owner.map { "\($0.tenant)/\($0.user)" } ?? "-"
         let state = replayedAt != nil ? "  replayed" : ""
         return [
-            "\(id)", time(diedAt), printable(queue),
-            turn.map { "\($0)" } ?? printable(messageID.isEmpty ? "-" : messageID),
-            printable(who), printable(reason) + state,
+            "\(id)", time(diedAt), Printable.text(queue),
+            turn.map { "\($0)" } ?? Printable.text(messageID.isEmpty ? "-" : messageID),
+            Printable.text(who), Printable.text(reason) + state,
         ].joined(separator: "  ")
     }
 
     fileprivate var fields: [(name: String, value: String)] {
         var fields = [
-            ("id", "\(id)"), ("died", time(diedAt)), ("queue", printable(queue)), ("reason", printable(reason)),
-            ("message", printable(messageID)), ("bytes", "\(bytes)"),
+            ("id", "\(id)"), ("died", time(diedAt)), ("queue", Printable.text(queue)),
+            ("reason", Printable.text(reason)),
+            ("message", Printable.text(messageID)), ("bytes", "\(bytes)"),
         ]
         if let turn { fields.append(("turn", "\(turn)")) }
         if let owner {
-            fields += [("tenant", printable(owner.tenant)), ("user", printable(owner.user))]
+            fields += [("tenant", Printable.text(owner.tenant)), ("user", Printable.text(owner.user))]
         }
         if let replayedAs { fields.append(("replayed as", "\(replayedAs)")) }
         if let replayedAt { fields.append(("replayed", time(replayedAt))) }
@@ -121,13 +122,4 @@ extension DeadLetterRecord {
     private func time(_ milliseconds: Int64) -> String {
         Date(timeIntervalSince1970: Double(milliseconds) / 1000).formatted(.iso8601)
     }
-}
-
-/// Text of others without what a terminal would obey.
-private func printable(_ text: String, keeping kept: Set<Character> = []) -> String {
-    String(
-        text.map { character in
-            let isControl = character.unicodeScalars.contains { $0.properties.generalCategory == .control }
-            return isControl && !kept.contains(character) ? "\u{FFFD}" : character
-        })
 }

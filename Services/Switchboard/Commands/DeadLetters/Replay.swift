@@ -25,10 +25,10 @@ extension DeadLetters {
             let printed = try await withDatabase { database in
                 let letters = DeadLetterRepository(directory: database.directory)
                 guard let (letter, body) = try await letters.find(id) else {
-                    throw ValidationError("there is no dead letter \(id)")
+                    throw CommandFailure("there is no dead letter \(id)")
                 }
                 if letter.replayedAt != nil {
-                    throw ValidationError("it was replayed\(letter.replayedAs.map { " as \($0)" } ?? "")")
+                    throw CommandFailure("it was replayed\(letter.replayedAs.map { " as \($0)" } ?? "")")
                 }
                 return try await withBroker(settings, database) { broker in
                     let replay = LetterReplay(broker: broker, letters: letters)
@@ -55,13 +55,13 @@ struct LetterReplay {
         do {
             dead = try Turn(message: body)
         } catch {
-            throw ValidationError("its message cannot be read, and so not replayed: \(error)")
+            throw CommandFailure("its message cannot be read, and so not replayed: \(error)")
         }
         let now = try await broker.clock.now()
         var random = SystemRandomNumberGenerator()
         let fresh = TurnID(milliseconds: UInt64(clamping: now), using: &random)
         guard let id = try await letters.beginReplay(letter.id, as: fresh) else {
-            throw ValidationError("there is no dead letter \(letter.id)")
+            throw CommandFailure("there is no dead letter \(letter.id)")
         }
         let turn = Turn(replaying: dead, as: id, now: now, life: broker.deadline)
         try await broker.acceptance.accept(turn, outstandingLimit: broker.outstandingLimit, now: now)

@@ -182,10 +182,10 @@ final class LoadClient {
         closeStream()
         if let turn {
             // Cut in the midst of its answer it proves nothing; that nothing ever came is a failure.
-            if turn.isFollowed, turn.tokens == 0 {
-                run.record.errors.count("no token before the end")
-            } else {
+            if turn.tokens > 0 {
                 run.record.cut += 1
+            } else {
+                run.record.errors.count(turn.id == nil ? "no answer before the end" : "no token before the end")
             }
         }
         turn = nil

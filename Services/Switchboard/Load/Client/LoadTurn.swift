@@ -64,9 +64,10 @@ struct LoadTurn {
     ) -> Step {
         guard (200..<300).contains(status) else {
             let refusal = ChatClientError.Refusal(status: status, body: body, retryAfter: retryAfter)
-            // Something behind this gateway is away: another may reach it, or this one in a moment.
-            if status == 503, refusal.code == "unavailable" {
-                return lost(Loss(reason: "503 unavailable", retryAfter: refusal.retryAfter), at: now, &record, &random)
+            if refusal.isPassing(forRepeatable: true) {
+                return lost(
+                    Loss(reason: "\(status) \(refusal.code)", retryAfter: refusal.retryAfter), at: now, &record, &random
+                )
             }
             return .end(.failed("\(status) \(refusal.code)", retryAfter: refusal.retryAfter))
         }
@@ -174,7 +175,7 @@ struct LoadTurn {
         // Of a pause over two connections nothing is said between tokens: it is `resume`.
         lastToken = nil
         if id != nil, lostAt == nil { lostAt = now }
-        switch reconnection.lost(at: now.sinceBoot, retryAfter: loss.retryAfter, using: &random) {
+        switch reconnection.lost(loss, at: now.sinceBoot, using: &random) {
         case .giveUp: return .end(.failed("given up: \(loss.reason)", retryAfter: nil))
         case .connect(let next, let pause):
             gateway = next

@@ -3,12 +3,14 @@ struct LoadRecord: Sendable {
     /// Why something failed, and how often. Bounded: what a server says is not a series.
     struct Reasons: Sendable {
         static let maximum = 64
+        static let maximumCharacters = 160
         static let others = "other"
         private(set) var counts: [String: Int] = [:]
 
         mutating func count(_ reason: String) {
-            let known = counts[reason] != nil || counts.count < Reasons.maximum
-            counts[known ? String(reason.prefix(160)) : Reasons.others, default: 0] += 1
+            let short = String(reason.prefix(Reasons.maximumCharacters))
+            let isKnown = counts[short] != nil || counts.count < Reasons.maximum
+            counts[isKnown ? short : Reasons.others, default: 0] += 1
         }
 
         var sum: Int { counts.values.reduce(0, +) }
