@@ -9,7 +9,7 @@ struct QueriedMetrics {
 
     init(_ query: String) {
         let bare = query.replacing(/"[^"]*"/, with: "\"\"")
-        names = Set(bare.matches(of: /\b(switchboard_|vllm:|process_)[a-z0-9_]+\b/).map { String($0.0) })
+        names = Set(bare.matches(of: /\b(switchboard[_:]|vllm:|process_)[a-z0-9_:]+\b/).map { String($0.0) })
         let matchers = bare.matches(of: /([a-z_]+)\s*(=~|!=|!~|=)\s*"/).map { String($0.1) }
         let groups = bare.matches(of: /\b(?:by|without|on|ignoring)\s*\(([^)]*)\)/).flatMap { match in
             match.1.split { $0 == "," || $0 == " " }.map(String.init)
