@@ -6,7 +6,7 @@ sources := Package.swift Services Shared Tests
 serial := IntegrationTests|DrillTests|DeployTests|NginxTests
 calculating := LlamaEngineTests|ModelFileTests
 
-.PHONY: help up down monitor test drill fmt bench
+.PHONY: help up down status logs monitor test drill fmt bench
 
 help: ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -16,6 +16,12 @@ up: ## set up, build and start everything on 127.0.0.1 (DETACH=1 returns; GATEWA
 
 down: ## stop what `make up` started; the data stay
 	@deploy/local/cluster down
+
+status: ## what of it runs, and on which port
+	@deploy/local/cluster status
+
+logs: ## what its services say, until Ctrl-C
+	@deploy/local/cluster logs
 
 monitor: ## Prometheus with our alerts over the running cluster, on 127.0.0.1:9090 (MONITOR_PORT)
 	@deploy/local/monitor

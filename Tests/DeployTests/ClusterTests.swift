@@ -83,6 +83,11 @@ import Testing
         try await stub.cluster("up")
         let result = try await stub.shell(Self.killed("gateway"))
         #expect(result.status == 0, "\(result.text)")
+        let status = try await stub.cluster("status")
+        #expect(status.status == 0, "\(status.text)")
+        #expect(status.text.contains("gateway ") && status.text.contains("http://127.0.0.1:\(stub.port)/readyz"))
+        try await stub.cluster("down")
+        #expect(try await stub.cluster("status").status == 1)
         try await stub.remove()
     }
 
