@@ -9,6 +9,8 @@ final class Answer {
     private let screen: Screen
     private var turn: String?
     private var interrupts = 0
+    private var isLate = false
+    private var trouble = ""
     private var complaints = Set<String>()
     private let complain: @MainActor (String) -> Void
 
@@ -27,16 +29,18 @@ final class Answer {
 
     func run(_ request: ChatRequest) async throws -> FollowedTurn {
         let gateways = client.configuration.gateways.map(Answer.address).joined(separator: ", ")
+        trouble = "waiting for \(gateways)…"
         let watch = Task {
             try await Task.sleep(for: Answer.patience)
-            complainOnce("waiting for \(gateways)…")
+            isLate = true
+            complainOnce()
         }
         defer { watch.cancel() }
         let id = try await client.begin(request) { loss in
-            await self.complainOnce("\(gateways): \(loss.reason); trying again…")
+            await self.lost("\(gateways): \(loss.reason); trying again…")
         }
-        watch.cancel()
         turn = id
+        watch.cancel()
         return try await client.follow(id) { self.show($0) }
     }
 
@@ -51,10 +55,16 @@ final class Answer {
         return false
     }
 
-    /// Attempts fail several times a second: what was said already is not said again.
-    private func complainOnce(_ text: String) {
-        guard turn == nil, complaints.insert(text).inserted else { return }
-        complain(text)
+    private func lost(_ trouble: String) {
+        self.trouble = trouble
+        complainOnce()
+    }
+
+    /// Another gateway mostly takes it at once, and nobody need know. Attempts fail several times a second: what was said
+    /// already is not said again.
+    private func complainOnce() {
+        guard isLate, turn == nil, complaints.insert(trouble).inserted else { return }
+        complain(trouble)
     }
 
     private func stop(_ turn: String) {
