@@ -71,7 +71,8 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         clock: clock,
         redis: redis, history: history, planners: planners, answers: answers, nodes: nodes, mail: mail,
         presence: presence,
-        parking: parking, hedging: Hedging(percent: try settings(Settings.turnHedgeBudget)), publisher: publisher,
+        parking: parking, cancels: CancelOrders(redis: redis, logger: logger),
+        hedging: Hedging(percent: try settings(Settings.turnHedgeBudget)), publisher: publisher,
         metrics: metrics, tracer: traces.tracer)
     let hints = RedisSubscriber(
         configuration: redisConfiguration, channels: [TurnLog.channel(ofOwner: name), ConversationOrder.channel],
@@ -94,6 +95,7 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         settings, port: Settings.orchestratorOperatorPort,
         probes: Probes(readiness: [
             notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
+            Probes.closed(redis.writes), Probes.admits(redis),
             Probes.holds("rabbitmq is not connected") { publisher.isConnected && consumer.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
         ]), logger: logger)

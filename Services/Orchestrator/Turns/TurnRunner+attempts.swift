@@ -123,16 +123,10 @@ extension TurnRunner {
 
     mutating func drop(_ job: HolderJob, cancels: Bool, avoids: Bool) async {
         if cancels {
-            let control = NodeControl(cancel: turn.id, epoch: job.epoch, attempt: job.attempt)
-            if let payload = try? JSONEncoder().encode(control) {
-                let redis = services.redis
-                // A lost order costs the node work until it notices by itself; it is not worth a retry.
-                await Task {
-                    _ = try? await redis.send(
-                        "PUBLISH", RedisArgument(NodeControl.channel(node: job.place.node)),
-                        RedisArgument(Array(payload)))
-                }.value
-            }
+            let (left, isPast) = turn.deadline.subtractingReportingOverflow(now)
+            await services.cancels.cancel(
+                NodeControl(cancel: turn.id, epoch: job.epoch, attempt: job.attempt), at: job.place.node,
+                left: .milliseconds(isPast ? 0 : max(0, left)))
         }
         await giveBack(job.place, avoids: avoids)
     }

@@ -24,6 +24,7 @@ struct TurnServices: Sendable {
     let mail: TurnMail
     let presence: Presence
     let parking: Parking
+    let cancels: CancelOrders
     let hedging: Hedging
     let publisher: RabbitPublisher
     let metrics: TurnMetrics
