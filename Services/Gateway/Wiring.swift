@@ -48,6 +48,9 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             .init("redis") {
                 try await redis.ping(); return true
             },
+            .init("redis_writes") {
+                try await redis.tryToWrite(); return true
+            },
             .init("database") { await isUp(database) },
             .init("database_writes") { database.shards.allSatisfy(\.pool.takesWrites) },
             .init("rabbitmq") {
@@ -59,7 +62,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             .init("queue_workers") { try await presence.alive(kind: "queue-worker").count },
         ], logger: logger)
     let breakers =
-        [redis.breaker, publisher.breaker] + database.shards.map(\.pool.breaker)
+        [redis.breaker, redis.writes, publisher.breaker] + database.shards.map(\.pool.breaker)
         + database.shards.map(\.pool.writes)
 
     let backlog = ResponseBacklog(shards: shards, inspector: inspector, logger: logger)
@@ -104,11 +107,15 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     router.add(middleware: MethodMiddleware())
     operators.addHealth(to: router)
     let notice = DrainNotice()
-    let probes = Probes(readiness: [
-        notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
-        Probes.holds("rabbitmq is not connected") { publisher.isConnected },
-        Probes.anyClosed(database.shards.map(\.pool.breaker)),
-    ])
+    let probes = Probes(
+        readiness: [
+            notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
+            Probes.admits(redis),
+            Probes.holds("rabbitmq is not connected") { publisher.isConnected },
+            Probes.anyClosed(database.shards.map(\.pool.breaker)),
+        ],
+        // Streams are followed and answers are read all the same: a gateway that is not ready would serve neither.
+        notices: [Probes.closed(redis.writes)])
     router.addProbes(probes, metricsAge: GatewayConfiguration.metricsAge)
     // What clients do to the public port must not make the gateway look dead.
     let operatorPort = try OperatorPort(

@@ -52,13 +52,15 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
     let drain = DeadLetterDrain(
         name: name, model: try settings(Settings.modelName), consumer: deadLetters, letters: letters,
         conversations: ConversationRepository(database: database), ending: ending, clock: clock,
-        retention: try settings(Settings.deadLetterRetention), logger: logger, tracer: traces.tracer)
+        retention: try settings(Settings.deadLetterRetention),
+        turnRetention: try settings(Settings.turnRetention), logger: logger, tracer: traces.tracer)
     let beats = WorkerPresence(presence: Presence(pool: redis), logger: logger)
     let notice = DrainNotice()
     let port = try OperatorPort(
         settings, port: Settings.workerOperatorPort,
         probes: Probes(readiness: [
             notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
+            Probes.closed(redis.writes), Probes.admits(redis),
             Probes.holds("rabbitmq is not connected") { publisher.isConnected && deadLetters.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
             Probes.anyClosed(database.shards.map(\.pool.writes)),

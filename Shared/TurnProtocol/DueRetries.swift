@@ -60,6 +60,8 @@ public struct DueRetries: Service {
             try await delivery.acknowledge()
         } catch {
             logger.notice("a retry stays where it is", metadata: ["error": "\(error)"])
+            // Each return is counted: one that follows the other at once would use them all up.
+            if !Task.isCancelled { try? await Task.sleep(for: .seconds(1)) }
             try? await Task { try await delivery.reject(requeue: true) }.value
         }
     }

@@ -22,7 +22,10 @@ struct APITests {
         #expect(health.json["status"] as? String == "healthy")
         #expect(
             health.json["components"] as? [String: String]
-                == ["inference": "up", "redis": "up", "database": "up", "database_writes": "up", "rabbitmq": "up"])
+                == [
+                    "inference": "up", "redis": "up", "redis_writes": "up", "database": "up", "database_writes": "up",
+                    "rabbitmq": "up",
+                ])
         #expect(abs((health.json["timestamp"] as? Double ?? 0) - Date().timeIntervalSince1970) < 60)
 
         // A gateway is healthy before the orchestrator's consumers stand: turns would wait for them.

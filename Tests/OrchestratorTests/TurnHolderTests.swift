@@ -291,4 +291,53 @@ import TurnProtocol
         #expect(holder.resume(.news([stale], hasGap: false), seen(3000)) == .listen)
         #expect(holder.resume(.news([stale], hasGap: false), seen(4000)) == .append(first: 1, isFinal: false))
     }
+
+    /// Each return is counted, and the broker gives the message out again at once.
+    @Test func whatCannotBeMendedHereGoesBackAfterAPause() {
+        var holder = following()
+        _ = holder.resume(.done, seen())
+        var steps = [holder.resume(.failed(isPassing: false), seen())]
+        while steps.last != .leave, steps.count < 10 { steps.append(holder.resume(.done, seen())) }
+        let before = steps[steps.count - 3]
+        guard case .pause(let milliseconds) = before else {
+            Issue.record("\(steps)")
+            return
+        }
+        #expect(HolderRules(name: "me").pauseBeforeReturn.contains(milliseconds))
+        #expect(steps.suffix(2) == [.reject, .leave] && steps.contains(.release(parks: false, holder.verdicts)))
+        // A process that drains does not wait, neither at first nor in that pause.
+        var other = following()
+        _ = other.resume(.done, seen())
+        _ = other.resume(.failed(isPassing: false), seen())
+        while other.step != .leave {
+            guard case .pause = other.step else {
+                _ = other.resume(.done, seen())
+                continue
+            }
+            #expect([.stopWaiting, .reject].contains(other.resume(.draining, seen())))
+            while other.step != .leave, other.step != .reject { _ = other.resume(.done, seen()) }
+            #expect(other.step == .reject)
+            break
+        }
+    }
+
+    /// While writes are refused no gateway can register: when they are taken again, nobody is absent yet.
+    @Test func readersThatCouldNotRegisterAreNotAbsent() {
+        var rules = HolderRules(name: "me")
+        rules.silence = 600_000
+        var holder = following(rules: rules)
+        _ = holder.resume(.done, seen())
+        #expect(holder.resume(.news([item(first: 0, [5])], hasGap: false), seen()) == .append(first: 0, isFinal: false))
+        guard case .pause = holder.resume(.failed(isPassing: true), seen(60_000)) else {
+            Issue.record("\(holder.step)")
+            return
+        }
+        #expect(holder.resume(.done, seen(60_500)) == .append(first: 0, isFinal: false))
+        let absent = TurnLog.Audience(readers: 0, absentForMilliseconds: 60_000)
+        #expect(holder.resume(.appended(.appended(absent)), seen(60_500)) == .listen)
+        #expect(!holder.isCancelled)
+        #expect(holder.resume(.news([.tick], hasGap: false), seen(95_000)) == .append(first: 1, isFinal: false))
+        _ = holder.resume(.appended(.appended(absent)), seen(95_000))
+        #expect(holder.isCancelled)
+    }
 }

@@ -43,7 +43,7 @@ func wireInferenceNode(_ settings: Settings, _ choice: EngineChoice, _ logger: L
             liveness: [makesSteps],
             readiness: [
                 notice.check, makesSteps, Probes.holds("redis is not connected") { redis.isConnected },
-                Probes.closed(redis.breaker),
+                Probes.closed(redis.breaker), Probes.closed(redis.writes), Probes.admits(redis),
                 Probes.holds("rabbitmq is not connected") { server.isConnected },
             ]), logger: logger)
     return traces.services + [port, redis, server, notice]

@@ -21,6 +21,9 @@ struct HolderRules: Equatable, Sendable {
     var retriesForPredecessor = 5
     /// Milliseconds between two looks of a duplicate.
     var duplicatePause = 500
+    /// Milliseconds before a delivery is given back because of something unforeseen. With the broker's 50 returns, some
+    /// minutes together.
+    var pauseBeforeReturn = 1000...5000
     /// Whether a second node may be asked for the same turn.
     var hedges = false
 

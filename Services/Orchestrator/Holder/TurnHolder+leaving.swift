@@ -94,11 +94,13 @@ extension TurnHolder {
         }
     }
 
-    /// This process drains: the next holder acquires at once.
-    mutating func handBack() {
+    /// This process drains, and the next holder acquires at once; or something is wrong that this holder cannot mend, and
+    /// the delivery goes back after a pause: each return is counted, and a return at once would use them all up in an instant.
+    mutating func handBack(after milliseconds: Int? = nil) {
         keepOnlyFarewells()
         stopWork(because: "its orchestrator shut down")
         if stage != .leaving || ending != nil, lease != nil { chores.append(.release(parks: false, verdicts)) }
+        if let milliseconds { chores.append(.pause(milliseconds: milliseconds)) }
         chores.append(.reject)
         (how, ending, retry, recovery, stage) = (nil, nil, nil, .none, .leaving)
     }

@@ -115,7 +115,11 @@ extension TurnHolder {
             logged = ids.count
             lastLook = seen.now
             if audience.cancelRequested { isCancelled = true }
-            if turn.kind != .batch, let absent = audience.absentForMilliseconds, absent > rules.detachGrace {
+            // While a store failed readers could not register either: nobody is absent since before that.
+            let present = lastFailure.map { seen.now - $0 } ?? .max
+            if turn.kind != .batch, let absent = audience.absentForMilliseconds,
+                min(absent, present) > rules.detachGrace
+            {
                 isCancelled = true
             }
         case .gap(let expected) where expected <= ids.count:

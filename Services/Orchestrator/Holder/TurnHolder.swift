@@ -58,6 +58,8 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     /// The step to repeat after a pause, and how often it failed.
     var repeated: HolderStep?
     var failures = 0
+    /// When a store last failed; what the log says of readers then begins anew.
+    var lastFailure: Int64?
 
     var lease: TurnLog.Lease?
     var plan: TurnPlan?
@@ -108,9 +110,13 @@ struct TurnHolder<Random: RandomNumberGenerator> {
             }
             repeated = step
             failures += 1
+            lastFailure = seen.now
             return issue(.pause(milliseconds: pauseAfterFailure()))
-        case .failed(isPassing: false), .draining:
+        case .failed(isPassing: false):
             // Nothing foreseen: the message counts one more return, and becomes a dead letter when it keeps happening.
+            handBack(after: Int.random(in: rules.pauseBeforeReturn, using: &random))
+            return proceed(seen)
+        case .draining:
             handBack()
             return proceed(seen)
         default:

@@ -40,7 +40,12 @@ struct HistorySource: Sendable {
                 turn: $0.turn, system: $0.system, message: $0.message,
                 response: TurnOutcome.isPartOfHistory($0.status, response: $0.response) ? $0.response : "")
         }
-        try await contexts.fill(turn.conversation, entries: entries)
+        do throws(RedisError) {
+            try await contexts.fill(turn.conversation, entries: entries)
+        } catch {
+            // What was read is read. The conversation's next turn asks the shard again.
+            logger.notice("a history is not cached", metadata: ["error": "\(error)"])
+        }
         if let after = turn.after, !entries.contains(where: { $0.turn == after }) {
             let isKnown = try await log.record(of: after) != nil
             guard !isKnown, !insists else { throw PredecessorMissing(turn: after) }

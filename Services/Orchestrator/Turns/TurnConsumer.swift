@@ -17,8 +17,7 @@ struct TurnConsumer: Service {
 
     func run() async throws {
         // Before the first turn: nodes drop the work of orchestrators that they do not see alive.
-        try await services.redis.waitUntilConnected()
-        try await presence.beat(kind: TurnServices.kind, id: services.rules.name, ttl: TurnConsumer.heartbeatLifetime)
+        await cancelWhenGracefulShutdown { await showPresence() }
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { try await consumer.run() }
             group.addTask {
@@ -28,6 +27,21 @@ struct TurnConsumer: Service {
                         turns.cancelAll()
                     }
                 }
+            }
+        }
+    }
+
+    /// Repeated until it is seen: a Redis that refuses writes now is no reason to end.
+    private func showPresence() async {
+        var backoff = Backoff(base: .milliseconds(50), cap: .seconds(1))
+        while !Task.isCancelled {
+            do throws(RedisError) {
+                try await services.redis.waitUntilConnected()
+                return try await presence.beat(
+                    kind: TurnServices.kind, id: services.rules.name, ttl: TurnConsumer.heartbeatLifetime)
+            } catch {
+                logger.warning("no turns are taken yet", metadata: ["error": "\(error)"])
+                try? await Task.sleep(for: backoff.next())
             }
         }
     }

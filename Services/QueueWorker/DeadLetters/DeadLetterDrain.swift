@@ -26,6 +26,8 @@ struct DeadLetterDrain: Service {
     let ending: TurnEnding
     let clock: RedisClock
     let retention: Duration
+    /// How long a turn's record stays after its deadline.
+    let turnRetention: Duration
     let logger: Logger
     var tracer: SpanTracer?
 
@@ -55,7 +57,7 @@ struct DeadLetterDrain: Service {
         defer { span?.end() }
         do {
             let patience = Patience(logger: logger) { delivery.isLive }
-            try await end(letter, span, patience, logger)
+            try await end(letter, delivery, span, patience, logger)
             try await keep(letter, delivery, logger)
             try await delivery.acknowledge()
         } catch {
@@ -80,27 +82,59 @@ struct DeadLetterDrain: Service {
 
     // MARK: The turn
 
+    /// Repeats until the turn has ended or nobody can wait for it any more: the letter is its only message, and to
+    /// acknowledge it before would leave a turn without an end.
     private func end(
+        _ letter: DeadLetter, _ delivery: Delivery, _ span: RecordedSpan?, _ patience: Patience, _ logger: Logger
+    ) async throws {
+        var backoff = Backoff(base: .milliseconds(200), cap: .seconds(5))
+        while true {
+            do {
+                return try await endOnce(letter, span, patience, logger)
+            } catch let error where !DeadLetterDrain.isInterruption(error) {
+                // Something in Redis that repetition alone does not mend. The letter is kept, and with it the reason to
+                // look; whoever mends it finds the turn still tried.
+                logger.error("a dead letter's turn cannot be ended yet", metadata: ["error": "\(error)"])
+                guard try await isAwaited(letter, patience) else { return }
+                try await keep(letter, delivery, logger)
+            }
+            try Task.checkCancellation()
+            guard delivery.isLive else { throw Abandoned.fenced }
+            try await Task.sleep(for: backoff.next())
+        }
+    }
+
+    private func endOnce(
         _ letter: DeadLetter, _ span: RecordedSpan?, _ patience: Patience, _ logger: Logger
     ) async throws {
+        switch letter.content {
+        case .turn(var turn):
+            // What settles its outcome comes after this, not after its accept.
+            if let span { turn.trace = span.trace }
+            try await fail(turn, error: letter.error, patience, logger)
+        case .unreadableTurn(let id):
+            // The record says whose it is; without one nobody is known to wait.
+            let log = ending.log
+            guard let record = try await patience({ try await log.record(of: id) }), !record.hasEnded else { return }
+            try await fail(Turn(id, of: record), error: letter.error, patience, logger)
+        case .outcome, .unreadable: break
+        }
+    }
+
+    /// Whether Redis has the turn's record without an end. One that cannot be read counts for as long as it would last.
+    private func isAwaited(_ letter: DeadLetter, _ patience: Patience) async throws -> Bool {
+        guard let id = letter.turn else { return false }
+        let log = ending.log
         do {
-            switch letter.content {
-            case .turn(var turn):
-                // What settles its outcome comes after this, not after its accept.
-                if let span { turn.trace = span.trace }
-                try await fail(turn, error: letter.error, patience, logger)
-            case .unreadableTurn(let id):
-                // The record says whose it is; without one nobody is known to wait.
-                let log = ending.log
-                guard let record = try await patience({ try await log.record(of: id) }), !record.hasEnded else {
-                    return
-                }
-                try await fail(Turn(id, of: record), error: letter.error, patience, logger)
-            case .outcome, .unreadable: break
-            }
+            guard let record = try await patience({ try await log.record(of: id) }) else { return false }
+            return !record.hasEnded
         } catch let error where !DeadLetterDrain.isInterruption(error) {
-            // Something in Redis that no repetition mends. The letter is kept, and with it the reason to look.
-            logger.error("a dead letter's turn cannot be ended", metadata: ["error": "\(error)"])
+            var deadline = Int64(clamping: id.milliseconds)
+            if case .turn(let turn) = letter.content { deadline = turn.deadline }
+            let lifetime = Int64(turnRetention / .milliseconds(1))
+            let (end, isEndless) = deadline.addingReportingOverflow(lifetime)
+            let clock = clock
+            return try await patience { try await clock.now() } < (isEndless ? .max : end)
         }
     }
 

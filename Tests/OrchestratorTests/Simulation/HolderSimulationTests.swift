@@ -23,7 +23,8 @@ import Testing
         }
         // The run is about what goes wrong: each of these did.
         for what in [
-            "crashes", "pauses", "channels cut", "nodes killed", "Redis emptied", "takeovers", "logs written again",
+            "crashes", "pauses", "writes refused", "channels cut", "nodes killed", "Redis emptied", "takeovers",
+            "logs written again",
             "retries", "dead letters", "cancellations", "history unavailable", "hedges", "lost items",
         ] {
             #expect(totals[what, default: 0] > 10, "\(what): \(totals)")
@@ -69,6 +70,7 @@ extension SimulatedWorld {
         for _ in 0..<Int.random(in: 200...900, using: &random) { happen() }
         faults = false
         isRedisAway = false
+        refusesWrites = false
         for number in orchestrators.indices { orchestrators[number].isPaused = false }
         for _ in 0..<40_000 {
             if isAtRest { break }
@@ -103,7 +105,7 @@ extension SimulatedWorld {
 
     private mutating func goWrong() {
         let number = Int.random(in: orchestrators.indices, using: &random)
-        switch Int.random(in: 0..<16, using: &random) {
+        switch Int.random(in: 0..<20, using: &random) {
         case 0, 1:
             count("crashes")
             breakChannel(number)
@@ -129,6 +131,8 @@ extension SimulatedWorld {
             order = [:]
         case 12: isRedisAway = true
         case 13, 14: isRedisAway = false
+        case 16: refusesWrites = true
+        case 17, 18, 19: refusesWrites = false
         case 15 where random.one(in: 3):
             guard let turn = turns.keys.sorted().randomElement(using: &random) else { return }
             count("cancellations")

@@ -157,6 +157,8 @@ extension SimulatedWorld {
             messages[runner.message] = nil
             return .done
         case .reject:
+            // Each return is counted by the broker: no store's outage is a reason for one.
+            check(false, "\(runner.turn.id) was given back")
             if isStill(runner, number) {
                 messages[runner.message]?.place = .ready
                 messages[runner.message]?.redelivered = true
@@ -165,10 +167,26 @@ extension SimulatedWorld {
         case .leave: return .done
         default: break
         }
+        if refusesWrites, !isRead(step, runner) {
+            count("writes refused")
+            let error = RedisError.server(
+                "NOREPLICAS Not enough good replicas to write. script: c83e, on @user_script:1.")
+            return .failed(isPassing: Patience.isPassing(error))
+        }
         let luck = luck()
         guard luck != .lostBefore else { return .failed(isPassing: true) }
         let result = performInRedis(step, &runner, number)
         return luck == .fine ? result : .failed(isPassing: true)
+    }
+
+    /// Whether Redis carries the step out while it takes no writes.
+    private func isRead(_ step: HolderStep, _ runner: SimulatedRunner) -> Bool {
+        switch step {
+        case .lookForRecord, .findOwner: true
+        case .acquire: log.records[runner.turn.id]?.hasEnded == true
+        case .tidyUpIfEnded: log.records[runner.turn.id]?.hasEnded != true
+        default: false
+        }
     }
 
     private func isStill(_ runner: SimulatedRunner, _ number: Int) -> Bool {

@@ -70,6 +70,8 @@ struct SimulatedWorld {
     /// Turns that one conversation runs at a time: head first.
     var generated: [TurnID] = []
     var isRedisAway = false
+    /// Redis answers, and takes no writes.
+    var refusesWrites = false
     var faults = true
     var wasEmptied = false
     var counts: [String: Int] = [:]
@@ -214,7 +216,7 @@ struct SimulatedWorld {
 
     /// The queue worker: ends what lies among the dead letters, through the same log.
     mutating func bury() {
-        guard let id = deadLetters.first, let turn = turns[id], luck() == .fine else { return }
+        guard let id = deadLetters.first, let turn = turns[id], !refusesWrites, luck() == .fine else { return }
         guard
             case .acquired(let lease, let progress) = log.acquire(
                 id, owner: "worker", redelivered: true, creates: true, micros: clock * 1000)
