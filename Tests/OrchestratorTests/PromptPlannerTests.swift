@@ -89,6 +89,15 @@ struct PromptPlannerTests {
         #expect(bare.historyTurns == 0 && bare.prompt.count > 8 && text(bare, planner).contains("now"))
     }
 
+    @Test func historyIsReadUpToWhatAContextCanHold() throws {
+        let small = try planner(context: 64)
+        #expect(small.tokenizer.longestToken > 8)
+        #expect(small.maximumHistoryBytes == 64 * small.tokenizer.longestToken)
+        for context in [1 << 30, Int.max] {
+            #expect(try planner(context: context).maximumHistoryBytes == ContextCache.maximumBytes)
+        }
+    }
+
     @Test func theAnswerIsCutToWhatThePromptLeaves() throws {
         let planner = try planner(context: 128)
         let plan = try planner.plan(turn("hello", maxTokens: 100_000), history: [])

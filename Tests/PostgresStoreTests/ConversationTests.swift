@@ -44,6 +44,34 @@ import Testing
         }
     }
 
+    @Test func historyIsBoundedInBytesFromItsNewestTurnOn() async throws {
+        try await withDatabase { database in
+            let key = try ConversationKey.test()
+            let conversations = ConversationRepository(database: database)
+            let settlements = SettlementRepository(database: database)
+            let text = String(repeating: "é", count: 500)
+            let statuses: [TurnOutcome.Status] = [.done, .done, .failed, .done, .cancelled, .done]
+            let outcomes = statuses.enumerated().map { number, status in
+                TurnOutcome.test(
+                    number, in: key, status: status, system: number == 0 ? "s" : nil, message: text, response: "r",
+                    eventEnds: [1])
+            }
+            #expect(try await settlements.settle(outcomes, on: database.shards[0]).stored.count == 6)
+            // Each shown turn has 1,001 bytes; the failed one has none.
+            let cut = try await conversations.history(of: key, limit: 10, maximumBytes: 3500)
+            #expect(cut.map(\.turn) == (1..<6).map { TurnID.test($0) })
+            #expect(cut.map(\.message) == ["", "", text, text, text])
+            #expect(cut.map(\.response) == ["", "", "r", "r", "r"])
+            #expect(cut.map(\.system) == ["s", nil, nil, nil, nil])
+            let whole = try await conversations.history(of: key, limit: 10, maximumBytes: 5006)
+            #expect(whole.map(\.message) == [text, text, "", text, text, text])
+            #expect(whole.first?.system == "s")
+            // The newest is known also where it alone is too large.
+            let nothing = try await conversations.history(of: key, limit: 10, maximumBytes: 0)
+            #expect(nothing.map(\.turn) == [.test(5)] && nothing.first?.message == "" && nothing.first?.system == "s")
+        }
+    }
+
     @Test func tenantsAndUsersSeeTheirOwnOnly() async throws {
         try await withDatabase(shards: 2) { database in
             let conversations = ConversationRepository(database: database)

@@ -90,6 +90,13 @@ extension ConversationKey {
     }
 }
 
+extension ConversationRepository {
+    /// Where the bound of bytes is not what is tested.
+    func history(of conversation: ConversationKey, limit: Int) async throws(DatabaseError) -> [HistoryTurn] {
+        try await history(of: conversation, limit: limit, maximumBytes: 1 << 20)
+    }
+}
+
 extension TurnOutcome {
     /// The `number`-th turn of a conversation, accepted that many seconds after the epoch.
     static func test(

@@ -86,7 +86,7 @@ import Testing
         try await withPool { pool in
             let cache = ContextCache(pool: pool)
             let key = Turn.sample().conversation
-            let text = String(repeating: "all work and no play makes Jack a dull boy ", count: 1000)
+            let text = String(repeating: "all work and no play makes Jack a dull boy ", count: 100)
             var random = SeededGenerator(seed: 7)
             let entries = (0..<300).map { number in
                 ContextCache.Entry(

@@ -141,6 +141,12 @@ import Testing
             #expect(try await log.suspect(new, begins: true) == 2)
             #expect(try await log.suspect(new, begins: false) == 0)
             #expect(try await log.suspect(new, begins: true) == 1)
+            // Whoever gives the turn back was not killed by it.
+            #expect(try await log.release(new))
+            guard case .acquired(let next, _) = try await log.acquire(turn, owner: "o3", redelivered: false) else {
+                throw TestFailure("acquired")
+            }
+            #expect(try await log.suspect(next, begins: true) == 1)
         }
     }
 

@@ -20,25 +20,28 @@ struct HistorySource: Sendable {
     let publisher: RabbitPublisher
     let logger: Logger
 
-    /// The conversation's earlier turns, oldest first; those without a response are not to be shown.
-    /// - Parameter insists: whether a predecessor of which Redis knows nothing is waited for. It may have been forgotten
-    ///   there, with its message still in a queue; or its acceptance was taken back, and it never was.
+    /// The conversation's newest earlier turns, oldest first; those without a response are not to be shown.
+    /// - Parameters:
+    ///   - maximumBytes: of their texts: what a prompt of the turn's model can hold. The shard may give more.
+    ///   - insists: whether a predecessor of which Redis knows nothing is waited for. It may have been forgotten there,
+    ///     with its message still in a queue; or its acceptance was taken back, and it never was.
     /// - Throws: what a store threw, or when the shard's settling does not come through, or while the turn's predecessor
     ///   has not ended: history may be read later.
-    func history(before turn: Turn, insists: Bool) async throws -> [ContextCache.Entry] {
+    func history(
+        before turn: Turn, upTo maximumBytes: Int, insists: Bool
+    ) async throws -> [ContextCache.Entry] {
         if turn.beginsConversation { return [] }
-        if let cached = try await contexts.load(turn.conversation), cached.complete {
+        if let cached = try await contexts.load(turn.conversation, maximumBytes: maximumBytes), cached.complete {
             let entries = cached.entries.filter { $0.turn < turn.id }
             if turn.after == nil || entries.contains(where: { $0.turn == turn.after }) { return entries }
         }
         // What ended a moment ago may still wait to be settled: the shard is right only when that queue has been worked
         // off up to here.
         try await waitUntilSettled(turn)
-        let stored = try await conversations.history(of: turn.conversation, limit: HistorySource.maximumTurns)
+        let stored = try await conversations.history(
+            of: turn.conversation, limit: HistorySource.maximumTurns, maximumBytes: ContextCache.maximumBytes)
         let entries = stored.map {
-            ContextCache.Entry(
-                turn: $0.turn, system: $0.system, message: $0.message,
-                response: TurnOutcome.isPartOfHistory($0.status, response: $0.response) ? $0.response : "")
+            ContextCache.Entry(turn: $0.turn, system: $0.system, message: $0.message, response: $0.response)
         }
         do throws(RedisError) {
             try await contexts.fill(turn.conversation, entries: entries)

@@ -10,6 +10,13 @@ struct PromptPlanner: Sendable {
     /// Tokens that prompt and answer may have together.
     let contextLength: Int
 
+    /// Bytes of history beyond which no prompt has room: every token as long as the vocabulary's longest. Markup takes
+    /// some of it, too.
+    var maximumHistoryBytes: Int {
+        let (bytes, overflow) = contextLength.multipliedReportingOverflow(by: max(tokenizer.longestToken, 1))
+        return overflow ? ContextCache.maximumBytes : min(bytes, ContextCache.maximumBytes)
+    }
+
     /// Why a turn has no prompt, whatever else is tried.
     enum Refusal: Error, Equatable, CustomStringConvertible {
         case tooLong(promptTokens: Int, contextLength: Int)

@@ -18,23 +18,32 @@ extension TurnRunner {
         let span = trace.begin("plan")
         background = Task {
             defer { span?.end() }
+            func acquit() async {
+                guard let suspect else { return }
+                // In a task of its own: this one may be cancelled.
+                await Task { _ = try? await services.log.suspect(suspect, begins: false) }.value
+            }
             var preparation: HolderNews.Preparation
             do {
-                let history = try await services.history.history(before: turn, insists: insists)
-                // Right before and right after: of all the turns that a killed process held, hardly another is between these.
+                // The history may be what kills. Whoever lives takes the count back, also when he lets the turn go: of all
+                // the turns that a killed process held, few are between these.
                 if let suspect, let count = try await services.log.suspect(suspect, begins: true),
                     count > services.rules.fruitlessAttempts
                 {
                     preparation = .deadly(count - 1)
                 } else {
-                    let capacity = await services.nodes.capacity(for: turn)
-                    preparation = services.planners[turn].prepare(turn, history: history, capacity: capacity)
-                    if let suspect { _ = try? await services.log.suspect(suspect, begins: false) }
+                    let planner = services.planners[turn]
+                    let history = try await services.history.history(
+                        before: turn, upTo: planner.maximumHistoryBytes, insists: insists)
+                    preparation = planner.prepare(
+                        turn, history: history, capacity: await services.nodes.capacity(for: turn))
+                    await acquit()
                 }
                 if case .plan(let plan) = preparation, let answer = await services.answers.find(for: turn, plan) {
                     preparation = .answered(plan, answer)
                 }
             } catch {
+                await acquit()
                 guard !Task.isCancelled else { return }
                 logger.warning("history cannot be read yet", metadata: ["error": "\(error)"])
                 span?.recordError(error)

@@ -3,6 +3,8 @@
 /// `tokenizers` library for the other.
 public final class Tokenizer: Sendable {
     public let vocabularySize: Int
+    /// Bytes of text that one token stands for, at most.
+    public let longestToken: Int
     /// The token a text begins with, where the model has one.
     public let bos: Int32?
     public let eos: Int32?
@@ -42,6 +44,7 @@ public final class Tokenizer: Sendable {
         normalizer = parts.normalizer
         preparation = parts.preparation
         let names = vocabulary.specials.map { (token: $0, bytes: vocabulary.bytes($0)) }
+        longestToken = names.reduce(vocabulary.longest) { max($0, $1.bytes.count) }
         special = try SpecialTokens(
             names.filter { !parts.matchedAfterNormalizing.contains($0.token) }, strips: parts.strips, field: parts.field
         )

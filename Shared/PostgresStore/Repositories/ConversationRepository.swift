@@ -1,6 +1,7 @@
 import ChatCore
 
-/// An ended turn of a conversation's history.
+/// An ended turn of a conversation's history. One that is not shown (it failed, or has no answer) and the one that a bound
+/// of bytes cut off have no message and no response.
 public struct HistoryTurn: Sendable, Equatable {
     public let turn: TurnID
     public let status: TurnOutcome.Status
@@ -30,26 +31,45 @@ public struct ConversationRepository: Sendable {
 
     /// The last `limit` ended turns of a conversation in the order they were accepted, oldest first; empty when there
     /// is no such conversation.
+    /// - Parameter maximumBytes: of all texts that are given, so that neither the server nor this process holds more of
+    ///   one conversation (and one system message). The newest turn that does not fit is the last to be given.
     public func history(
-        of conversation: ConversationKey, limit: Int
+        of conversation: ConversationKey, limit: Int, maximumBytes: Int
     ) async throws(DatabaseError) -> [HistoryTurn] {
         let limit = min(max(limit, 0), Self.maximumHistory)
+        // What is shown is what TurnOutcome.isPartOfHistory says. octet_length of a stored text reads its length alone; a text that is not given is never read.
         let rows = try await database.shard(for: conversation.owner).pool.query(
             """
             WITH recent AS (
                 SELECT * FROM turns WHERE tenant = $1 AND user_name = $2 AND conversation = $3
                 ORDER BY accepted_at DESC, id DESC LIMIT $4
+            ), shown AS (
+                SELECT t.id, t.status, t.accepted_at, s.content AS system,
+                    CASE WHEN t.status <> 'failed' AND octet_length(a.content) > 0 THEN q.content ELSE '' END AS message,
+                    CASE WHEN t.status <> 'failed' THEN coalesce(a.content, '') ELSE '' END AS response
+                FROM recent t
+                \(Self.messages)
+            ), measured AS (
+                SELECT *, sum(bytes) OVER (ORDER BY accepted_at DESC, id DESC ROWS UNBOUNDED PRECEDING) AS total
+                FROM shown, LATERAL (
+                    SELECT coalesce(octet_length(system), 0)::bigint + octet_length(message) + octet_length(response) AS bytes
+                ) size
+            ), given AS (
+                SELECT id, status, accepted_at,
+                    CASE WHEN total <= $5 THEN system END AS system,
+                    CASE WHEN total <= $5 THEN message ELSE '' END AS message,
+                    CASE WHEN total <= $5 THEN response ELSE '' END AS response
+                FROM measured WHERE total - bytes <= $5
             )
-            SELECT t.id, t.status, s.content AS system, q.content AS message, coalesce(a.content, '') AS response,
-                c.system AS conversation_system
-            FROM recent t
-            JOIN conversations c ON c.tenant = t.tenant AND c.user_name = t.user_name AND c.id = t.conversation
-            \(Self.messages)
-            ORDER BY t.accepted_at, t.id
+            SELECT id, status, system, message, response,
+                CASE WHEN count(system) OVER () = 0 AND row_number() OVER (ORDER BY accepted_at, id) = 1 THEN (
+                    SELECT c.system FROM conversations c WHERE c.tenant = $1 AND c.user_name = $2 AND c.id = $3
+                ) END AS conversation_system
+            FROM given ORDER BY accepted_at, id
             """,
             [
                 .text(conversation.owner.tenant), .text(conversation.owner.user), .integer(conversation.id.value),
-                .integer(Int64(limit)),
+                .integer(Int64(limit)), .integer(Int64(max(maximumBytes, 0))),
             ])
         var history: [HistoryTurn] = []
         for row in rows {

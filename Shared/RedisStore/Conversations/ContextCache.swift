@@ -1,16 +1,22 @@
 import ChatCore
 import Foundation
 
-/// The ended turns of a conversation, compressed, so that a prompt is built without a look into the shard.
+/// The newest ended turns of a conversation, compressed, so that a prompt is built without a look into the shard.
 ///
-/// Hash `context:{conversation}`: field = turn id, value = deflated JSON; field `complete` says that every ended turn is
-/// in it, up to the bound; field `system` is the newest system message behind its turn's id, which outlives the bound.
+/// Hash `context:{conversation}`: field = turn id, value = four bytes of the unpacked size, then the deflated JSON. Other
+/// fields: `complete` says that every ended turn is in it, up to the bounds; `system` is the newest system message behind
+/// its turn's id, which outlives the bounds; `bytes` is the sum of the unpacked sizes; `dropped` is the newest turn that
+/// the bounds drove out.
 public struct ContextCache: Sendable {
     /// The latest turns that are kept of a conversation.
     public static let maximumTurns = 256
 
-    /// An ended turn. One that prompts do not show (it failed, or has no text) has an empty response; it is kept for its
-    /// system message, and so that the conversation is known.
+    /// Their unpacked bytes, together: a million tokens of usual text. Older turns are in no prompt, since planning leaves
+    /// out the oldest turns first; and a reader holds as much of one conversation in memory, not more.
+    public static let maximumBytes = 4 << 20
+
+    /// An ended turn. One that prompts do not show (it failed, or has no text) has no message and an empty response; it is
+    /// kept for its system message, and so that the conversation is known.
     public struct Entry: Sendable, Equatable {
         public let turn: TurnID
         public let system: String?
@@ -25,10 +31,22 @@ public struct ContextCache: Sendable {
         }
     }
 
-    private struct Stored: Codable {
+    private struct Form: Codable {
+        static let formatVersion = 1
+
+        /// Nil is 1. Another one makes the entry unreadable, and the shard is asked.
+        var version: Int?
         let system: String?
         let message: String
         let response: String
+    }
+
+    /// What the script is given of an entry.
+    private struct Stored {
+        let turn: TurnID
+        let value: [UInt8]
+        /// A system message to be in force, and the turn that brought it.
+        var system: (turn: TurnID, text: String)?
     }
 
     private let pool: RedisPool
@@ -40,54 +58,74 @@ public struct ContextCache: Sendable {
         self.lifetime = lifetime
     }
 
-    /// The entries in the order of their turns, and whether all of the conversation's ended turns are among them (up to
-    /// `maximumTurns`); nil when there is nothing. An entry that cannot be read is left out and makes it incomplete. The
-    /// oldest entry carries the system message in force when none of them brought one.
+    /// The newest entries, as many as the bound allows, in the order of their turns; and whether all of the
+    /// conversation's ended turns are among them, up to the bounds. nil when there is nothing.
+    ///
+    /// An entry that cannot be read is left out and makes it incomplete. The first that the bound does not allow comes
+    /// with its id alone. The oldest entry carries the system message in force when none of them brought one.
+    /// - Parameter maximumBytes: of all entries, unpacked; at most `ContextCache.maximumBytes`.
     public func load(
-        _ conversation: ConversationKey
+        _ conversation: ConversationKey, maximumBytes: Int = ContextCache.maximumBytes
     ) async throws(RedisError) -> (entries: [Entry], complete: Bool)? {
+        var room = min(max(maximumBytes, 0), Self.maximumBytes)
         let reply = try await pool.run(
-            Self.look, keys: [key(conversation)], arguments: [.integer(lifetime.milliseconds)])
+            Self.look, keys: [key(conversation)],
+            arguments: [.integer(lifetime.milliseconds), .integer(Int64(room))])
         guard let parts = reply.array else { throw .unexpectedReply("a context: \(reply.summary)") }
         guard !parts.isEmpty else { return nil }
+        guard parts.count >= 3 else { throw .unexpectedReply("a context: \(reply.summary)") }
         var entries: [Entry] = []
-        var complete = false
         var isWhole = true
-        var system: String?
-        for index in stride(from: 0, to: parts.count - 1, by: 2) {
-            if parts[index].text == "complete" {
-                complete = true
-            } else if parts[index].text == "system" {
-                system = parts[index + 1].text.map { String($0.dropFirst(Self.systemPrefixLength)) }
-            } else if let turn = parts[index].text.flatMap({ TurnID($0) }), let packed = parts[index + 1].data,
-                let stored = Deflate.unpack(packed).flatMap({ try? JSONDecoder().decode(Stored.self, from: Data($0)) })
+        for index in stride(from: 3, to: parts.count - 1, by: 2) {
+            if let turn = parts[index].text.flatMap({ TurnID($0) }), let packed = parts[index + 1].data,
+                let unpacked = Deflate.unpack(packed, upTo: room),
+                let stored = try? JSONDecoder().decode(Form.self, from: Data(unpacked)),
+                stored.version ?? 1 == Form.formatVersion
             {
+                room -= unpacked.count
                 entries.append(
                     Entry(turn: turn, system: stored.system, message: stored.message, response: stored.response))
             } else {
                 isWhole = false
             }
         }
+        if let rest = parts[2].text.flatMap({ TurnID($0) }) {
+            entries.append(Entry(turn: rest, system: nil, message: "", response: ""))
+        }
         entries.sort { $0.turn < $1.turn }
         if let oldest = entries.first, entries.allSatisfy({ $0.system == nil }) {
+            let system = parts[1].text.flatMap { $0.isEmpty ? nil : String($0.dropFirst(Self.systemPrefixLength)) }
             entries[0] = Entry(turn: oldest.turn, system: system, message: oldest.message, response: oldest.response)
         }
-        return (entries, complete && isWhole)
+        return (entries, isWhole && parts[0].text == "1")
     }
 
-    /// Adds an ended turn; a turn that is there already stays as it is. An entry beyond 16 MiB is not kept, and the
-    /// cache is then incomplete.
+    /// Adds an ended turn; a turn that is there already, or that the bounds have driven out, stays as it is. The oldest
+    /// turns go while there are more than `maximumTurns` or, unpacked, more than `maximumBytes`.
     /// - Parameter beginsConversation: there is nothing before it, so the cache is complete.
     public func append(
         _ conversation: ConversationKey, entry: Entry, beginsConversation: Bool
     ) async throws(RedisError) {
-        try await write(conversation, [entry], isComplete: beginsConversation, replaces: false)
+        let stored = Stored(turn: entry.turn, value: packed(entry).value, system: entry.system.map { (entry.turn, $0) })
+        try await write(conversation, [stored], isComplete: beginsConversation, replaces: false)
     }
 
     /// Puts in what the shard holds, in place of what is there for these turns, and marks the cache complete.
     public func fill(_ conversation: ConversationKey, entries: [Entry]) async throws(RedisError) {
-        let latest = entries.sorted { $0.turn < $1.turn }.suffix(Self.maximumTurns)
-        try await write(conversation, Array(latest), isComplete: true, replaces: true)
+        let newestFirst = entries.sorted { $0.turn > $1.turn }
+        var latest: [Stored] = []
+        var room = Self.maximumBytes
+        // The first that passes the bound goes again at once, unless it is the newest, which a reader has to know of.
+        for entry in newestFirst.prefix(Self.maximumTurns) where room >= 0 {
+            let (value, size) = packed(entry)
+            latest.append(Stored(turn: entry.turn, value: value))
+            room -= size
+        }
+        // The system message in force may be of a turn that is left out.
+        if !latest.isEmpty, let bringer = newestFirst.first(where: { $0.system != nil }), let system = bringer.system {
+            latest[0].system = (bringer.turn, system)
+        }
+        try await write(conversation, latest.reversed(), isComplete: true, replaces: true)
     }
 
     public func exists(_ conversation: ConversationKey) async throws(RedisError) -> Bool {
@@ -100,19 +138,28 @@ public struct ContextCache: Sendable {
     }
 
     private func write(
-        _ conversation: ConversationKey, _ entries: [Entry], isComplete: Bool, replaces: Bool
+        _ conversation: ConversationKey, _ entries: [Stored], isComplete: Bool, replaces: Bool
     ) async throws(RedisError) {
         var arguments: [RedisArgument] = [
-            .integer(lifetime.milliseconds), .integer(Int64(Self.maximumTurns)), replaces ? 1 : 0, isComplete ? 1 : 0,
+            .integer(lifetime.milliseconds), .integer(Int64(Self.maximumTurns)), .integer(Int64(Self.maximumBytes)),
+            replaces ? 1 : 0, isComplete ? 1 : 0,
         ]
         for entry in entries {
-            let stored = Stored(system: entry.system, message: entry.message, response: entry.response)
-            // An empty value stands for an entry too large to keep: the script drops `complete` for it.
-            let packed = (try? JSONEncoder().encode(stored)).flatMap { Deflate.pack(Array($0)) }
-            let system = entry.system.map { "\(entry.turn) \($0)" } ?? ""
-            arguments += [.text(entry.turn.description), .bytes(packed ?? []), .text(system)]
+            let system = entry.system.map { "\($0.turn) \($0.text)" } ?? ""
+            arguments += [.text(entry.turn.description), .bytes(entry.value), .text(system)]
         }
         _ = try await pool.run(Self.store, keys: [key(conversation)], arguments: arguments)
+    }
+
+    /// An entry as it is stored, and its unpacked size. One that alone passes the bound is its size and nothing else: no
+    /// prompt would hold it, nor anything before it.
+    private func packed(_ entry: Entry) -> (value: [UInt8], size: Int) {
+        let stored = Form(
+            version: Form.formatVersion, system: entry.system, message: entry.message, response: entry.response)
+        // Texts can always be written as JSON.
+        let json = (try? JSONEncoder().encode(stored)).map(Array.init) ?? []
+        if json.count <= Self.maximumBytes, let value = Deflate.pack(json) { return (value, json.count) }
+        return (Deflate.header(max(json.count, Self.maximumBytes + 1)), json.count)
     }
 
     private func key(_ conversation: ConversationKey) -> String { "context:{\(conversation.storageName)}" }
@@ -120,38 +167,87 @@ public struct ContextCache: Sendable {
     /// A turn's id and a space.
     private static let systemPrefixLength = 37
 
+    /// The names of all turns, oldest first: their ids sort by time. And what a value counts for: the size that it says,
+    /// or its own when that is more.
+    private static let turns = """
+        local function turns()
+          local names = {}
+          for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+            if #field == 36 then names[#names + 1] = field end
+          end
+          table.sort(names)
+          return names
+        end
+        local function size(value)
+          if #value < 4 then return #value end
+          local a, b, c, d = string.byte(value, 1, 4)
+          local size = a + 256 * b + 65536 * c + 16777216 * d
+          -- Only what says no more than its size may pass the bound; all else is found unreadable when it is read.
+          if size > \(maximumBytes) and #value > 4 then return #value end
+          return math.max(#value, size)
+        end
+
+        """
+
+    /// ARGV: lifetime, bound of bytes. Gives `complete`, `system`, the newest turn that the bound leaves out, and then id
+    /// and value of each that it does not.
     private static let look = RedisScript(
-        RedisRefusal.lua + """
+        RedisRefusal.lua + turns + """
+            if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
             refused(redis.pcall('PEXPIRE', KEYS[1], ARGV[1]))
-            return redis.call('HGETALL', KEYS[1])
+            local fields = redis.call('HMGET', KEYS[1], 'complete', 'system')
+            local found = {fields[1] or '', fields[2] or '', ''}
+            local room = tonumber(ARGV[2])
+            local names = turns()
+            for i = #names, 1, -1 do
+              local value = redis.call('HGET', KEYS[1], names[i])
+              room = room - size(value)
+              if room < 0 then
+                found[3] = names[i]
+                break
+              end
+              found[#found + 1] = names[i]
+              found[#found + 1] = value
+            end
+            return found
             """, effect: .reads)
 
-    /// ARGV: lifetime, bound, replaces, complete, then id, value and system message (behind its id; empty for none) for
-    /// each. Ids sort by time: the smallest are the oldest, and are sought only when the bound is passed.
+    /// ARGV: lifetime, bounds of turns and of bytes, replaces, complete, then id, value and system message (behind its id;
+    /// empty for none) for each. A hash without its sum of bytes is of a form that had no such bound, and goes.
     private static let store = RedisScript(
-        """
-        local isWhole = true
-        if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'complete', 1) end
-        local system = redis.call('HGET', KEYS[1], 'system') or ''
-        for i = 5, #ARGV, 3 do
-          local isNew = true
-          if ARGV[i + 1] == '' then isWhole = false
-          elseif ARGV[3] == '1' then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
-          else isNew = redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) == 1 end
-          if isNew and ARGV[i + 2] ~= '' and ARGV[i] >= string.sub(system, 1, 36) then system = ARGV[i + 2] end
-        end
-        if system ~= '' then redis.call('HSET', KEYS[1], 'system', system) end
-        if not isWhole then redis.call('HDEL', KEYS[1], 'complete') end
-        local bound = tonumber(ARGV[2])
-        if redis.call('HLEN', KEYS[1]) > bound then
-          local turns = {}
-          for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-            if field ~= 'complete' and field ~= 'system' then turns[#turns + 1] = field end
-          end
-          table.sort(turns)
-          for i = 1, #turns - bound do redis.call('HDEL', KEYS[1], turns[i]) end
-        end
-        redis.call('PEXPIRE', KEYS[1], ARGV[1])
-        return 1
-        """)
+        turns + """
+            local kept = redis.call('HMGET', KEYS[1], 'bytes', 'system', 'dropped')
+            if not kept[1] then
+              redis.call('DEL', KEYS[1])
+              kept = {0, false, false}
+            end
+            local bytes, system, dropped = tonumber(kept[1]), kept[2] or '', kept[3] or ''
+            if ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'complete', 1) end
+            for i = 6, #ARGV, 3 do
+              local old = redis.call('HGET', KEYS[1], ARGV[i])
+              if ARGV[i] > dropped and (ARGV[4] == '1' or not old) then
+                redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+                bytes = bytes + size(ARGV[i + 1]) - (old and size(old) or 0)
+                local brought = ARGV[i + 2]
+                if brought ~= '' and string.sub(brought, 1, 36) >= string.sub(system, 1, 36) then system = brought end
+              end
+            end
+            if system ~= '' then redis.call('HSET', KEYS[1], 'system', system) end
+            -- The oldest go. What says no more than its size stays while it is the newest: the turn is known then.
+            local most, room = tonumber(ARGV[2]), tonumber(ARGV[3])
+            if bytes > room or redis.call('HLEN', KEYS[1]) > most then
+              local names = turns()
+              for i, name in ipairs(names) do
+                local left = #names - i + 1
+                if left == 1 or left <= most and bytes <= room then break end
+                bytes = bytes - size(redis.call('HGET', KEYS[1], name))
+                redis.call('HDEL', KEYS[1], name)
+                dropped = name
+              end
+              if dropped ~= '' then redis.call('HSET', KEYS[1], 'dropped', dropped) end
+            end
+            redis.call('HSET', KEYS[1], 'bytes', string.format('%.0f', bytes))
+            redis.call('PEXPIRE', KEYS[1], ARGV[1])
+            return 1
+            """)
 }

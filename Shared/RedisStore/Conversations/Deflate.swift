@@ -2,12 +2,7 @@ import CZlib
 
 /// The zlib format (RFC 1950) behind four bytes of the original's size, little-endian.
 enum Deflate {
-    /// What an original may have; more is neither packed nor, from a lying header, unpacked.
-    static let maximumBytes = 16 << 20
-
-    /// nil for an original that is too large.
     static func pack(_ bytes: [UInt8]) -> [UInt8]? {
-        guard bytes.count <= maximumBytes else { return nil }
         var size = compressBound(uLong(bytes.count))
         var packed = [UInt8](repeating: 0, count: 4 + Int(size))
         // The fastest level: chat text shrinks to about a half with it, and the callers are in a hurry.
@@ -17,13 +12,19 @@ enum Deflate {
                 Z_BEST_SPEED)
         }
         guard status == Z_OK else { return nil }
-        for index in 0..<4 { packed[index] = UInt8(truncatingIfNeeded: bytes.count >> (8 * index)) }
+        packed.replaceSubrange(0..<4, with: header(bytes.count))
         packed.removeLast(packed.count - 4 - Int(size))
         return packed
     }
 
-    /// nil for anything that `pack` did not make.
-    static func unpack(_ packed: [UInt8]) -> [UInt8]? {
+    /// The header alone: it says how large an original is that is not there.
+    static func header(_ size: Int) -> [UInt8] {
+        let size = UInt32(clamping: size)
+        return (0..<4).map { UInt8(truncatingIfNeeded: size >> (8 * $0)) }
+    }
+
+    /// nil for anything that `pack` did not make, and for what says that it has more than `maximumBytes`.
+    static func unpack(_ packed: [UInt8], upTo maximumBytes: Int) -> [UInt8]? {
         guard packed.count > 4 else { return nil }
         let count = (0..<4).reduce(0) { $0 | Int(packed[$1]) << (8 * $1) }
         guard count <= maximumBytes else { return nil }

@@ -249,6 +249,8 @@ enum TurnLogScripts {
             if not isOurs or lease[4] then return 0 end
             verdicts(4)
             redis.call('HSET', KEYS[2], 'owner', '')
+            -- Whoever lets go lives: nothing that began with the turn has ended its process.
+            redis.call('HDEL', KEYS[2], 'suspected')
             if ARGV[3] ~= '' then
               redis.call('HSET', KEYS[2], 'parked', ARGV[3])
               redis.call('HINCRBY', KEYS[2], 'retries', 1)

@@ -50,10 +50,12 @@ public struct TurnEnding: Sendable {
                     queue: Topology.responseQueue(shard: shard(turn.conversation.owner)), body: ending.body,
                     id: turn.id.description))
         case .remember:
+            // What no prompt will show leaves its id and its system message: a failed turn costs later ones nothing.
             let outcome = ending.outcome
+            let isShown = outcome.isPartOfHistory
             let entry = ContextCache.Entry(
-                turn: turn.id, system: turn.system, message: turn.message,
-                response: outcome.isPartOfHistory ? outcome.response : "")
+                turn: turn.id, system: turn.system, message: isShown ? turn.message : "",
+                response: isShown ? outcome.response : "")
             try await contexts.append(turn.conversation, entry: entry, beginsConversation: turn.beginsConversation)
         case .show:
             let next = ending.outcome.eventEnds.count
