@@ -224,8 +224,10 @@ let package = Package(
                 + lifecycle),
         tests(
             "OrchestratorTests",
-            ["orchestrator", "ChatCore", "ModelFile", "RedisStore", "SeededRandom", "TurnProtocol", "TestServers"]
-                + lifecycle),
+            [
+                "orchestrator", "ChatCore", "ModelFile", "RedisStore", "SeededRandom", "ServiceKit", "TurnProtocol",
+                "TestServers",
+            ] + lifecycle),
         tests("QueueWorkerTests", ["queue-worker", "ChatCore", "RabbitQueue"]),
         tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
         tests("ModelFileTests", ["ModelFile", "SeededRandom"], exclude: ["Fixtures"]),

@@ -81,12 +81,15 @@ struct Settler: Service {
                 if delivery.headers[SettleMarker.header] != nil {
                     marked.append(try SettleMarker(message: delivery.body))
                 } else {
-                    let outcome = try TurnOutcome(message: delivery.body)
+                    let outcome = try await WorkPool.shared.decode(TurnOutcome.self, from: delivery.body)
                     metrics.delivered(outcome)
                     outcomes.append(outcome)
                     if delivery.redelivered { redelivered.insert(outcome.turn) }
                 }
                 settled.append(delivery)
+            } catch  where error is WorkPool.Full || error is CancellationError {
+                // The message is not at fault: unacknowledged, it comes again.
+                continue
             } catch {
                 logger.error("a message is no outcome", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])
                 if await bury(delivery, reason: "\(error)") { settled.append(delivery) }

@@ -27,7 +27,7 @@ import Testing
         var table = JobTable()
         #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .run(1, cancelling: nil))
         #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .repeated(1))
-        #expect(table.admit(job(epoch: 4, attempt: 9), at: .now) == .stale)
+        #expect(table.admit(job(epoch: 4, attempt: 9), at: .now) == .superseded)
         #expect(table.admit(job(epoch: 6, attempt: 1), at: .now) == .run(2, cancelling: 1))
         // The old request's end arrives late and must not take the new one's entry with it.
         let late = table.batches(
@@ -87,6 +87,15 @@ import Testing
         #expect(table.admit(job(attempt: 2), at: .now) == .full)
         table.remove(1)
         #expect(table.admit(other, at: .now) == .run(2, cancelling: nil))
+    }
+
+    /// Redis was emptied and its clock set back: epochs begin below those that a node remembers.
+    @Test func aCancelledEpochIsForgottenAndUntilThenAnsweredFor() {
+        var table = JobTable()
+        let start = ContinuousClock.now
+        #expect(table.cancel(NodeControl(cancel: turn, epoch: 9, attempt: 1), at: start) == nil)
+        #expect(table.admit(job(epoch: 5, attempt: 1), at: start + .seconds(59)) == .superseded)
+        #expect(table.admit(job(epoch: 5, attempt: 1), at: start + .seconds(60)) == .run(1, cancelling: nil))
     }
 
     @Test func jobsPastTheirDeadlineAreFound() {

@@ -12,6 +12,7 @@ struct PreTokenizerTests {
             var words: [String] = []
             pre.forEachWord(UnsafeRawBufferPointer(bytes)) { range in
                 words.append(String(decoding: bytes[range], as: UTF8.self))
+                return true
             }
             return words
         }

@@ -2,6 +2,8 @@ import ChatCore
 import Foundation
 import ModelFile
 import RedisStore
+import ServiceKit
+import Synchronization
 import Testing
 
 @testable import orchestrator
@@ -143,13 +145,81 @@ struct PromptPlannerTests {
     @Test func aPromptThatNeverFitsIsRefusedWithTheNumbers() throws {
         let planner = try planner(context: 64)
         let error = #expect(throws: PromptPlanner.Refusal.self) {
-            try planner.plan(turn(String(repeating: "word ", count: 200)), history: [])
+            try planner.plan(turn(String(repeating: "word ", count: 80)), history: [])
         }
         guard case .tooLong(let tokens, 64)? = error else {
             Issue.record("\(String(describing: error))")
             return
         }
-        #expect(tokens > 200)
+        #expect(tokens > 80 && tokens <= 128)
+    }
+
+    /// Nobody needs to know by how much a megabyte is too long.
+    @Test func aPromptThatIsFarTooLongIsNotTokenizedToItsEnd() throws {
+        let planner = try planner(context: 64)
+        var sections = EncodedSections(limit: .max)
+        let long = turn(String(repeating: "word ", count: 200_000))
+        let error = #expect(throws: PromptPlanner.Refusal.self) {
+            try planner.plan(long, history: [], .init(), &sections)
+        }
+        #expect(error == .tooLong(promptTokens: 129, contextLength: 64))
+        #expect("\(error.map { "\($0)" } ?? "")".contains("more than 128 tokens"))
+        let tokens = planner.tokenizer.encode([.init(long.message, parseSpecial: false)], &sections)
+        #expect(tokens.count == sections.limit + 1)
+    }
+
+    @Test func eachMessageIsTokenizedOnce() throws {
+        let planner = try planner(context: 1024)
+        let history = (0..<60).map { entry("question \($0) of many", "answer \($0), at some length") }
+        var sections = EncodedSections(limit: .max)
+        let plan = try planner.plan(turn("now"), history: history, .init(), &sections)
+        #expect(plan.historyTurns > 10 && plan.droppedTurns > 10)
+        // Two turns beyond those that fit were looked at; roles and markup are small.
+        let shown = history.suffix(plan.historyTurns + 2).reduce(0) {
+            $0 + $1.message.utf8.count + $1.response.utf8.count
+        }
+        #expect(sections.encodedBytes <= shown + (plan.historyTurns + 2) * 20 + 400)
+        // And the ids are those of a prompt that is made in one go.
+        let messages = history.suffix(plan.historyTurns).flatMap {
+            [ChatMessage(role: .user, content: $0.message), ChatMessage(role: .assistant, content: $0.response)]
+        }
+        #expect(plan.prompt == (try planner.template.encode(messages + [ChatMessage(role: .user, content: "now")])))
+    }
+
+    @Test func planningHasThreadsOfItsOwn() async throws {
+        let planner = try planner(context: 2048)
+        let pool = WorkPool(heavyThreads: 1)
+        let gate = DispatchSemaphore(value: 0)
+        let (entered, entry) = AsyncStream<Void>.makeStream()
+        let blocker = Task {
+            try await pool.run(bytes: .max) { _ in
+                entry.yield()
+                gate.wait()
+            }
+        }
+        for await _ in entered { break }
+        let large = turn(String(repeating: "word ", count: 100_000))
+        let planned = Mutex(false)
+        let waiting = Task {
+            let preparation = try await planner.prepare(large, history: [], on: pool)
+            planned.withLock { $0 = true }
+            return preparation
+        }
+        // What is usual is planned while a megabyte waits for its thread.
+        guard case .plan = try await planner.prepare(turn("hello"), history: [], on: pool),
+            case .plan = try await planner.prepare(
+                turn("hello"), history: [self.entry(String(repeating: "word ", count: 4000), "yes")], on: pool)
+        else {
+            Issue.record("no plan")
+            return
+        }
+        #expect(!planned.withLock { $0 })
+        gate.signal()
+        try await blocker.value
+        guard case .refused = try await waiting.value else {
+            Issue.record("it was not refused")
+            return
+        }
     }
 
     @Test func messagesThatTheTemplateRefusesAreRefusedInItsWords() throws {

@@ -17,7 +17,7 @@ import Testing
                 let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
                 _ = try await log.follow(turn.id, reader: "g", from: 0)
                 _ = try await log.recordPlan(lease, plan: [1])
-                _ = try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: [1])
+                _ = try await log.beginAttempt(lease, mark: 1, node: "n", numericsID: "x", plan: [1])
                 _ = try await log.append(lease, first: 0, tokens: tokens("a"))
                 try await everyKeyHasExpiry(pool)
                 _ = try await log.recordOutcome(lease, outcome: [1])

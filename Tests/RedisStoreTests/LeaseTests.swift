@@ -23,7 +23,7 @@ import Testing
             let old = try #require(try await log.acquire(turn, owner: "old", redelivered: false).lease)
             _ = try await log.append(old, first: 0, tokens: tokens("a", "b"))
             #expect(try await log.recordPlan(old, plan: [1, 0, 255]) == [1, 0, 255])
-            let attempts = try await log.beginAttempt(old, node: "n", numericsID: "x", plan: [9])?.attempts
+            let attempts = try await log.beginAttempt(old, mark: 1, node: "n", numericsID: "x", plan: [9])?.attempts
             #expect(attempts == .init(total: 1, withoutProgress: 0))
 
             let taken = try await log.acquire(turn, owner: "new", redelivered: true)
@@ -40,7 +40,7 @@ import Testing
             #expect(try await log.append(old, first: 2, tokens: []) == .fenced)
             #expect(try await log.recordPlan(old, plan: [2]) == nil)
             #expect(try await log.recordOutcome(old, outcome: [2]) == nil)
-            #expect(try await log.beginAttempt(old, node: "n", numericsID: "x", plan: [9]) == nil)
+            #expect(try await log.beginAttempt(old, mark: 1, node: "n", numericsID: "x", plan: [9]) == nil)
             #expect(try await !log.end(old, next: 2, end: turn.end))
             #expect(try await !log.release(old))
             // The right epoch with another's name is as stale, and so is the right name with another epoch.
@@ -89,8 +89,11 @@ import Testing
             let log = TurnLog(pool: pool)
             let turn = Turn.sample()
             let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            var mark: UInt64 = 0
             func begin(_ verdicts: [TurnLog.Verdict]) async throws -> TurnLog.Attempts? {
-                try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: [9], verdicts: verdicts)?.attempts
+                mark += 1
+                return try await log.beginAttempt(
+                    lease, mark: mark, node: "n", numericsID: "x", plan: [9], verdicts: verdicts)?.attempts
             }
             #expect(try await begin([]) == .init(total: 1, withoutProgress: 0))
             let lost = TurnLog.Verdict(attempt: 1, reason: "lost", isFruitless: true)
@@ -102,6 +105,50 @@ import Testing
             #expect(try await log.release(lease, verdicts: [.init(attempt: 4, reason: "drain", isFruitless: false)]))
             let next = try await log.acquire(turn, owner: "p", redelivered: false).progress
             #expect(next?.history.map(\.endReason) == ["lost", "full", nil, "drain"] && next?.retries == 0)
+        }
+    }
+
+    /// Three real losses are three, however many replies are lost on the way.
+    @Test func aStartWhoseReplyWasLostCountsOnce() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            func begin(_ mark: UInt64, _ verdicts: [TurnLog.Verdict]) async throws -> (TurnLog.Attempts, Int64)? {
+                try await log.beginAttempt(
+                    lease, mark: mark, node: "n\(mark)", numericsID: "x", plan: [UInt8(mark)], verdicts: verdicts
+                ).map { ($0.attempts, $0.startedAt) }
+            }
+            _ = try await begin(1, [])
+            let lost = TurnLog.Verdict(attempt: 1, reason: "lost", isFruitless: true)
+            let begun = try #require(try await begin(2, [lost]))
+            #expect(begun.0 == .init(total: 2, withoutProgress: 1))
+            for _ in 0..<5 {
+                let again = try #require(try await begin(2, [lost]))
+                #expect(again.0 == begun.0 && again.1 == begun.1)
+            }
+            // Another beginning is one, also with a verdict that was said before.
+            #expect(try await begin(3, [lost])?.0 == .init(total: 3, withoutProgress: 1))
+            let second = TurnLog.Verdict(attempt: 2, reason: "lost too", isFruitless: true)
+            #expect(try await log.release(lease, verdicts: [lost, second]))
+            let next = try await log.acquire(turn, owner: "p", redelivered: false).progress
+            #expect(next?.attempts == .init(total: 3, withoutProgress: 2))
+            #expect(next?.history.map(\.endReason) == ["lost", "lost too", nil])
+            // The same mark under another lease is another beginning.
+            let other = try #require(try await log.acquire(turn, owner: "q", redelivered: true).lease)
+            let third = try await log.beginAttempt(other, mark: 3, node: "n", numericsID: "x", plan: [1])
+            #expect(third?.attempts.total == 4)
+        }
+    }
+
+    /// Redis was emptied and its clock stands before the epochs that nodes remember.
+    @Test func whoeverHeldATurnTakesItAgainUnderALaterEpoch() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let known: Int64 = 4_000_000_000_000_000
+            let lease = try await log.acquire(turn, owner: "o", redelivered: false, known: known).lease
+            #expect(lease?.epoch == known + 1)
         }
     }
 

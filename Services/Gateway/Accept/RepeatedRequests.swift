@@ -2,6 +2,7 @@ import ChatCore
 import Logging
 import PostgresStore
 import RedisStore
+import ServiceKit
 
 /// Finds out whether a request with an Idempotency-Key was made before, and what became of it.
 struct RepeatedRequests: Sendable {
@@ -33,7 +34,7 @@ struct RepeatedRequests: Sendable {
         case .published: return .accepted(claim.turn)
         case .reserved(let body):
             // What this version cannot read it cannot publish: the key is taken from it.
-            guard let turn = try? Turn(message: body), turn.id == claim.turn else {
+            guard let turn = try? await WorkPool.shared.decode(Turn.self, from: body), turn.id == claim.turn else {
                 return .new(insteadOf: claim.turn)
             }
             return .reserved(turn)

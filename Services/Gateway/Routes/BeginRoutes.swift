@@ -122,7 +122,13 @@ struct BeginRoutes: Sendable {
 
     private func read(_ request: Request, _ context: GatewayRequestContext) async throws -> TurnRequest {
         let buffer = try await body.read(request, on: context.connection)
-        return try TurnRequest(body: Data(buffer.readableBytesView), unknownFields: unknownFields)
+        do {
+            return try await WorkPool.shared.run(bytes: buffer.readableBytes) { [unknownFields] _ in
+                try TurnRequest(body: Data(buffer.readableBytesView), unknownFields: unknownFields)
+            }
+        } catch is WorkPool.Full {
+            throw APIError.unavailable("gateway")
+        }
     }
 }
 

@@ -16,8 +16,10 @@ struct JobTable {
         var hasFirstToken = false
     }
 
-    /// Cancelled turns that are remembered, in case their job is still on the way here.
+    /// Cancelled turns that are remembered, in case their job is still on the way here; and for how long. A later job may
+    /// have a lower epoch than a cancelled one: Redis was emptied, and its clock was set back.
     static let maximumCancelled = 1024
+    static let cancellationLifetime: Duration = .seconds(60)
 
     enum Admission: Equatable {
         /// Submit the request under this id, after cancelling the older one of the same turn if there is one.
@@ -26,6 +28,8 @@ struct JobTable {
         case repeated(UInt64)
         /// A newer attempt is here already, or this one was cancelled.
         case stale
+        /// A job of a later epoch is known here: whoever sent this one is to hear that it was not taken.
+        case superseded
         /// There are as many jobs as may be.
         case full
     }
@@ -35,7 +39,7 @@ struct JobTable {
 
     private var jobs: [UInt64: Job] = [:]
     private var requests: [TurnID: UInt64] = [:]
-    private var cancelled: [TurnID: (epoch: Int64, attempt: Int)] = [:]
+    private var cancelled: [TurnID: (epoch: Int64, attempt: Int, at: ContinuousClock.Instant)] = [:]
     private var cancelledInOrder: [TurnID] = []
     private var lastRequest: UInt64 = 0
 
@@ -47,8 +51,9 @@ struct JobTable {
     mutating func admit(_ job: GenerationJob, at now: ContinuousClock.Instant) -> Admission {
         let older = requests[job.turn]
         // A job may be taken from the queue later than the order to cancel it was heard, most of all after a stop.
-        if isCancelled(job) { return .stale }
+        if let known = cancellation(of: job, at: now) { return known.epoch > job.epoch ? .superseded : .stale }
         if let older, let known = jobs[older], (known.epoch, known.attempt) >= (job.epoch, job.attempt) {
+            if known.epoch > job.epoch { return .superseded }
             return (known.epoch, known.attempt) == (job.epoch, job.attempt) ? .repeated(older) : .stale
         }
         guard jobs.count < capacity else { return .full }
@@ -61,19 +66,26 @@ struct JobTable {
     }
 
     /// Whether nobody wants the job any more.
-    func isCancelled(_ job: GenerationJob) -> Bool {
-        cancelled[job.turn].map { $0 >= (job.epoch, job.attempt) } ?? false
+    func isCancelled(_ job: GenerationJob, at now: ContinuousClock.Instant = .now) -> Bool {
+        cancellation(of: job, at: now) != nil
+    }
+
+    private func cancellation(of job: GenerationJob, at now: ContinuousClock.Instant) -> (epoch: Int64, attempt: Int)? {
+        guard let known = cancelled[job.turn], known.at + JobTable.cancellationLifetime > now,
+            (known.epoch, known.attempt) >= (job.epoch, job.attempt)
+        else { return nil }
+        return (known.epoch, known.attempt)
     }
 
     /// The request that an order to cancel means: of that epoch and attempt, or older. Such a job that comes later is
     /// stale.
-    mutating func cancel(_ control: NodeControl) -> UInt64? {
+    mutating func cancel(_ control: NodeControl, at now: ContinuousClock.Instant = .now) -> UInt64? {
         if cancelled[control.cancel] == nil {
             cancelledInOrder.append(control.cancel)
             if cancelledInOrder.count > JobTable.maximumCancelled { cancelled[cancelledInOrder.removeFirst()] = nil }
         }
-        if cancelled[control.cancel].map({ $0 < (control.epoch, control.attempt) }) ?? true {
-            cancelled[control.cancel] = (control.epoch, control.attempt)
+        if cancelled[control.cancel].map({ ($0.epoch, $0.attempt) < (control.epoch, control.attempt) }) ?? true {
+            cancelled[control.cancel] = (control.epoch, control.attempt, now)
         }
         guard let request = requests[control.cancel], let job = jobs[request] else { return nil }
         return (job.epoch, job.attempt) <= (control.epoch, control.attempt) ? request : nil

@@ -132,7 +132,7 @@ final class NodeServer: Service {
     private func takeJobs() async {
         for await delivery in consumer.deliveries {
             do {
-                let job = try GenerationJob(message: delivery.body)
+                let job = try await WorkPool.shared.decode(GenerationJob.self, from: delivery.body)
                 submit(job)
             } catch {
                 logger.error("a message is no job", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])
@@ -152,6 +152,8 @@ final class NodeServer: Service {
             begin(job, as: request)
         case .repeated(let request): outbox.ask(after: request)
         case .full: reply(to: job, TokenBatch.End(.unavailable, reason: "the node has as many jobs as it may have"))
+        // Nobody is to wait in vain: after a loss of Redis' clock a holder may have a lower epoch than its forerunner.
+        case .superseded: reply(to: job, TokenBatch.End(.unavailable, reason: "a later order is known here"))
         case .stale:
             logger.debug("a stale job was dropped", metadata: ["turn": "\(job.turn)", "epoch": "\(job.epoch)"])
         }

@@ -2,6 +2,7 @@ import ChatCore
 import Foundation
 import ModelFile
 import RedisStore
+import ServiceKit
 
 /// Builds a turn's prompt: system message, as much history as fits, the client's context, the message.
 struct PromptPlanner: Sendable {
@@ -19,6 +20,7 @@ struct PromptPlanner: Sendable {
 
     /// Why a turn has no prompt, whatever else is tried.
     enum Refusal: Error, Equatable, CustomStringConvertible {
+        /// Tokens are counted up to twice the context; one more stands for all that are beyond.
         case tooLong(promptTokens: Int, contextLength: Int)
         /// The template does not take these messages, for example two of the user's in a row.
         case template(ChatTemplate.Refusal)
@@ -28,10 +30,15 @@ struct PromptPlanner: Sendable {
             case .tooLong(let tokens, let contextLength):
                 TurnFailure(
                     .contextLengthExceeded,
-                    "the prompt has \(tokens) tokens without any history; the model's context has \(contextLength)"
+                    "the prompt has \(Refusal.words(tokens, contextLength)) tokens without any history; the model's context has \(contextLength)"
                 ).text
             case .template(let refusal): refusal.description
             }
+        }
+
+        private static func words(_ tokens: Int, _ contextLength: Int) -> String {
+            let counted = PromptPlanner.countedTokens(contextLength)
+            return tokens > counted ? "more than \(counted)" : "\(tokens)"
         }
     }
 
@@ -48,9 +55,19 @@ struct PromptPlanner: Sendable {
     /// - Parameter history: the conversation's earlier turns, oldest first. Those without a response only bring their
     ///   system message.
     /// - Parameter capacity: what the living nodes can hold; nil while none is known.
+    /// - Throws: `Refusal`, `CancellationError`.
     func plan(
-        _ turn: Turn, history: [ContextCache.Entry], capacity: NodeCapacity? = nil
-    ) throws(Refusal) -> TurnPlan {
+        _ turn: Turn, history: [ContextCache.Entry], capacity: NodeCapacity? = nil, ticket: WorkPool.Ticket = .init()
+    ) throws -> TurnPlan {
+        var sections = EncodedSections(limit: .max)
+        return try plan(turn, history: history, capacity, ticket, &sections)
+    }
+
+    /// - Parameter sections: what has been encoded already.
+    func plan(
+        _ turn: Turn, history: [ContextCache.Entry], _ capacity: NodeCapacity?, _ ticket: WorkPool.Ticket,
+        _ sections: inout EncodedSections
+    ) throws -> TurnPlan {
         let system = turn.system ?? history.last { $0.system != nil }?.system
         let history = history.filter { !$0.response.isEmpty }
         let head = system.map { [ChatMessage(role: .system, content: $0)] } ?? []
@@ -59,18 +76,21 @@ struct PromptPlanner: Sendable {
             + [ChatMessage(role: .user, content: turn.message)]
         // One time for all attempts: a template may write it.
         let date = Date()
-        func prompt(turns: Int) throws(Refusal) -> [Int32] {
+        func prompt(turns: Int) throws -> [Int32] {
+            try ticket.check()
             let kept = history.suffix(turns).flatMap(\.messages)
             do throws(ChatTemplate.Refusal) {
-                return try template.encode(head + kept + tail, date: date)
+                return try template.encode(head + kept + tail, date: date, &sections)
             } catch {
-                throw .template(error)
+                throw Refusal.template(error)
             }
         }
 
+        let counted = PromptPlanner.countedTokens(contextLength)
+        sections.limit = counted
         var best = try prompt(turns: 0)
         guard best.count < contextLength else {
-            throw .tooLong(promptTokens: best.count, contextLength: contextLength)
+            throw Refusal.tooLong(promptTokens: min(best.count, counted + 1), contextLength: contextLength)
         }
         let bare = best.count
         let room = room(for: bare, capacity)
@@ -79,7 +99,10 @@ struct PromptPlanner: Sendable {
         let budget = room - reserve
         // Under load history was given less room; what is no history is not cut.
         let historyBudget = min(budget, turn.degradation?.contextTokens ?? budget)
-        var search = LongestFit(limit: history.count, guess: newest(of: history, within: historyBudget - best.count))
+        sections.limit = historyBudget
+        var search = LongestFit(
+            limit: history.count,
+            guess: try newest(of: history, within: historyBudget - best.count, date, ticket, &sections))
         while let turns = search.candidate {
             let tokens = try prompt(turns: turns)
             if tokens.count <= historyBudget { best = tokens }
@@ -93,24 +116,28 @@ struct PromptPlanner: Sendable {
             room: isCut ? room : nil, shortest: bare + 1)
     }
 
+    /// Tokens that are counted of a prompt which is too long, so that its client learns by how much.
+    private static func countedTokens(_ contextLength: Int) -> Int {
+        let (twice, overflow) = contextLength.multipliedReportingOverflow(by: 2)
+        return overflow ? contextLength : twice
+    }
+
     /// About how many of the newest turns fit the budget. A template is a program: what a turn takes in the prompt is
-    /// known only when all is rendered. But a guess by the texts alone spares nearly all attempts, and older turns are
-    /// not even tokenized.
-    private func newest(of history: [ContextCache.Entry], within budget: Int) -> Int {
-        guard !history.isEmpty else { return 0 }
-        let message = ChatMessage(role: .user, content: "x")
-        let pair = [message, ChatMessage(role: .assistant, content: "x")]
-        let overhead: Int
-        if let two = try? template.encode(pair + [message]).count, let one = try? template.encode([message]).count {
-            overhead = max(two - one - 2, 0)
-        } else {
-            overhead = 0
-        }
+    /// known only when all is rendered. But a guess by what a turn takes alone spares nearly all attempts, older turns are
+    /// not even tokenized, and what is encoded for the guess is not encoded again.
+    private func newest(
+        of history: [ContextCache.Entry], within budget: Int, _ date: Date, _ ticket: WorkPool.Ticket,
+        _ sections: inout EncodedSections
+    ) throws -> Int {
+        let message = [ChatMessage(role: .user, content: "x")]
+        // A template that refuses these has a say when all is rendered.
+        guard !history.isEmpty, let frame = try? template.encode(message, date: date, &sections).count else { return 0 }
         var rest = budget
         var turns = 0
         for entry in history.reversed() {
-            rest -= tokenizer.encode(entry.message, parseSpecial: false).count
-            rest -= tokenizer.encode(entry.response, parseSpecial: false).count + overhead
+            try ticket.check()
+            guard let whole = try? template.encode(entry.messages + message, date: date, &sections).count else { break }
+            rest -= max(whole - frame, 0)
             guard rest >= 0 else { break }
             turns += 1
         }

@@ -45,11 +45,17 @@ struct TurnConsumer: Service {
             }
         }
     }
+    /// Whether a message was not read for want of room or because this process leaves.
+    private static func isOurs(_ error: any Error) -> Bool { error is WorkPool.Full || error is CancellationError }
 
     private func take(_ delivery: Delivery) async {
         let turn: Turn
         do {
-            turn = try Turn(message: delivery.body)
+            turn = try await WorkPool.shared.decode(Turn.self, from: delivery.body)
+        } catch  where Self.isOurs(error) {
+            // The message is not at fault.
+            try? await delivery.reject(requeue: true)
+            return
         } catch {
             logger.error("a message is no turn", metadata: ["queue": "\(delivery.queue)", "error": "\(error)"])
             try? await delivery.reject(requeue: false)

@@ -35,7 +35,7 @@ extension TurnRunner {
                     let planner = services.planners[turn]
                     let history = try await services.history.history(
                         before: turn, upTo: planner.maximumHistoryBytes, insists: insists)
-                    preparation = planner.prepare(
+                    preparation = try await planner.prepare(
                         turn, history: history, capacity: await services.nodes.capacity(for: turn))
                     await acquit()
                 }
@@ -87,13 +87,17 @@ extension TurnRunner {
         guard var plan = holder.plan else { return .failed(isPassing: false) }
         plan.numericsID = plan.numericsID ?? place.numericsID
         let begun = try await services.log.beginAttempt(
-            try lease(), node: place.node, numericsID: place.numericsID, plan: try plan.encoded(), verdicts: verdicts)
+            try lease(), mark: place.id, node: place.node, numericsID: place.numericsID, plan: try await encoded(plan),
+            verdicts: verdicts)
         guard let begun else { throw Abandoned.fenced }
         services.hedging.work(plan.prompt.count + holder.ids.count)
         services.metrics.begun(turn, attempts: holder.attempts, at: begun.startedAt, after: verdicts)
         trace.beginAttempt(
             place, number: begun.attempts.total, maxTokens: plan.maxTokens, start: holder.ids.count)
-        return .begun(begun.attempts, plan: try TurnPlan(decoding: begun.plan), startedAt: begun.startedAt)
+        return .begun(
+            begun.attempts,
+            plan: try await WorkPool.shared.run(bytes: begun.plan.count) { _ in try TurnPlan(decoding: begun.plan) },
+            startedAt: begun.startedAt)
     }
 
     func order(_ job: HolderJob) async throws -> HolderResult {
@@ -106,7 +110,7 @@ extension TurnRunner {
             sampling: sampling, kind: turn.kind, deadline: turn.deadline)
         trace.mark(&order, at: job.place)
         let message = OutgoingMessage(
-            queue: node.queue, body: Array(try JSONEncoder().encode(order)),
+            queue: node.queue, body: try await WorkPool.shared.encode(order, bytes: order.wireBytes),
             id: "\(turn.id)/\(job.epoch)/\(job.attempt)", durable: false)
         do throws(RabbitError) {
             try await services.publisher.publish(message)
@@ -146,9 +150,14 @@ extension TurnRunner {
         if let place = places.removeValue(forKey: place.id) { await services.nodes.release(place) }
     }
 
+    private func encoded(_ plan: TurnPlan) async throws -> [UInt8] {
+        try await WorkPool.shared.run(bytes: plan.prompt.count * GenerationJob.idBytes) { _ in try plan.encoded() }
+    }
+
     func keepPlan() async throws {
-        guard let plan = try holder.plan?.encoded() else { return }
-        guard try await services.log.recordPlan(try lease(), plan: plan) != nil else { throw Abandoned.fenced }
+        guard let plan = holder.plan else { return }
+        let encoded = try await encoded(plan)
+        guard try await services.log.recordPlan(try lease(), plan: encoded) != nil else { throw Abandoned.fenced }
     }
 }
 
@@ -170,13 +179,5 @@ extension RecordedSpan {
             attributes["switchboard.history_turns"] = plan.historyTurns
             attributes["switchboard.dropped_turns"] = plan.droppedTurns
         }
-    }
-}
-
-extension PromptPlanner {
-    fileprivate func prepare(
-        _ turn: Turn, history: [ContextCache.Entry], capacity: NodeCapacity?
-    ) -> HolderNews.Preparation {
-        do { return .plan(try plan(turn, history: history, capacity: capacity)) } catch { return .refused("\(error)") }
     }
 }

@@ -12,11 +12,11 @@ extension TurnRunner {
             // After a loss of Redis the same outcome is recorded again, under a new lease.
             ending.lease = try lease()
         } else if let recorded {
-            ending = try EndingTurn(turn, under: try lease(), recorded: recorded)
+            ending = try await EndingTurn(turn, under: try lease(), recorded: recorded)
         } else {
             var proposal = outcome(how, at: try await services.clock.now())
             trace.beginEnding(&proposal)
-            ending = try EndingTurn(
+            ending = try await EndingTurn(
                 turn, under: try lease(), proposal: proposal, engineFirstToken: holder.engineFirstToken)
         }
         self.ending = ending

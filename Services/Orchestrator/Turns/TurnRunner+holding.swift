@@ -14,7 +14,8 @@ extension TurnRunner {
         let isAgain = holder.recovery == .reacquiring
         if !isAgain { await closeMailbox() }
         let acquisition = try await services.log.acquire(
-            turn, owner: services.rules.name, redelivered: taking == .anybody, from: owner, creates: creates)
+            turn, owner: services.rules.name, redelivered: taking == .anybody, from: owner, creates: creates,
+            known: holder.lease?.epoch ?? 0)
         if case .acquired(let lease, let progress) = acquisition {
             confirmKey()
             if isAgain {

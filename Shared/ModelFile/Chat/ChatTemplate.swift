@@ -102,8 +102,18 @@ public struct ChatTemplate: Sendable {
     public func encode(
         _ messages: [ChatMessage], addGenerationPrompt: Bool = true, date: Date = Date()
     ) throws(Refusal) -> [Int32] {
+        var sections = EncodedSections(limit: .max, keeps: false)
+        return try encode(messages, addGenerationPrompt: addGenerationPrompt, date: date, &sections)
+    }
+
+    /// The same ids, without the work that was done before; or so many of them that there are more than the limit of
+    /// `sections`.
+    public func encode(
+        _ messages: [ChatMessage], addGenerationPrompt: Bool = true, date: Date = Date(),
+        _ sections: inout EncodedSections
+    ) throws(Refusal) -> [Int32] {
         let tokens = tokenizer.encode(
-            try render(messages, addGenerationPrompt: addGenerationPrompt, date: date))
+            try render(messages, addGenerationPrompt: addGenerationPrompt, date: date), &sections)
         // A model that wants a begin token gets one, also where its template does not say so; never two.
         guard tokenizer.addBOS, let bos = tokenizer.bos, tokens.first != bos else { return tokens }
         return [bos] + tokens

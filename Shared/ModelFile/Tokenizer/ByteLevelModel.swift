@@ -9,17 +9,18 @@ struct ByteLevelModel {
 
     func encode(
         _ text: UnsafeRawBufferPointer, _ vocabulary: Vocabulary, _ merger: inout SymbolMerger,
-        into output: inout [Int32]
+        limit: Int, into output: inout [Int32]
     ) {
         preTokenizer.forEachWord(text) { range in
+            guard output.count < limit else { return false }
             let word = UnsafeRawBufferPointer(rebasing: text[range])
             if takesWholeWords, let token = vocabulary.find(word) {
                 output.append(token)
-                return
+                return true
             }
             if word.count == 1 {
                 if byteTokens[Int(word[0])] >= 0 { output.append(byteTokens[Int(word[0])]) }
-                return
+                return true
             }
             merger.removeAll()
             for (index, byte) in word.enumerated() {
@@ -28,6 +29,7 @@ struct ByteLevelModel {
             merger.merge(merges)
             // A byte that is not in the vocabulary is left out, as in llama.cpp.
             merger.forEachSymbol { if $0.token >= 0 { output.append($0.token) } }
+            return true
         }
     }
 }

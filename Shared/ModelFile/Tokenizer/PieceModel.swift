@@ -21,9 +21,10 @@ struct PieceModel {
 
     func encode(
         _ text: UnsafeRawBufferPointer, _ vocabulary: Vocabulary, _ merger: inout SymbolMerger,
-        into output: inout [Int32]
+        limit: Int, into output: inout [Int32]
     ) {
         Spaces.forEachWord(text, splits: splitsAtSpaces) { word in
+            guard output.count < limit else { return }
             if takesWholeWords, let token = vocabulary.find(word) {
                 output.append(token)
                 return

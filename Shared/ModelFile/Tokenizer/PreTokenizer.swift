@@ -4,14 +4,17 @@ struct PreTokenizer: Equatable {
     /// Each splits the pieces that the one before it left.
     let patterns: [SplitPattern]
 
-    /// Calls `body` with the byte range of each word of `text` (valid UTF-8), in order; together they are all of it.
-    func forEachWord(_ text: UnsafeRawBufferPointer, _ body: (Range<Int>) -> Void) {
+    /// Calls `body` with the byte range of each word of `text` (valid UTF-8), in order; together they are all of it. Ends
+    /// early when `body` returns false.
+    func forEachWord(_ text: UnsafeRawBufferPointer, while body: (Range<Int>) -> Bool) {
         guard !text.isEmpty else { return }
-        split(text, 0..<text.count, by: 0, body)
+        _ = split(text, 0..<text.count, by: 0, body)
     }
 
-    private func split(_ text: UnsafeRawBufferPointer, _ piece: Range<Int>, by index: Int, _ body: (Range<Int>) -> Void)
-    {
+    /// - Returns: whether all words were wanted.
+    private func split(
+        _ text: UnsafeRawBufferPointer, _ piece: Range<Int>, by index: Int, _ body: (Range<Int>) -> Bool
+    ) -> Bool {
         guard index < patterns.count else { return body(piece) }
         let pattern = patterns[index]
         // The end of a piece is the end of the text for the pattern's lookahead.
@@ -23,12 +26,12 @@ struct PreTokenizer: Equatable {
                 position += scalars[position].length
                 continue
             }
-            if gap < position { split(text, gap..<position, by: index + 1, body) }
-            split(text, position..<end, by: index + 1, body)
+            if gap < position, !split(text, gap..<position, by: index + 1, body) { return false }
+            guard split(text, position..<end, by: index + 1, body) else { return false }
             position = end
             gap = end
         }
-        if gap < position { split(text, gap..<position, by: index + 1, body) }
+        return gap == position || split(text, gap..<position, by: index + 1, body)
     }
 }
 

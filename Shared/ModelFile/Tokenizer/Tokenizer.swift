@@ -91,12 +91,20 @@ public final class Tokenizer: Sendable {
     /// The ids of the parts as one text: tokens cross the borders between them as if they were not there, but the name
     /// of a control token counts only where all of it stands in one part that allows it.
     public func encode(_ parts: [Part], addSpecial: Bool = false) -> [Int32] {
+        var sections = EncodedSections(limit: .max, keeps: false)
+        return encode(parts, addSpecial: addSpecial, &sections)
+    }
+
+    /// The same ids, without the work that was done before; or so many of them that there are more than the limit of
+    /// `sections`.
+    public func encode(_ parts: [Part], addSpecial: Bool = false, _ sections: inout EncodedSections) -> [Int32] {
         var output: [Int32] = []
         if addSpecial, addBOS, let bos { output.append(bos) }
         if parts.count == 1, var text = parts.first?.text {
             let parses = parts.allSatisfy(\.parseSpecial)
             text.withUTF8 { bytes in
-                encode(UnsafeRawBufferPointer(bytes), parsing: parses ? [0..<bytes.count] : [], into: &output)
+                encode(
+                    UnsafeRawBufferPointer(bytes), parsing: parses ? [0..<bytes.count] : [], &sections, into: &output)
             }
         } else {
             var bytes: [UInt8] = []
@@ -106,7 +114,7 @@ public final class Tokenizer: Sendable {
                 bytes.append(contentsOf: part.text.utf8)
                 if part.parseSpecial { parsed.append(start..<bytes.count) }
             }
-            bytes.withUnsafeBytes { encode($0, parsing: parsed, into: &output) }
+            bytes.withUnsafeBytes { encode($0, parsing: parsed, &sections, into: &output) }
         }
         if addSpecial, addEOS, let eos { output.append(eos) }
         return output
@@ -137,10 +145,15 @@ public final class Tokenizer: Sendable {
     }
 
     /// - Parameter parsing: where control tokens are recognised, in order.
-    private func encode(_ text: UnsafeRawBufferPointer, parsing: [Range<Int>], into output: inout [Int32]) {
+    private func encode(
+        _ text: UnsafeRawBufferPointer, parsing: [Range<Int>], _ sections: inout EncodedSections,
+        into output: inout [Int32]
+    ) {
         var merger = SymbolMerger()
         guard hasUserDefinedTokens || !parsing.isEmpty else {
-            encodeSection(text, isStart: true, parses: false, &merger, into: &output)
+            sections.append(text, isStart: true, parses: false, to: &output) { limit, output in
+                encodeSection(text, isStart: true, parses: false, &merger, limit, into: &output)
+            }
             return
         }
         var forMatches = OrderedRanges(parsing)
@@ -152,9 +165,10 @@ public final class Tokenizer: Sendable {
             switch section {
             case .token(let token): output.append(token)
             case .text(let range):
-                encodeSection(
-                    UnsafeRawBufferPointer(rebasing: text[range]), isStart: isStart, parses: forSections.hold(range),
-                    &merger, into: &output)
+                let (section, parses) = (UnsafeRawBufferPointer(rebasing: text[range]), forSections.hold(range))
+                sections.append(section, isStart: isStart, parses: parses, to: &output) { limit, output in
+                    encodeSection(section, isStart: isStart, parses: parses, &merger, limit, into: &output)
+                }
             }
             isStart = false
         }
@@ -162,22 +176,24 @@ public final class Tokenizer: Sendable {
 
     /// - Parameter parses: Whether control tokens that are matched in the normalized text are recognised.
     private func encodeSection(
-        _ text: UnsafeRawBufferPointer, isStart: Bool, parses: Bool, _ merger: inout SymbolMerger,
+        _ text: UnsafeRawBufferPointer, isStart: Bool, parses: Bool, _ merger: inout SymbolMerger, _ limit: Int,
         into output: inout [Int32]
     ) {
         guard let normalized = normalizer.normalize(text, isStart: isStart) else {
-            encodeNormalized(text, isStart: isStart, parses: parses, &merger, into: &output)
+            encodeNormalized(text, isStart: isStart, parses: parses, &merger, limit, into: &output)
             return
         }
-        normalized.withUnsafeBytes { encodeNormalized($0, isStart: isStart, parses: parses, &merger, into: &output) }
+        normalized.withUnsafeBytes {
+            encodeNormalized($0, isStart: isStart, parses: parses, &merger, limit, into: &output)
+        }
     }
 
     private func encodeNormalized(
-        _ text: UnsafeRawBufferPointer, isStart: Bool, parses: Bool, _ merger: inout SymbolMerger,
+        _ text: UnsafeRawBufferPointer, isStart: Bool, parses: Bool, _ merger: inout SymbolMerger, _ limit: Int,
         into output: inout [Int32]
     ) {
         guard let specialAfterNormalizing else {
-            encodePrepared(text, isStart: isStart, &merger, into: &output)
+            encodePrepared(text, isStart: isStart, &merger, limit, into: &output)
             return
         }
         var isStart = isStart
@@ -188,20 +204,21 @@ public final class Tokenizer: Sendable {
             case .token(let token): output.append(token)
             case .text(let range):
                 let piece = UnsafeRawBufferPointer(rebasing: text[range])
-                encodePrepared(piece, isStart: isStart, &merger, into: &output)
+                encodePrepared(piece, isStart: isStart, &merger, limit, into: &output)
             }
             isStart = false
         }
     }
 
     private func encodePrepared(
-        _ text: UnsafeRawBufferPointer, isStart: Bool, _ merger: inout SymbolMerger, into output: inout [Int32]
+        _ text: UnsafeRawBufferPointer, isStart: Bool, _ merger: inout SymbolMerger, _ limit: Int,
+        into output: inout [Int32]
     ) {
         guard let prepared = preparation.normalize(text, isStart: isStart) else {
-            model.encode(text, vocabulary, &merger, into: &output)
+            model.encode(text, vocabulary, &merger, limit: limit, into: &output)
             return
         }
-        prepared.withUnsafeBytes { model.encode($0, vocabulary, &merger, into: &output) }
+        prepared.withUnsafeBytes { model.encode($0, vocabulary, &merger, limit: limit, into: &output) }
     }
 }
 

@@ -20,7 +20,7 @@ struct TokenizerParts {
     var dropsLeadingSpace = false
 }
 
-/// The step from text to tokens.
+/// The step from text to tokens. It may end with the word that brings the output to `limit` ids.
 enum TokenModel {
     case byteLevel(ByteLevelModel)
     case pieces(PieceModel)
@@ -28,12 +28,12 @@ enum TokenModel {
 
     func encode(
         _ text: UnsafeRawBufferPointer, _ vocabulary: Vocabulary, _ merger: inout SymbolMerger,
-        into output: inout [Int32]
+        limit: Int, into output: inout [Int32]
     ) {
         switch self {
-        case .byteLevel(let model): model.encode(text, vocabulary, &merger, into: &output)
-        case .pieces(let model): model.encode(text, vocabulary, &merger, into: &output)
-        case .unigram(let model): model.encode(text, into: &output)
+        case .byteLevel(let model): model.encode(text, vocabulary, &merger, limit: limit, into: &output)
+        case .pieces(let model): model.encode(text, vocabulary, &merger, limit: limit, into: &output)
+        case .unigram(let model): model.encode(text, limit: limit, into: &output)
         }
     }
 }

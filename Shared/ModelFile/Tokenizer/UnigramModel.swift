@@ -34,8 +34,10 @@ struct UnigramModel {
         self.splitsAtSpaces = splitsAtSpaces
     }
 
-    func encode(_ text: UnsafeRawBufferPointer, into output: inout [Int32]) {
-        Spaces.forEachWord(text, splits: splitsAtSpaces) { encode(word: $0, into: &output) }
+    func encode(_ text: UnsafeRawBufferPointer, limit: Int, into output: inout [Int32]) {
+        Spaces.forEachWord(text, splits: splitsAtSpaces) { word in
+            if output.count < limit { encode(word: word, into: &output) }
+        }
     }
 
     /// The best way to cut the text before a place.

@@ -1,7 +1,8 @@
 import ChatCore
 
 extension TurnLog {
-    /// Takes the turn's lease under a new epoch, max(stored + 1, Redis TIME in µs), which rises over an emptied Redis too.
+    /// Takes the turn's lease under a new epoch, max(stored + 1, known + 1, Redis TIME in µs), which rises over an emptied
+    /// Redis too, and for whoever held the turn before also when that Redis' clock was set back.
     ///
     /// After an unclear failure ask again: `.held` by oneself, for a turn that one is not working on, is one's own lost
     /// acquisition, to be taken `from` oneself: not by force, for another may have it by then.
@@ -9,11 +10,13 @@ extension TurnLog {
     ///   - redelivered: the broker says that an earlier delivery was lost: takes over whoever holds the lease.
     ///   - from: takes the lease from this owner, and from no other.
     ///   - creates: makes a missing record again from `turn` (Redis was emptied).
+    ///   - known: the last epoch under which the owner held the turn.
     public func acquire(
-        _ turn: Turn, owner: String, redelivered: Bool, from other: String? = nil, creates: Bool = true
+        _ turn: Turn, owner: String, redelivered: Bool, from other: String? = nil, creates: Bool = true,
+        known: Int64 = 0
     ) async throws(RedisError) -> Acquisition {
         let arguments: [RedisArgument] = [
-            .text(owner), redelivered ? 1 : 0, creates ? 1 : 0, .text(other ?? ""),
+            .text(owner), redelivered ? 1 : 0, creates ? 1 : 0, .text(other ?? ""), .integer(max(known, 0)),
         ]
         let reply = try await pool.run(
             TurnLogScripts.acquire, keys: TurnLog.keys(turn.id), arguments: recordArguments(turn) + arguments)
@@ -67,14 +70,18 @@ extension TurnLog {
 
     /// Counts a start of generation, and stores the plan unless there is one: both in one trip, on the way to the first
     /// token. nil when fenced.
-    /// - Parameter verdicts: how earlier attempts ended, so far as the record does not say.
+    /// - Parameters:
+    ///   - mark: a number that the lease's holder uses for one start. A repeat, since a reply was lost, counts nothing and
+    ///     returns what the start returned.
+    ///   - verdicts: how earlier attempts ended, so far as the record does not say. Each attempt's first one counts.
     /// - Returns: the counts, the stored plan, and the time in ms of the Redis clock.
     public func beginAttempt(
-        _ lease: Lease, node: String, numericsID: String, plan: [UInt8], verdicts: [Verdict] = []
+        _ lease: Lease, mark: UInt64, node: String, numericsID: String, plan: [UInt8], verdicts: [Verdict] = []
     ) async throws(RedisError) -> (attempts: Attempts, plan: [UInt8], startedAt: Int64)? {
         let reply = try await pool.run(
             TurnLogScripts.beginAttempt, keys: lease.keys,
-            arguments: fence(lease) + [.text(node), .text(numericsID), .bytes(plan)] + arguments(verdicts))
+            arguments: fence(lease) + [.text(node), .text(numericsID), .bytes(plan), .text("\(mark)")]
+                + arguments(verdicts))
         guard let parts = reply.array else { return nil }
         guard parts.count == 4, let total = parts[0].count, let stalled = parts[1].count, let plan = parts[2].data,
             let now = parts[3].time

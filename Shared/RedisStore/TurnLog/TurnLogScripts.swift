@@ -3,7 +3,7 @@
 /// The record's fields: tenant, user, conversation, kind, accepted, deadline, retention (ms); next (index after the last
 /// token); epoch, owner (the lease; owner empty when nobody holds it); ended; cancel (reason); absent (ms since when
 /// nobody reads); plan, outcome; attempts, stalled, node, numerics; for the last 64 attempts `begun:<slot>` (epoch, time in
-/// ms, node) and `end:<slot>` (why it ended); suspected; retries, parked (who put the turn on a rung of the retry ladder).
+/// ms, node) and `end:<slot>` (why it ended); mark (of the last beginning); suspected; retries, parked (who put the turn on a rung of the retry ladder).
 enum TurnLogScripts {
     /// Makes a record from ARGV 1...7: tenant, user, conversation, kind, accepted, deadline, retention.
     /// A log without a record is left over and goes. A turn past its deadline still gets `retention` to be ended in.
@@ -124,7 +124,8 @@ enum TurnLogScripts {
         return 1
         """)
 
-    /// ARGV: 1...7 the record, 8 owner, 9 redelivered, 10 creates, 11 whose lease may be taken (empty: nobody's).
+    /// ARGV: 1...7 the record, 8 owner, 9 redelivered, 10 creates, 11 whose lease may be taken (empty: nobody's), 12 the
+    /// last epoch that the owner knows.
     static let acquire = RedisScript(
         create + """
 
@@ -136,7 +137,7 @@ enum TurnLogScripts {
             end
             if state[3] then return {'ended'} end
             if state[2] ~= '' and state[2] ~= ARGV[11] and ARGV[9] == '0' then return {'held', state[2]} end
-            local epoch = whole(math.max(tonumber(state[1]) + 1, micros))
+            local epoch = whole(math.max(tonumber(state[1]) + 1, tonumber(ARGV[12]) + 1, micros))
             redis.call('HSET', KEYS[2], 'epoch', epoch, 'owner', ARGV[8])
             redis.call('HDEL', KEYS[2], 'parked')
             local left = redis.call('HMGET', KEYS[2], 'plan', 'outcome', 'cancel', 'attempts', 'stalled', 'retries')
@@ -189,29 +190,39 @@ enum TurnLogScripts {
 
     /// What living holders say of attempts that are over, as triples from ARGV `from` on: the attempt's number, why it
     /// ended, and 1 when it brought nothing and that was not its holder's or a full node's doing. Poison is told by these: a
-    /// holder that was killed accuses nobody.
+    /// holder that was killed accuses nobody. An attempt has one verdict: said again, since a reply was lost, it counts once.
     private static let verdicts = """
 
         local function verdicts(from)
           for i = from, #ARGV, 3 do
-            redis.call('HSET', KEYS[2], 'end:' .. (tonumber(ARGV[i]) - 1) % 64, ARGV[i + 1])
-            if ARGV[i + 2] == '1' then redis.call('HINCRBY', KEYS[2], 'stalled', 1) end
+            local isNew = redis.call('HSETNX', KEYS[2], 'end:' .. (tonumber(ARGV[i]) - 1) % 64, ARGV[i + 1]) == 1
+            if isNew and ARGV[i + 2] == '1' then redis.call('HINCRBY', KEYS[2], 'stalled', 1) end
           end
         end
         """
 
-    /// ARGV: epoch, owner, node, numerics id, plan, then verdicts.
+    /// ARGV: epoch, owner, node, numerics id, plan, mark, then verdicts. The mark of the lease's last beginning tells a
+    /// repeat of it, whose reply was lost.
     static let beginAttempt = RedisScript(
         LuaClock.source + fence + verdicts + """
 
             if not isOurs or lease[4] then return false end
-            verdicts(6)
-            redis.call('HSET', KEYS[2], 'node', ARGV[3], 'numerics', ARGV[4])
-            redis.call('HSETNX', KEYS[2], 'plan', ARGV[5])
-            local number = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
-            local slot = (number - 1) % 64
-            redis.call('HSET', KEYS[2], 'begun:' .. slot, ARGV[1] .. ' ' .. whole(now) .. ' ' .. ARGV[3])
-            redis.call('HDEL', KEYS[2], 'end:' .. slot)
+            verdicts(7)
+            local mark = ARGV[1] .. ' ' .. ARGV[6]
+            local number, slot
+            if redis.call('HGET', KEYS[2], 'mark') == mark then
+              number = tonumber(redis.call('HGET', KEYS[2], 'attempts'))
+              slot = (number - 1) % 64
+              local begun = redis.call('HGET', KEYS[2], 'begun:' .. slot) or ''
+              now = tonumber(string.match(begun, '^%d+ (%d+) ')) or now
+            else
+              redis.call('HSET', KEYS[2], 'node', ARGV[3], 'numerics', ARGV[4], 'mark', mark)
+              redis.call('HSETNX', KEYS[2], 'plan', ARGV[5])
+              number = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
+              slot = (number - 1) % 64
+              redis.call('HSET', KEYS[2], 'begun:' .. slot, ARGV[1] .. ' ' .. whole(now) .. ' ' .. ARGV[3])
+              redis.call('HDEL', KEYS[2], 'end:' .. slot)
+            end
             return {number, tonumber(redis.call('HGET', KEYS[2], 'stalled')), redis.call('HGET', KEYS[2], 'plan'), now}
             """)
 

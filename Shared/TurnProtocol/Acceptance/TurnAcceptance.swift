@@ -55,13 +55,22 @@ public struct TurnAcceptance: Sendable {
         _ turn: Turn, _ limit: Int, _ now: Int64, _ lapsed: TurnID?
     ) async throws(AcceptanceError) {
         let body: [UInt8]
-        do { body = Array(try JSONEncoder().encode(turn)) } catch { throw .unwritable }
+        do {
+            body = try await WorkPool.shared.encode(turn, bytes: turn.wireBytes)
+        } catch {
+            throw error is WorkPool.Full ? .store(.overloaded) : .unwritable
+        }
         let attempt = try await takeKey(of: turn, body, lapsed)
         do throws(AcceptanceError) {
             // The message knows what it comes after: Redis may forget the conversation's order before it is taken.
             var placed = turn
             placed.after = try await reserve(turn, limit)
-            let message = placed.after.flatMap { _ in try? JSONEncoder().encode(placed) }.map(Array.init) ?? body
+            let message: [UInt8]
+            if placed.after == nil {
+                message = body
+            } else {
+                message = (try? await WorkPool.shared.encode(placed, bytes: placed.wireBytes)) ?? body
+            }
             try await publish(OutgoingMessage(turn: turn, body: message, now: now))
         } catch {
             // A turn that may be queued keeps its places: if it is, it runs and ends; its id was never given out.

@@ -1,6 +1,7 @@
 import ChatCore
 import Foundation
 import RedisStore
+import ServiceKit
 
 /// A turn on its way through the steps of its ending.
 public struct EndingTurn: Sendable {
@@ -16,27 +17,27 @@ public struct EndingTurn: Sendable {
     /// - Throws: `EncodingError` when the proposal cannot be written (a number that JSON has no form for).
     public init(
         _ turn: Turn, under lease: TurnLog.Lease, proposal: TurnOutcome, engineFirstToken: Double? = nil
-    ) throws {
+    ) async throws {
         self.turn = turn
         self.lease = lease
         self.engineFirstToken = engineFirstToken
         outcome = proposal
-        body = Array(try JSONEncoder().encode(proposal))
+        body = try await WorkPool.shared.encode(proposal, bytes: proposal.wireBytes)
     }
 
     /// Goes on with an outcome that an earlier holder recorded: it stands, whatever this one would have done.
     /// - Throws: `DecodingError` for bytes that are none.
-    public init(_ turn: Turn, under lease: TurnLog.Lease, recorded: [UInt8]) throws {
+    public init(_ turn: Turn, under lease: TurnLog.Lease, recorded: [UInt8]) async throws {
         self.turn = turn
         self.lease = lease
         engineFirstToken = nil
-        outcome = try TurnOutcome(message: recorded)
+        outcome = try await WorkPool.shared.decode(TurnOutcome.self, from: recorded)
         body = recorded
     }
 
-    mutating func take(stored: [UInt8]) throws {
+    mutating func take(stored: [UInt8]) async throws {
         guard stored != body else { return }
-        outcome = try TurnOutcome(message: stored)
+        outcome = try await WorkPool.shared.decode(TurnOutcome.self, from: stored)
         body = stored
     }
 

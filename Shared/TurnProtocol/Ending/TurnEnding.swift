@@ -43,7 +43,7 @@ public struct TurnEnding: Sendable {
             guard let stored = try await log.recordOutcome(ending.lease, outcome: ending.body) else {
                 throw Abandoned.fenced
             }
-            try ending.take(stored: stored)
+            try await ending.take(stored: stored)
         case .settle:
             try await publisher.publish(
                 OutgoingMessage(

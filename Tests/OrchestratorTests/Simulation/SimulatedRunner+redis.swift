@@ -35,7 +35,7 @@ extension SimulatedWorld {
             guard var plan = runner.holder.plan else { return .fenced }
             plan.numericsID = plan.numericsID ?? place.numericsID
             guard let bytes = try? plan.encoded(),
-                let begun = log.beginAttempt(lease, node: place.node, plan: bytes, verdicts: verdicts),
+                let begun = log.beginAttempt(lease, mark: place.id, node: place.node, plan: bytes, verdicts: verdicts),
                 let stored = try? TurnPlan(decoding: begun.plan)
             else { return .fenced }
             check(
@@ -74,7 +74,7 @@ extension SimulatedWorld {
         if case .owner(let owner) = taking { other = owner }
         let acquisition = log.acquire(
             runner.turn.id, owner: name, redelivered: taking == .anybody, from: other, creates: creates,
-            micros: clock * 1000)
+            micros: clock * 1000, known: runner.holder.lease?.epoch ?? 0)
         let isHeldHere = orchestrators[number].runners.contains {
             $0.turn.id == runner.turn.id && $0.message != runner.message && $0.isOpen && !$0.isOver
         }

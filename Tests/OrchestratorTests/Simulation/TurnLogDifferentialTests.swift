@@ -76,9 +76,12 @@ private struct DifferentialRun {
             #expect(real == model.recordOutcome(lease, outcome: outcome), note)
         case 11, 12, 13:
             let (lease, plan, verdicts) = (lease(), [UInt8(number)], verdicts())
+            // Now and then the same beginning again.
+            let mark = UInt64.random(in: 0..<4, using: &random)
             let real = try await log.beginAttempt(
-                lease, node: "n\(number % 3)", numericsID: "x", plan: plan, verdicts: verdicts)
-            let expected = model.beginAttempt(lease, node: "n\(number % 3)", plan: plan, verdicts: verdicts)
+                lease, mark: mark, node: "n\(number % 3)", numericsID: "x", plan: plan, verdicts: verdicts)
+            let expected = model.beginAttempt(
+                lease, mark: mark, node: "n\(number % 3)", plan: plan, verdicts: verdicts)
             #expect(real?.attempts == expected?.attempts && real?.plan == expected?.plan, note)
         case 14:
             let (lease, verdicts) = (lease(), verdicts())

@@ -18,7 +18,11 @@ struct TurnLogModel {
         var retries = 0
         var parked: String?
         /// Node, epoch and end of each attempt; times are the server's own.
-        var history: [(node: String, epoch: Int64, end: String?)] = []
+        var history: [(node: String, epoch: Int64)] = []
+        /// Why attempts ended, by their numbers.
+        var ends: [Int: String] = [:]
+        /// Epoch and mark of the last beginning.
+        var mark: (epoch: Int64, mark: UInt64)?
 
         static func == (left: Record, right: Record) -> Bool { left.epoch == right.epoch && left.owner == right.owner }
     }
@@ -43,7 +47,8 @@ struct TurnLogModel {
     }
 
     mutating func acquire(
-        _ turn: TurnID, owner: String, redelivered: Bool, from other: String? = nil, creates: Bool, micros: Int64
+        _ turn: TurnID, owner: String, redelivered: Bool, from other: String? = nil, creates: Bool, micros: Int64,
+        known: Int64 = 0
     ) -> TurnLog.Acquisition {
         if records[turn] == nil {
             guard creates else { return .unknown }
@@ -52,15 +57,15 @@ struct TurnLogModel {
         guard var record = records[turn] else { return .unknown }
         if record.hasEnded { return .ended }
         if !record.owner.isEmpty, record.owner != other, !redelivered { return .held(owner: record.owner) }
-        record.epoch = max(record.epoch + 1, micros)
+        record.epoch = max(record.epoch + 1, known + 1, micros)
         record.owner = owner
         record.parked = nil
         records[turn] = record
         let progress = TurnLog.Progress(
             tokens: record.tokens, plan: record.plan, outcome: record.outcome, cancelReason: record.cancel,
             attempts: .init(total: record.attempts, withoutProgress: record.stalled), retries: record.retries,
-            history: record.history.suffix(64).map {
-                .init(node: $0.node, epoch: $0.epoch, startedAt: 0, endReason: $0.end)
+            history: record.history.enumerated().suffix(64).map { index, attempt in
+                .init(node: attempt.node, epoch: attempt.epoch, startedAt: 0, endReason: record.ends[index + 1])
             })
         return .acquired(TurnLog.Lease(turn: turn, epoch: record.epoch, owner: owner), progress)
     }
@@ -98,14 +103,18 @@ struct TurnLogModel {
     }
 
     mutating func beginAttempt(
-        _ lease: TurnLog.Lease, node: String, plan: [UInt8], verdicts: [TurnLog.Verdict]
+        _ lease: TurnLog.Lease, mark: UInt64, node: String, plan: [UInt8], verdicts: [TurnLog.Verdict]
     ) -> (attempts: TurnLog.Attempts, plan: [UInt8])? {
         guard var record = fenced(lease) else { return nil }
         record.take(verdicts)
         let stored = record.plan ?? plan
         record.plan = stored
-        record.attempts += 1
-        record.history.append((node, lease.epoch, nil))
+        if record.mark.map({ $0 != (lease.epoch, mark) }) ?? true {
+            record.mark = (lease.epoch, mark)
+            record.attempts += 1
+            record.history.append((node, lease.epoch))
+            record.ends[record.attempts] = nil
+        }
         records[lease.turn] = record
         return (.init(total: record.attempts, withoutProgress: record.stalled), stored)
     }
@@ -144,8 +153,9 @@ struct TurnLogModel {
 extension TurnLogModel.Record {
     fileprivate mutating func take(_ verdicts: [TurnLog.Verdict]) {
         for verdict in verdicts {
-            // The list has no bound here: a slot of the real one is used again after 64 attempts.
-            if history.indices.contains(verdict.attempt - 1) { history[verdict.attempt - 1].end = verdict.reason }
+            // There is no bound here: a slot of the real record is used again after 64 attempts.
+            guard ends[verdict.attempt] == nil else { continue }
+            ends[verdict.attempt] = verdict.reason
             if verdict.isFruitless { stalled += 1 }
         }
     }
