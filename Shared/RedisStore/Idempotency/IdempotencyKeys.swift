@@ -3,8 +3,8 @@ import ServiceKit
 
 /// What clients' Idempotency-Keys stand for, each for a day.
 ///
-/// Two keys with one hash tag for each: hash `idempotency:{user}:<SHA-256 of the key>` (digest, turn, attempt, published)
-/// and string `…:turn`, the frozen turn itself: a repeat that finds it reserved but not published publishes just that
+/// Two keys with one hash tag for each: hash `idempotency:{user}:<SHA-256 of the key>` (digest, turn, attempt, published;
+/// `closed` and `closed:<attempt>` of attempts that certainly published nothing) and string `…:turn`, the frozen turn itself: a repeat that finds it reserved but not published publishes just that
 /// turn again. The string goes when the turn is published, or at its deadline.
 public struct IdempotencyKeys: Sendable {
     /// What a key stands for already.
@@ -73,8 +73,8 @@ public struct IdempotencyKeys: Sendable {
         ).int == 1
     }
 
-    /// Frees the key of a turn that was certainly not published.
-    /// - Returns: false, and nothing is changed, when somebody else has taken the turn to publish it again.
+    /// Says that an attempt certainly did not publish the turn. When none has, the key is free. Idempotent.
+    /// - Returns: whether nobody has published the turn or is about to: its places may be taken back.
     public func release(_ turn: Turn, attempt: Int) async throws(RedisError) -> Bool {
         guard let idempotency = turn.idempotency else { return true }
         return try await pool.run(
@@ -129,11 +129,17 @@ public struct IdempotencyKeys: Sendable {
         return 1
         """)
 
-    /// ARGV: turn, attempt.
+    /// Attempts of one turn that are told apart. Behind so many the turn keeps its places to its deadline.
+    private static let maximumAttempts = 64
+
+    /// ARGV: turn, attempt. A key that is gone, or stands for another turn, was freed before, and the reply was lost.
     private static let release = RedisScript(
         """
         local found = redis.call('HMGET', KEYS[1], 'turn', 'attempt', 'published')
-        if found[1] ~= ARGV[1] or found[2] ~= ARGV[2] or found[3] then return 0 end
+        if found[1] ~= ARGV[1] then return 1 end
+        if found[3] or tonumber(found[2]) > \(maximumAttempts) then return 0 end
+        if redis.call('HSETNX', KEYS[1], 'closed:' .. ARGV[2], 1) == 1 then redis.call('HINCRBY', KEYS[1], 'closed', 1) end
+        if redis.call('HGET', KEYS[1], 'closed') ~= found[2] then return 0 end
         redis.call('DEL', KEYS[1], KEYS[2])
         return 1
         """, effect: .reads)

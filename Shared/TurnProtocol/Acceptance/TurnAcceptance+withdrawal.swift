@@ -7,12 +7,11 @@ extension TurnAcceptance {
     static let withdrawal: Duration = .seconds(60)
 
     /// Takes back what was reserved for a turn that was certainly not published: until then it would count against its
-    /// user, and keep the next turn of its conversation waiting.
+    /// user, and keep the next turn of its conversation waiting. Of several attempts under one key the last one does it;
+    /// none does when one may have published the turn, or died.
     /// - Parameter attempt: as the turn's key was taken.
     func withdraw(_ turn: Turn, attempt: Int) async {
-        // Whoever only repeats an acceptance knows nothing of the publishes before his: the turn may be queued.
-        guard attempt == 1 else { return }
-        var withdrawal = Withdrawal()
+        var withdrawal = Withdrawal(attempt: attempt)
         guard await !proceed(&withdrawal, turn) else { return }
         // Redis is away, which is often the reason why there is something to withdraw. Nobody has to wait for that.
         let begun = withdrawal
@@ -29,6 +28,7 @@ extension TurnAcceptance {
     }
 
     private struct Withdrawal {
+        let attempt: Int
         /// The key is free; nobody else will publish the turn.
         var isOurs = false
     }
@@ -37,7 +37,7 @@ extension TurnAcceptance {
     private func proceed(_ withdrawal: inout Withdrawal, _ turn: Turn) async -> Bool {
         do throws(RedisError) {
             if !withdrawal.isOurs {
-                guard try await keys.release(turn, attempt: 1) else { return true }
+                guard try await keys.release(turn, attempt: withdrawal.attempt) else { return true }
                 withdrawal.isOurs = true
             }
             try await order.remove(turn.id, of: turn.conversation)
