@@ -52,6 +52,24 @@ import Testing
         }
     }
 
+    /// Requests that were let through an hour from now: the clock was set back since.
+    @Test func aClockThatWasSetBackKeepsNobodyLongerThanAWindow() async throws {
+        try await withPool { pool in
+            let limiter = RateLimiter(pool: pool)
+            let name = "future:\(UUID())"
+            let hour = try await microseconds(pool) + 3_600_000_000
+            for offset in 0..<3 as Range<Int64> {
+                _ = try await pool.send("RPUSH", .text("limit:{\(name)}"), .integer(hour + offset))
+            }
+            guard case .refused(let wait) = try await limiter.take(name, limit: 3) else {
+                throw TestFailure("refused")
+            }
+            #expect(wait <= .seconds(60))
+            // They count as made now, also when the limit allows more.
+            #expect(try await limiter.take(name, limit: 5) == .allowed(remaining: 1))
+        }
+    }
+
     private func microseconds(_ pool: RedisPool) async throws -> Int64 {
         let reply = try await pool.send("TIME")
         let parts = try #require(reply.array)

@@ -31,11 +31,19 @@ public struct RateLimiter: Sendable {
         return allowed == 1 ? .allowed(remaining: Int(number)) : .refused(retryAfter: .microseconds(number))
     }
 
-    /// ARGV: window in ms, limit. A limit that was lowered counts from the end of a list that is longer.
+    /// ARGV: window in ms, limit. A limit that was lowered counts from the end of a list that is longer. Moments that are
+    /// yet to come, since the clock was set back, count as now: nobody waits longer than a window.
     private static let script = RedisScript(
         LuaClock.source + """
             local window = ARGV[1] * 1000
             local limit = tonumber(ARGV[2])
+            local place = -1
+            local newest = redis.call('LINDEX', KEYS[1], place)
+            while newest and tonumber(newest) > micros do
+              redis.call('LSET', KEYS[1], place, whole(micros))
+              place = place - 1
+              newest = redis.call('LINDEX', KEYS[1], place)
+            end
             local oldest = redis.call('LINDEX', KEYS[1], 0)
             while oldest and tonumber(oldest) <= micros - window do
               redis.call('LPOP', KEYS[1])
