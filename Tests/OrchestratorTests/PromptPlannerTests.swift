@@ -160,7 +160,7 @@ struct PromptPlannerTests {
         var sections = EncodedSections(limit: .max)
         let long = turn(String(repeating: "word ", count: 200_000))
         let error = #expect(throws: PromptPlanner.Refusal.self) {
-            try planner.plan(long, history: [], .init(), &sections)
+            try planner.plan(long, history: [], nil, .init(), &sections)
         }
         #expect(error == .tooLong(promptTokens: 129, contextLength: 64))
         #expect("\(error.map { "\($0)" } ?? "")".contains("more than 128 tokens"))
@@ -172,7 +172,7 @@ struct PromptPlannerTests {
         let planner = try planner(context: 1024)
         let history = (0..<60).map { entry("question \($0) of many", "answer \($0), at some length") }
         var sections = EncodedSections(limit: .max)
-        let plan = try planner.plan(turn("now"), history: history, .init(), &sections)
+        let plan = try planner.plan(turn("now"), history: history, nil, .init(), &sections)
         #expect(plan.historyTurns > 10 && plan.droppedTurns > 10)
         // Two turns beyond those that fit were looked at; roles and markup are small.
         let shown = history.suffix(plan.historyTurns + 2).reduce(0) {

@@ -41,7 +41,7 @@ import TurnProtocol
             eventEnds: response.isEmpty ? [] : [response.utf8.count],
             usage: .init(promptTokens: 1, completionTokens: 1), model: "m", seed: 1, acceptedAt: turn.acceptedAt,
             firstTokenAt: nil, endedAt: turn.acceptedAt + 1, attempts: 1)
-        var ended = try EndingTurn(turn, under: lease, proposal: outcome)
+        var ended = try await EndingTurn(turn, under: lease, proposal: outcome)
         try await ending.perform(.remember, of: &ended)
         let isShown = status != .failed && !response.isEmpty
         let loaded = try #require(try await contexts.load(turn.conversation))

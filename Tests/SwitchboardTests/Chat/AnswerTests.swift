@@ -25,7 +25,7 @@ import Testing
         let answer = try answer(gateway.url)
         let turn = Task { try await answer.run(ChatRequest(message: "hi", userID: "me")) }
         let expected = listens ? "waiting for 127.0.0.1:" : "nobody listens there"
-        try await eventually("it says so") { [complaints] in complaints.texts.contains { $0.contains(expected) } }
+        try await eventually("it says so") { complaints.texts.contains { $0.contains(expected) } }
         // Once, however many attempts there are.
         #expect(Set(complaints.texts).count == complaints.texts.count)
         #expect(answer.interrupt())
