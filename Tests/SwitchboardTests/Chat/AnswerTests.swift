@@ -1,13 +1,17 @@
 import ChatClient
 import ServiceHarness
+import Synchronization
 import Testing
 
 @testable import switchboard
 
 /// A message on its way to gateways that do not take it.
 @MainActor @Suite struct AnswerTests {
-    private final class Complaints {
-        var texts: [String] = []
+    private final class Complaints: Sendable {
+        private let all = Mutex<[String]>([])
+
+        var texts: [String] { all.withLock { $0 } }
+        func add(_ text: String) { all.withLock { $0.append(text) } }
     }
 
     private let http = ChatClient.http()
@@ -15,7 +19,7 @@ import Testing
 
     private func answer(_ url: String) throws -> Answer {
         let client = try ChatClient(.init(gateways: [url], apiKey: "key"), http: http)
-        return Answer(client: client, screen: Screen(Terminal())) { [complaints] in complaints.texts.append($0) }
+        return Answer(client: client, screen: Screen(Terminal())) { [complaints] in complaints.add($0) }
     }
 
     @Test(arguments: [true, false])
@@ -25,7 +29,9 @@ import Testing
         let answer = try answer(gateway.url)
         let turn = Task { try await answer.run(ChatRequest(message: "hi", userID: "me")) }
         let expected = listens ? "waiting for 127.0.0.1:" : "nobody listens there"
-        try await eventually("it says so") { complaints.texts.contains { $0.contains(expected) } }
+        try await eventually("it says so") { @Sendable [complaints] in
+            complaints.texts.contains { $0.contains(expected) }
+        }
         // Once, however many attempts there are.
         #expect(Set(complaints.texts).count == complaints.texts.count)
         #expect(answer.interrupt())
