@@ -118,9 +118,10 @@ private final class Handler: ChannelInboundHandler {
             if requests.manner == .mute { return }
             if head.method == .POST {
                 let (status, text) = requests.begin()
-                let headers = HTTPHeaders([
-                    ("Content-Length", "\(text.utf8.count)"), ("Server-Timing", "total;dur=2"), ("Retry-After", "3600"),
+                var headers = HTTPHeaders([
+                    ("Content-Length", "\(text.utf8.count)"), ("Server-Timing", "total;dur=2"),
                 ])
+                if requests.manner == .overloaded { headers.add(name: "Retry-After", value: "3600") }
                 answer(context, status, headers, text, ends: true)
             } else {
                 let last = head.headers.first(name: "Last-Event-ID").flatMap { Int($0) } ?? -1
