@@ -32,6 +32,14 @@ struct RefusalTests {
         try await refuseWrites(cluster, true)
         _ = await cluster.orchestrator.ended(by: SIGKILL)
         try await whatIsSaid(cluster, by: second)
+        // One that starts now waits until it can be seen.
+        let late = try cluster.another("orchestrator")
+        var ending: ServiceProcess.Ending?
+        try await eventually("it waits", or: { late.log }) {
+            ending = late.reap()
+            return ending != nil || late.log.contains("no turns are taken yet")
+        }
+        #expect(ending == nil, "\(late.log.suffix(1000))")
         // Read as before, by clients that come now.
         #expect(try await cluster.stream(before).events == whole.events)
         #expect(try await cluster.get("/check-response/\(before)").status == 200)
@@ -62,11 +70,14 @@ struct RefusalTests {
             try await eventually("\(queue) is empty") { try await messages(in: queue, cluster) == 0 }
         }
         try await eventually("well again", or: { cluster.logs }) {
-            let answers = [try await cluster.get("/health", key: nil), try await second.asked("/readyz")]
+            let answers = [
+                try await cluster.get("/health", key: nil), try await second.asked("/readyz"),
+                try await late.asked("/readyz"),
+            ]
             return answers.allSatisfy { $0.status == 200 }
         }
         try await whatCannotBeEndedIsTriedAgain(cluster, letters)
-        _ = await second.ended(by: SIGKILL)
+        for process in [second, late] { _ = await process.ended(by: SIGKILL) }
         await cluster.stop()
     }
 
