@@ -26,7 +26,7 @@ struct OutageTests {
         }
         #expect(try await breakers(cluster) == closed)
         try await shardIsAway(cluster, postgres)
-        try await shardIsReadOnly(cluster, postgres.endpoint.shards[0])
+        try await shardIsReadOnly(cluster, postgres)
         try await brokerIsAway(cluster, rabbit)
         try await redisIsAway(cluster)
         try await metrics(cluster)
@@ -95,13 +95,15 @@ struct OutageTests {
     }
 
     /// It answers and takes no writes: turns go on and end, stored ones are read, and what ended waits to be stored.
-    private func shardIsReadOnly(_ cluster: Cluster, _ uri: String) async throws {
+    private func shardIsReadOnly(_ cluster: Cluster, _ postgres: ServerHandle<PostgresEndpoint>) async throws {
         let there = user(of: 1)
-        let before = try await stored(in: cluster, shard: "far")
+        let before = try await stored(in: cluster, shard: "far") + 1
+        let old = try await chat(cluster, there)
+        try await eventually("settled") { try await stored(in: cluster, shard: "far") == before }
         let running = try await accepted(4) { _ in
             try await cluster.beginStream(["message": "Hi", "user_id": there, "max_tokens": 100])
         }
-        try await setReadOnly(uri, true)
+        try await postgres.setReadOnly(true)
         try await eventually("the breaker of its writes opens, and no other", or: { cluster.logs }) {
             var expected = closed
             expected["database.far.writes"] = try await breakers(cluster)["database.far.writes"]
@@ -115,9 +117,17 @@ struct OutageTests {
         }
         let conversation = try await chat(cluster, there)
         _ = try await chat(cluster, there, in: conversation)
+        // What is not cached is not whole in the shard while nothing is stored there.
+        try await withRedis(cluster) { redis in
+            for key in try await redis.send("KEYS", "context:*").array?.compactMap(\.text) ?? [] {
+                _ = try await redis.send("DEL", .text(key))
+            }
+        }
+        let continued = try await cluster.post("/chat", ["message": "Hi", "user_id": there, "conversation_id": old])
+        #expect(continued.status == 503)
         for id in running { #expect(try await cluster.stream(id).isDone) }
 
-        try await setReadOnly(uri, false)
+        try await postgres.setReadOnly(false)
         try await eventually("what waited is stored, once", or: { cluster.logs }) {
             try await stored(in: cluster, shard: "far") == before + running.count + 2
         }
@@ -127,22 +137,6 @@ struct OutageTests {
         }
         let dead = try await cluster.get("/debug/queue-stats").json["dead_letter_queue"] as? [String: Int]
         #expect(dead?["message_count"] == 0)
-    }
-
-    /// For sessions that are open, too.
-    private func setReadOnly(_ uri: String, _ isReadOnly: Bool) async throws {
-        let database = try ShardedDatabase(
-            configuration: try DatabaseConfiguration(shards: uri, poolSize: 1),
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        do {
-            try await database.directory.query(
-                "ALTER SYSTEM SET default_transaction_read_only = \(isReadOnly ? "on" : "off")")
-            try await database.directory.query("SELECT pg_reload_conf()")
-            await database.close()
-        } catch {
-            await database.close()
-            throw error
-        }
     }
 
     private func brokerIsAway(_ cluster: Cluster, _ rabbit: ServerHandle<RabbitEndpoint>) async throws {

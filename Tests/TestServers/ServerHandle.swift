@@ -60,6 +60,16 @@ public struct ServerHandle<Endpoint: Sendable>: Sendable {
     }
 }
 
+extension ServerHandle where Endpoint == PostgresEndpoint {
+    /// Makes the living server refuse writes, in sessions that are open too, or take them again.
+    public func setReadOnly(_ isReadOnly: Bool) async throws {
+        let value = isReadOnly ? "on" : "off"
+        try await ask("ALTER SYSTEM SET default_transaction_read_only = \(value)", "SELECT pg_reload_conf()")
+        // Sessions read the new value before their next statement; a new one shows that the server has it.
+        while try await ask("SHOW default_transaction_read_only") != value + "\n" { await Task.yield() }
+    }
+}
+
 extension ServerHandle where Endpoint == RedisEndpoint {
     /// Kills the server and starts it again with nothing of what it kept, as after the loss of its disk.
     public func restartEmptied() async throws {

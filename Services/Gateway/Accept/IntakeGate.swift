@@ -10,6 +10,10 @@ struct IntakeGate: Sendable {
     /// Outcomes that may wait to be settled in a shard.
     let backlogLimit: Int
 
+    /// Whether what ends is stored in the user's shard, as far as is known: what a conversation's history needs that is not
+    /// cached.
+    func stores(outcomesOf owner: UserKey) -> Bool { database.shard(for: owner).pool.takesWrites }
+
     /// - Throws: `APIError` 503 while the broker is away, or the user's shard has too much to settle.
     func check(_ owner: UserKey) throws(APIError) {
         guard publisher.isConnected else { throw .unavailable("the message broker") }

@@ -144,11 +144,17 @@ struct TurnIntake: Sendable {
         let key = ConversationKey(owner: owner, id: id)
         let isThere: Bool
         do {
-            isThere =
-                if try await contexts.exists(key) { true } else if try await acceptance.order.exists(key) { true } else
-                {
-                    try await conversations.exists(key)
+            if try await contexts.exists(key) {
+                isThere = true
+            } else if try await acceptance.order.exists(key) {
+                isThere = true
+            } else {
+                isThere = try await conversations.exists(key)
+                // Its history would be waited for to the turn's deadline.
+                guard !isThere || gate.stores(outcomesOf: owner) else {
+                    throw APIError.unavailable("the conversation's store")
                 }
+            }
         } catch {
             logger.warning("a conversation could not be looked up", metadata: ["error": "\(error)"])
             throw .unavailable("the conversation's store")

@@ -21,8 +21,7 @@ struct Placement {
 
         /// Whether the node has the model and the arithmetic, however much it can hold.
         func suits(_ node: NodeAnnouncement) -> Bool {
-            (model.map { ExactName($0) == ExactName(node.model) } ?? true)
-                && (numericsID == nil || node.numericsID == numericsID)
+            node.serves(model) && (numericsID == nil || node.numericsID == numericsID)
         }
     }
 

@@ -15,7 +15,7 @@ struct SharedAnswers: Sendable {
                 answer.answers(prompt: plan.prompt), answer.isWhole(within: plan.maxTokens)
             else { return nil }
             // Another model under the same name would say something else. With no node there is nothing to ask.
-            let nodes = try await nodes.nodes().filter { turn.model == nil || $0.model == turn.model }
+            let nodes = try await nodes.nodes().filter { $0.serves(turn.model) }
             return nodes.isEmpty || nodes.contains { $0.numericsID == answer.numericsID } ? answer : nil
         } catch {
             return nil

@@ -59,6 +59,11 @@ public struct NodeAnnouncement: Sendable, Codable, Equatable {
     }
 }
 
+extension NodeAnnouncement {
+    /// Whether turns of the model can run there; nil is any model.
+    public func serves(_ model: String?) -> Bool { model.map { ExactName($0) == ExactName(self.model) } ?? true }
+}
+
 extension NodeAnnouncement: WireMessage {
     public func check() throws(WireError) {
         let counts = [contextLength, maximumSequences, running, waiting, freeBlocks, totalBlocks]

@@ -57,12 +57,7 @@ final class FaultInjector: Sendable {
         case .shard(let index):
             let shard = cluster.shards[index]
             guard fault.kind == .shardReadOnly else { return try await disturb(shard, fault) }
-            // Of connections that live on, too.
-            try await lasting(fault) {
-                try await shard.ask("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-            } end: {
-                try await shard.ask("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
-            }
+            try await lasting(fault) { try await shard.setReadOnly(true) } end: { try await shard.setReadOnly(false) }
         case .link(let name): try await disturb(name, fault)
         }
     }
