@@ -22,6 +22,8 @@ struct GatewayConfiguration: Sendable {
     let readers: ReaderPlaces.Limits
     let overload: OverloadConfiguration
     let redis: RedisConfiguration
+    /// Per cent of Redis' maxmemory.
+    let redisHighWatermark: Int
     let rabbit: RabbitConfiguration
     let database: DatabaseConfiguration
 
@@ -49,11 +51,13 @@ struct GatewayConfiguration: Sendable {
                 .stream: try settings(Settings.rateLimitStream),
                 .batch: try settings(Settings.rateLimitAsync),
             ],
+            requestsPerMinuteOfTenant: try settings(Settings.rateLimitTenant),
             acceptsUncounted: try settings(Settings.rateLimitWithoutRedis) == .allow,
-            outstandingPerUser: try settings(Settings.maxOutstanding),
+            outstanding: try OutstandingTurns.Limits(settings),
             deadline: try settings(Settings.turnDeadline),
             batchDeadline: try settings(Settings.turnBatchDeadline))
         overload = try OverloadConfiguration(settings)
+        redisHighWatermark = try settings(Settings.redisHighWatermark)
         redis = try settings.redis(client: "gateway")
         rabbit = try settings.rabbit(client: "gateway")
         database = try settings.database()

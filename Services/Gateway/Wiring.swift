@@ -65,6 +65,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         [redis.breaker, redis.writes, publisher.breaker] + database.shards.map(\.pool.breaker)
         + database.shards.map(\.pool.writes)
 
+    let room = RedisRoom(redis: redis, watermark: configuration.redisHighWatermark, logger: logger)
+    MetricRegistry.process.observe(Measures.redisMemory) { [weak room] in room?.share ?? 0 }
     let backlog = ResponseBacklog(shards: shards, inspector: inspector, logger: logger)
     let keys = IdempotencyKeys(pool: redis)
     let acceptance = TurnAcceptance(
@@ -82,7 +84,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let intake = TurnIntake(
         limits: configuration.intake, limiter: RateLimiter(pool: redis),
         gate: IntakeGate(
-            publisher: publisher, backlog: backlog, database: database, backlogLimit: configuration.maximumBacklog),
+            publisher: publisher, backlog: backlog, database: database, redis: room,
+            backlogLimit: configuration.maximumBacklog),
         admission: admission,
         repeats: RepeatedRequests(
             keys: keys, log: log, conversations: conversations, generation: generation, clock: clock, logger: logger),
@@ -96,7 +99,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             relay: relay, heartbeat: configuration.heartbeat, writeTime: Measures.streamWrite(), logger: logger),
         resumes: Measures.streamResumes())
     let operators = OperatorRoutes(
-        health: health, inspector: inspector, breakers: breakers, shards: shards)
+        health: health, inspector: inspector, breakers: breakers, shards: shards, redis: room)
 
     let router = Router(context: GatewayRequestContext.self)
     // Outermost, so that it sees the answers that errors become.
@@ -152,8 +155,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let draining = DrainingServer(
         servers: servers, connections: connections, relay: relay, grace: configuration.drain)
     return traces.services + [
-        operatorPort, redis, database, publisher, inspector, generation, relay, health, backlog, admission, draining,
-        notice,
+        operatorPort, redis, database, publisher, inspector, generation, relay, health, backlog, room, admission,
+        draining, notice,
     ]
 }
 

@@ -10,7 +10,7 @@ import TurnProtocol
 struct BrokerAccess: Sendable {
     let acceptance: TurnAcceptance
     let clock: RedisClock
-    let outstandingLimit: Int
+    let limits: OutstandingTurns.Limits
     /// Of an asynchronous turn.
     let deadline: Duration
 }
@@ -37,7 +37,7 @@ func withBroker<Result: Sendable>(
             try await body(
                 BrokerAccess(
                     acceptance: acceptance, clock: RedisClock(pool: redis),
-                    outstandingLimit: try settings(Settings.maxOutstanding),
+                    limits: try OutstandingTurns.Limits(settings),
                     deadline: try settings(Settings.turnBatchDeadline))))
     } catch {
         result = .failure(error)

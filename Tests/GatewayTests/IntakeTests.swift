@@ -4,6 +4,7 @@ import PostgresStore
 import RabbitQueue
 import RedisStore
 import ServiceKit
+import TestServers
 import Testing
 import TurnProtocol
 
@@ -13,9 +14,12 @@ import TurnProtocol
 @Suite struct IntakeTests {
     private let owner = UserKey(tenant: "acme", user: "ann")
 
-    private func intake(acceptsUncounted: Bool) throws -> TurnIntake {
+    private func intake(
+        acceptsUncounted: Bool, redis: RedisPool? = nil, room: RedisRoom? = nil, perMinute: Int = 1,
+        perMinuteOfTenant: Int = 0
+    ) throws -> TurnIntake {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let redis = RedisPool(configuration: RedisConfiguration(port: 1), logger: logger)
+        let redis = redis ?? RedisPool(configuration: RedisConfiguration(port: 1), logger: logger)
         let rabbit = try RabbitConfiguration(uri: "amqp://guest:guest@127.0.0.1:1/")
         let publisher = RabbitPublisher(
             configuration: rabbit, topology: .platform(responseShards: ["shard0"]), logger: logger)
@@ -29,10 +33,16 @@ import TurnProtocol
         let keys = IdempotencyKeys(pool: redis)
         return TurnIntake(
             limits: IntakeLimits(
-                model: "m", defaultMaxTokens: 1, requestsPerMinute: [.chat: 1], acceptsUncounted: acceptsUncounted,
-                outstandingPerUser: 1, deadline: .seconds(1), batchDeadline: .seconds(1)),
+                model: "m", defaultMaxTokens: 1, requestsPerMinute: [.chat: perMinute],
+                requestsPerMinuteOfTenant: perMinuteOfTenant,
+                acceptsUncounted: acceptsUncounted,
+                outstanding: .init(turnsPerUser: 1, turnsPerTenant: 1, bytesPerTenant: 1), deadline: .seconds(1),
+                batchDeadline: .seconds(1)),
             limiter: RateLimiter(pool: redis),
-            gate: IntakeGate(publisher: publisher, backlog: backlog, database: database, backlogLimit: 10),
+            gate: IntakeGate(
+                publisher: publisher, backlog: backlog, database: database,
+                redis: room ?? RedisRoom(redis: redis, watermark: 80, logger: logger),
+                backlogLimit: 10),
             admission: AdmissionControl(
                 bounds: Admission.Bounds(premium: .zero, standard: .zero, economy: .zero),
                 ladder: DegradationLadder(
@@ -76,6 +86,70 @@ import TurnProtocol
         let refusal = await error { () async throws(APIError) in try gate.check(owner) }
         #expect(refusal?.status.code == 503 && refusal?.code == "unavailable" && refusal?.retryAfter != nil)
         #expect(refusal?.message.contains("broker") == true)
+    }
+
+    /// A connected pool, on a server of its own or on the one that all tests share.
+    private func withRedis(alone: Bool, _ body: (RedisPool) async throws -> Void) async throws {
+        let server = alone ? try await TestServers.startRedis(persistent: false) : nil
+        let shared = try await TestServers.redis()
+        let endpoint = server?.endpoint ?? shared
+        let pool = RedisPool(
+            configuration: RedisConfiguration(host: endpoint.host, port: endpoint.port, password: endpoint.password),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let running = Task { try await pool.run() }
+        try await pool.waitUntilConnected()
+        try await body(pool)
+        running.cancel()
+        try await server?.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aNearlyFullRedisRefusesNewTurns() async throws {
+        try await withRedis(alone: true) { redis in
+            let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let room = RedisRoom(redis: redis, watermark: 80, logger: logger)
+            let gate = try intake(acceptsUncounted: true, redis: redis, room: room).gate
+            func refusal() async -> APIError? { await error { () async throws(APIError) in try gate.check(owner) } }
+            // No maximum, and one that is far away. The broker is away, which is all there is to refuse for.
+            for maximum in ["0", "1gb"] {
+                _ = try await redis.send("CONFIG", "SET", "maxmemory", .text(maximum))
+                await room.look()
+                #expect(await refusal()?.code == "unavailable")
+            }
+            let used = try await redis.memory().usedBytes
+            _ = try await redis.send("CONFIG", "SET", "maxmemory", .integer(used * 10 / 9))
+            await room.look()
+            let full = await refusal()
+            #expect(full?.status.code == 503 && full?.code == "overloaded" && full?.retryAfter != nil)
+            // Whoever says 100 is not refused.
+            let lenient = RedisRoom(redis: redis, watermark: 100, logger: logger)
+            await lenient.look()
+            #expect(!lenient.isFull && (lenient.share ?? 0) > 0.5)
+            _ = try await redis.send("CONFIG", "SET", "maxmemory", "1gb")
+            await room.look()
+            #expect(await refusal()?.code == "unavailable")
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aTenantsRequestsAreCountedOverItsUsersAndKeys() async throws {
+        try await withRedis(alone: false) { redis in
+            let intake = try intake(acceptsUncounted: false, redis: redis, perMinute: 2, perMinuteOfTenant: 3)
+            let tenant = "t-\(UInt64.random(in: .min ... .max))"
+            func ask(_ user: String, key: String = "k", of tenant: String) async -> APIError? {
+                await error { () async throws(APIError) in
+                    try await intake.limitRate(.chat, owner: UserKey(tenant: tenant, user: user), key: key)
+                }
+            }
+            #expect(await ask("ann", of: tenant) == nil)
+            #expect(await ask("ann", of: tenant) == nil)
+            // What ann is refused takes nothing from bob.
+            let own = await ask("ann", of: tenant)
+            #expect(own?.status.code == 429 && own?.message.contains("key and user") == true)
+            #expect(await ask("bob", of: tenant) == nil)
+            let shared = await ask("cleo", key: "l", of: tenant)
+            #expect(shared?.status.code == 429 && shared?.message.contains("each tenant") == true)
+            #expect(shared?.retryAfter.map { $0 > .zero && $0 <= .seconds(60) } == true)
+            #expect(await ask("ann", of: tenant + "2") == nil)
+        }
     }
 
     @Test func aKeyThatCannotBeLookedUpIsNoNewRequest() async throws {

@@ -36,7 +36,7 @@ import Testing
             try await ConversationOrder(pool: pool).add(open)
             _ = try await RateLimiter(pool: pool).take("name", limit: 3)
             _ = try await OutstandingTurns(pool: pool)
-                .take(user: open.conversation.owner, turn: open.id, limit: 1, until: open.deadline)
+                .take(open, bytes: 1, limits: .init(turnsPerUser: 1, turnsPerTenant: 1, bytesPerTenant: 1))
             var keyed = Turn.sample()
             keyed.idempotency = .init(key: "k", requestDigest: "d")
             _ = try await IdempotencyKeys(pool: pool).take(keyed, body: [1])

@@ -85,27 +85,103 @@ import Testing
         }
     }
 
+    private func limits(_ user: Int, tenant: Int = 1_000_000, bytes: Int = 1 << 40) -> OutstandingTurns.Limits {
+        .init(turnsPerUser: user, turnsPerTenant: tenant, bytesPerTenant: bytes)
+    }
+
+    /// Turns of new users of a tenant.
+    private func turns(_ count: Int, tenant: String, lifetime: Int64 = 600_000, user: String? = nil) -> [Turn] {
+        (0..<count).map { _ in
+            let id = Turn.sample().id
+            let owner = UserKey(tenant: tenant, user: user ?? "user-\(id)")
+            return .sample(
+                conversation: ConversationKey(owner: owner, id: ConversationID(firstTurn: id)), lifetime: lifetime)
+        }
+    }
+
     @Test func outstandingTurnsAreCountedOnceAndFallOut() async throws {
         try await withPool { pool in
             let outstanding = OutstandingTurns(pool: pool)
-            let turns = (0..<4).map { _ in Turn.sample() }
+            let tenant = "t-\(UUID())"
+            let turns = turns(3, tenant: tenant, user: "u")
             let user = turns[0].conversation.owner
-            #expect(try await outstanding.take(user: user, turn: turns[0].id, limit: 2, until: turns[0].deadline))
-            #expect(try await outstanding.take(user: user, turn: turns[0].id, limit: 2, until: turns[0].deadline))
-            #expect(try await outstanding.take(user: user, turn: turns[1].id, limit: 2, until: turns[1].deadline))
-            #expect(try await !outstanding.take(user: user, turn: turns[2].id, limit: 2, until: turns[2].deadline))
+            #expect(try await outstanding.take(turns[0], bytes: 1, limits: limits(2)) == nil)
+            #expect(try await outstanding.take(turns[0], bytes: 1, limits: limits(2)) == nil)
+            #expect(try await outstanding.take(turns[1], bytes: 1, limits: limits(2)) == nil)
+            #expect(try await outstanding.take(turns[2], bytes: 1, limits: limits(2)) == .turnsOfUser(2))
             #expect(try await outstanding.count(of: user) == 2)
-            try await outstanding.release(user: user, turn: turns[0].id)
+            try await outstanding.release(turns[0])
             #expect(try await outstanding.count(of: user) == 1)
-            #expect(try await outstanding.take(user: user, turn: turns[2].id, limit: 2, until: turns[2].deadline))
+            #expect(try await outstanding.take(turns[2], bytes: 1, limits: limits(2)) == nil)
             // Another tenant's user of the same name is another.
-            let stranger = UserKey(tenant: "other", user: user.user)
-            #expect(try await outstanding.take(user: stranger, turn: turns[3].id, limit: 1, until: turns[3].deadline))
-            let past = Turn.sample()
-            let owner = past.conversation.owner
-            #expect(try await outstanding.take(user: owner, turn: past.id, limit: 1, until: 1_700_000_000_000))
-            #expect(try await outstanding.count(of: owner) == 0)
-            #expect(try await outstanding.take(user: owner, turn: turns[3].id, limit: 1, until: turns[3].deadline))
+            let stranger = self.turns(1, tenant: tenant + "2", user: "u")[0]
+            #expect(try await outstanding.take(stranger, bytes: 1, limits: limits(1)) == nil)
+            let past = self.turns(2, tenant: "t-\(UUID())", lifetime: -1000, user: "u")
+            #expect(try await outstanding.take(past[0], bytes: 1, limits: limits(1)) == nil)
+            #expect(try await outstanding.count(of: past[0].conversation.owner) == 0)
+            #expect(try await outstanding.take(past[1], bytes: 1, limits: limits(1)) == nil)
+        }
+    }
+
+    @Test func aTenantsTurnsAreCountedOverItsUsersAndInBytes() async throws {
+        try await withPool { pool in
+            let outstanding = OutstandingTurns(pool: pool)
+            let tenant = "t-\(UUID())"
+            let turns = turns(5, tenant: tenant)
+            let byCount = limits(9, tenant: 2)
+            #expect(try await outstanding.take(turns[0], bytes: 100, limits: byCount) == nil)
+            #expect(try await outstanding.take(turns[1], bytes: 100, limits: byCount) == nil)
+            #expect(try await outstanding.take(turns[1], bytes: 100, limits: byCount) == nil)
+            #expect(try await outstanding.take(turns[2], bytes: 100, limits: byCount) == .turnsOfTenant(2))
+            try await outstanding.release(turns[2])
+            #expect(try await outstanding.bytes(of: tenant) == 200)
+            let byBytes = limits(9, bytes: 1000)
+            #expect(try await outstanding.take(turns[2], bytes: 801, limits: byBytes) == .bytesOfTenant(1000))
+            try await outstanding.release(turns[2])
+            #expect(try await outstanding.take(turns[2], bytes: 800, limits: byBytes) == nil)
+            #expect(try await outstanding.take(turns[3], bytes: 1, limits: byBytes) == .bytesOfTenant(1000))
+            try await outstanding.release(turns[3])
+            // Another tenant has its own.
+            let other = self.turns(1, tenant: tenant + "2")[0]
+            #expect(try await outstanding.take(other, bytes: 900, limits: byBytes) == nil)
+            // What ends gives its bytes back, once.
+            for _ in 0..<2 { try await outstanding.release(turns[2]) }
+            #expect(try await outstanding.bytes(of: tenant) == 200)
+            for turn in turns { try await outstanding.release(turn) }
+            #expect(try await outstanding.bytes(of: tenant) == 0)
+            // A turn that alone passes the bound is let through when there is no other.
+            #expect(try await outstanding.take(turns[4], bytes: 2000, limits: byBytes) == nil)
+        }
+    }
+
+    @Test func aTenantsTurnThatNobodyReleasedFallsOutWithItsBytes() async throws {
+        try await withPool { pool in
+            let outstanding = OutstandingTurns(pool: pool)
+            let tenant = "t-\(UUID())"
+            let stays = turns(1, tenant: tenant)[0]
+            let brief = turns(1, tenant: tenant, lifetime: 200)[0]
+            #expect(try await outstanding.take(stays, bytes: 5, limits: limits(1)) == nil)
+            #expect(try await outstanding.take(brief, bytes: 7, limits: limits(1)) == nil)
+            try await eventually("the brief one has fallen out") {
+                let next = turns(1, tenant: tenant)[0]
+                _ = try await outstanding.take(next, bytes: 1, limits: limits(1))
+                try await outstanding.release(next)
+                return try await outstanding.bytes(of: tenant) == 5
+            }
+        }
+    }
+
+    @Test func theServerSaysWhatMemoryItUsesAndMayUse() async throws {
+        #expect(RedisMemory(info: "# Memory\r\nused_memory:80\r\nmaxmemory:100\r\n")?.share == 0.8)
+        #expect(RedisMemory(info: "used_memory:80\r\nmaxmemory:0\r\n").map { $0.share == nil } == true)
+        for hostile in [
+            "", "used_memory:80", "used_memory:x\r\nmaxmemory:1", "used_memory:-1\r\nmaxmemory:1", ":\r\n::",
+        ] {
+            #expect(RedisMemory(info: hostile) == nil)
+        }
+        try await withPool { pool in
+            let memory = try await pool.memory()
+            #expect(memory.usedBytes > 100_000)
         }
     }
 }

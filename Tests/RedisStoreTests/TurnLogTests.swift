@@ -85,6 +85,27 @@ import Testing
         }
     }
 
+    @Test func anEndedTurnKeepsItsLogAndNothingOfItsPlanAndOutcome() async throws {
+        try await withPool { pool in
+            let log = TurnLog(pool: pool)
+            let turn = Turn.sample()
+            let record = RedisArgument("turn:{\(turn.id)}:record")
+            let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
+            let large = [UInt8](repeating: 7, count: 1 << 20)
+            _ = try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: large)
+            _ = try await log.append(lease, first: 0, tokens: tokens("a"))
+            _ = try await log.recordOutcome(lease, outcome: large)
+            #expect(try await pool.send("MEMORY", "USAGE", record, "SAMPLES", 0).int ?? 0 > 2 << 20)
+            #expect(try await log.end(lease, next: 1, end: turn.end))
+            #expect(try await pool.send("MEMORY", "USAGE", record, "SAMPLES", 0).int ?? .max < 4096)
+            // What its readers and a late holder find is what they found before.
+            #expect(try await log.end(lease, next: 1, end: turn.end))
+            #expect(try await log.follow(turn.id, reader: "g", from: 1).events == [.end(next: 1, turn.end)])
+            #expect(try await log.acquire(turn, owner: "p", redelivered: true) == .ended)
+            #expect(try await log.recordPlan(lease, plan: large) == nil)
+        }
+    }
+
     @Test func hintsCarryTheLogsEvents() async throws {
         let configuration = RedisConfiguration(try await TestServers.redis())
         let turn = Turn.sample()

@@ -13,14 +13,14 @@ import TurnProtocol
     @Test func anAcceptedTurnIsQueuedOnceAndItsKeyStandsForIt() async throws {
         try await withAcceptance { acceptance, inspector in
             let turn = Turn.sample(key: "k")
-            try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+            try await acceptance.accept(turn, limits: .test(1), now: turn.acceptedAt)
             #expect(try await acceptance.keys.look("k", of: turn.conversation.owner)?.state == .published)
             #expect(try await acceptance.log.record(of: turn.id) != nil)
             #expect(try await acceptance.order.head(of: turn.conversation) == turn.id)
             try await eventually { try await queued(inspector) == 1 }
             // Again, as a repeated request would: it is published already, and stays so.
             await #expect(throws: AcceptanceError.self) {
-                try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+                try await acceptance.accept(turn, limits: .test(1), now: turn.acceptedAt)
             }
             #expect(try await queued(inspector) == 1)
             #expect(try await acceptance.log.record(of: turn.id) != nil)
@@ -41,7 +41,7 @@ import TurnProtocol
             }
             let again = try JSONDecoder().decode(Turn.self, from: Data(kept))
             #expect(again == turn)
-            try await acceptance.accept(again, outstandingLimit: 1, now: turn.acceptedAt + 1000)
+            try await acceptance.accept(again, limits: .test(1), now: turn.acceptedAt + 1000)
             try await eventually { try await queued(inspector) == 1 }
             #expect(try await acceptance.keys.look("k", of: turn.conversation.owner)?.state == .published)
         }
@@ -56,8 +56,7 @@ import TurnProtocol
             #expect(try await acceptance.log.record(of: turn.id) == nil)
             #expect(try await acceptance.order.head(of: turn.conversation) == nil)
             // The only place is free again.
-            let owner = turn.conversation.owner
-            #expect(try await acceptance.outstanding.take(user: owner, turn: turn.id, limit: 1, until: turn.deadline))
+            #expect(try await acceptance.outstanding.take(turn, bytes: 1, limits: .test(1)) == nil)
 
             // A repeat does not know whether an earlier publish arrived: what is reserved stays for the next one.
             let reserved = Turn.sample(key: "k")
@@ -72,12 +71,12 @@ import TurnProtocol
         try await withAcceptance { acceptance, inspector in
             let first = Turn.sample(key: "a")
             let second = Turn.sample(key: "b", user: first.conversation.owner)
-            try await acceptance.accept(first, outstandingLimit: 1, now: first.acceptedAt)
+            try await acceptance.accept(first, limits: .test(1), now: first.acceptedAt)
             do throws(AcceptanceError) {
-                try await acceptance.accept(second, outstandingLimit: 1, now: first.acceptedAt)
+                try await acceptance.accept(second, limits: .test(1), now: first.acceptedAt)
                 Issue.record("two were accepted")
             } catch .tooManyUnfinished(let limit) {
-                #expect(limit == 1)
+                #expect(limit == .turnsOfUser(1))
             }
             #expect(try await acceptance.keys.look("b", of: first.conversation.owner) == nil)
             #expect(try await acceptance.log.record(of: second.id) == nil)
@@ -114,7 +113,7 @@ import TurnProtocol
 
     private func expectNoPlace(for turn: Turn, by acceptance: TurnAcceptance) async {
         do throws(AcceptanceError) {
-            try await acceptance.accept(turn, outstandingLimit: 0, now: turn.acceptedAt)
+            try await acceptance.accept(turn, limits: .test(0), now: turn.acceptedAt)
             Issue.record("it was accepted")
         } catch .tooManyUnfinished {
         } catch {
@@ -130,6 +129,26 @@ import TurnProtocol
         #expect(try await acceptance.outstanding.count(of: turn.conversation.owner) == 0)
     }
 
+    @Test func aTenantsBytesAreCountedOverItsUsersAndComeBack() async throws {
+        try await withAcceptance { acceptance, _ in
+            let tenant = "t-\(UUID())"
+            let turns = ["ann", "bob"].map { Turn.sample(key: "k", user: UserKey(tenant: tenant, user: $0)) }
+            let limits = OutstandingTurns.Limits(turnsPerUser: 9, turnsPerTenant: 9, bytesPerTenant: 100)
+            try await acceptance.accept(turns[0], limits: limits, now: turns[0].acceptedAt)
+            let bytes = try await acceptance.outstanding.bytes(of: tenant)
+            #expect(bytes == (try JSONEncoder().encode(turns[0]).count))
+            guard case .tooManyUnfinished(.bytesOfTenant(100))? = await refusal(of: turns[1], by: acceptance, limits)
+            else {
+                Issue.record("it was accepted, or refused for another reason")
+                return
+            }
+            #expect(try await acceptance.outstanding.bytes(of: tenant) == bytes)
+            #expect(try await acceptance.log.record(of: turns[1].id) == nil)
+            try await acceptance.outstanding.release(turns[0])
+            try await acceptance.accept(turns[1], limits: limits, now: turns[1].acceptedAt)
+        }
+    }
+
     @Test func whatCannotBeTakenBackAtOnceIsTakenBackLater() async throws {
         try await withAcceptance { acceptance, inspector in
             let turn = Turn.sample(key: "k")
@@ -140,7 +159,7 @@ import TurnProtocol
             let order = "order:{\(turn.conversation.storageName)}"
             _ = try await redis.pool.send("SET", .text(order), "in the way")
             do throws(AcceptanceError) {
-                try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+                try await acceptance.accept(turn, limits: .test(1), now: turn.acceptedAt)
                 Issue.record("it was accepted")
             } catch {
                 guard case .store = error else {
@@ -156,9 +175,20 @@ import TurnProtocol
         }
     }
 
+    private func refusal(
+        of turn: Turn, by acceptance: TurnAcceptance, _ limits: OutstandingTurns.Limits
+    ) async -> AcceptanceError? {
+        do throws(AcceptanceError) {
+            try await acceptance.accept(turn, limits: limits, now: turn.acceptedAt)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     private func expectRefusal(of turn: Turn, by acceptance: TurnAcceptance) async {
         do throws(AcceptanceError) {
-            try await acceptance.accept(turn, outstandingLimit: 1, now: turn.acceptedAt)
+            try await acceptance.accept(turn, limits: .test(1), now: turn.acceptedAt)
             Issue.record("it was accepted")
         } catch .refused {
         } catch {
@@ -216,6 +246,13 @@ private struct RedisAlone {
     }
 
     func end() { running.cancel() }
+}
+
+extension OutstandingTurns.Limits {
+    /// The tenant is all tests' own.
+    fileprivate static func test(_ turnsPerUser: Int) -> Self {
+        .init(turnsPerUser: turnsPerUser, turnsPerTenant: 1_000_000, bytesPerTenant: 1 << 40)
+    }
 }
 
 extension Turn {

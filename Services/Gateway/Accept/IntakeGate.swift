@@ -7,6 +7,7 @@ struct IntakeGate: Sendable {
     let publisher: RabbitPublisher
     let backlog: ResponseBacklog
     let database: ShardedDatabase
+    let redis: RedisRoom
     /// Outcomes that may wait to be settled in a shard.
     let backlogLimit: Int
 
@@ -14,8 +15,11 @@ struct IntakeGate: Sendable {
     /// cached.
     func stores(outcomesOf owner: UserKey) -> Bool { database.shard(for: owner).pool.takesWrites }
 
-    /// - Throws: `APIError` 503 while the broker is away, or the user's shard has too much to settle.
+    /// - Throws: `APIError` 503 while the broker is away, Redis is nearly full, or the user's shard has too much to settle.
     func check(_ owner: UserKey) throws(APIError) {
+        guard !redis.isFull else {
+            throw .backlogged("Redis is nearly full", retryAfter: RedisRoom.retryAfter)
+        }
         guard publisher.isConnected else { throw .unavailable("the message broker") }
         let shard = database.shard(for: owner).name
         guard backlog.messages(of: shard) < backlogLimit else {

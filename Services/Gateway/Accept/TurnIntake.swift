@@ -12,9 +12,11 @@ struct IntakeLimits: Sendable {
     let model: String
     let defaultMaxTokens: Int
     let requestsPerMinute: [Turn.Kind: Int]
+    /// Of a tenant, all its keys, users and kinds together; 0 lifts the limit.
+    let requestsPerMinuteOfTenant: Int
     /// Whether requests are let through while Redis, which counts them, does not answer.
     let acceptsUncounted: Bool
-    let outstandingPerUser: Int
+    let outstanding: OutstandingTurns.Limits
     let deadline: Duration
     let batchDeadline: Duration
 
@@ -105,14 +107,14 @@ struct TurnIntake: Sendable {
         defer { span?.end() }
         do throws(AcceptanceError) {
             try await acceptance.accept(
-                turn, outstandingLimit: limits.outstandingPerUser, now: now, insteadOf: lapsed)
+                turn, limits: limits.outstanding, now: now, insteadOf: lapsed)
             return true
         } catch {
             span?.fail("\(error)")
             switch error {
             case .keyTaken: return false
             case .tooManyUnfinished(let limit):
-                throw .tooManyRequests("the user has \(limit) unfinished turns", retryAfter: .seconds(5))
+                throw .tooManyRequests("\(limit)", retryAfter: .seconds(5))
             case .unwritable: throw .invalid("body", "cannot be encoded")
             case .store: throw .unavailable("Redis")
             case .refused, .unconfirmed: throw .unavailable("the message broker")
@@ -125,17 +127,28 @@ struct TurnIntake: Sendable {
     }
 
     func limitRate(_ kind: Turn.Kind, owner: UserKey, key: String) async throws(APIError) {
-        guard let limit = limits.requestsPerMinute[kind], limit > 0 else { return }
+        let limit = limits.requestsPerMinute[kind] ?? 0
+        try await limitRate(
+            "\(kind.rawValue):\(key):\(owner.ringKey)", limit,
+            "at most \(limit) requests a minute for each key and user")
+        // Later, and not at the same time: what one user is refused is not taken from the others of the tenant.
+        let ofTenant = limits.requestsPerMinuteOfTenant
+        try await limitRate(
+            "tenant:\(owner.tenant.utf8.count):\(owner.tenant)", ofTenant,
+            "at most \(ofTenant) requests a minute for each tenant")
+    }
+
+    /// - Parameter limit: requests a minute; 0 lifts the limit.
+    private func limitRate(_ name: String, _ limit: Int, _ refusal: String) async throws(APIError) {
+        guard limit > 0 else { return }
         let decision: RateLimiter.Decision
         do throws(RedisError) {
-            decision = try await limiter.take("\(kind.rawValue):\(key):\(owner.ringKey)", limit: limit)
+            decision = try await limiter.take(name, limit: limit)
         } catch {
             guard limits.acceptsUncounted else { throw .unavailable("Redis, which counts requests,") }
             return logger.warning("a request was not counted", metadata: ["error": "\(error)"])
         }
-        if case .refused(let wait) = decision {
-            throw .tooManyRequests("at most \(limit) requests a minute for each key and user", retryAfter: wait)
-        }
+        if case .refused(let wait) = decision { throw .tooManyRequests(refusal, retryAfter: wait) }
     }
 
     /// The conversation that the client names, if it is the user's: warm in Redis, unfinished, or in the shard.

@@ -10,6 +10,7 @@ struct OperatorRoutes: Sendable {
     let inspector: QueueInspector
     let breakers: [DependencyBreaker]
     let shards: [String]
+    let redis: RedisRoom
     /// How many may ask for the queues at a time.
     let askers = Turnstile(places: 8)
 
@@ -32,6 +33,13 @@ struct OperatorRoutes: Sendable {
                 ("components", .object(components.map { ($0.name, .string($0.state.rawValue)) })),
                 ("breakers", .object(breakers.map { ($0.name, .string($0.state.rawValue)) })),
                 ("alive", .object(health.alive.map { ($0.name, $0.count.map { .integer(Int64($0)) } ?? .null) })),
+                (
+                    "redis_memory",
+                    .object([
+                        ("share", redis.share.map { .number(($0 * 1000).rounded() / 1000) } ?? .null),
+                        ("new_turns", .string(redis.isFull ? "refused" : "accepted")),
+                    ])
+                ),
                 ("timestamp", .number((Date().timeIntervalSince1970 * 1000).rounded() / 1000)),
             ]))
     }

@@ -2,8 +2,9 @@
 ///
 /// The record's fields: tenant, user, conversation, kind, accepted, deadline, retention (ms); next (index after the last
 /// token); epoch, owner (the lease; owner empty when nobody holds it); ended; cancel (reason); absent (ms since when
-/// nobody reads); plan, outcome; attempts, stalled, node, numerics; for the last 64 attempts `begun:<slot>` (epoch, time in
-/// ms, node) and `end:<slot>` (why it ended); mark (of the last beginning); suspected; retries, parked (who put the turn on a rung of the retry ladder).
+/// nobody reads); plan, outcome (both until the end); attempts, stalled, node, numerics; for the last 64 attempts
+/// `begun:<slot>` (epoch, time in ms, node) and `end:<slot>` (why it ended); mark (of the last beginning); suspected; retries,
+/// parked (who put the turn on a rung of the retry ladder).
 enum TurnLogScripts {
     /// Makes a record from ARGV 1...7: tenant, user, conversation, kind, accepted, deadline, retention.
     /// A log without a record is left over and goes. A turn past its deadline still gets `retention` to be ended in.
@@ -245,6 +246,8 @@ enum TurnLogScripts {
             if lease[3] ~= ARGV[3] then return {'gap', tonumber(lease[3])} end
             redis.call('XADD', KEYS[1], ARGV[3] .. '-1', 'e', ARGV[4])
             redis.call('HSET', KEYS[2], 'ended', 1, 'owner', '')
+            -- Prompt, message and answer: the response queue has what is settled, and an ended turn is planned no more.
+            redis.call('HDEL', KEYS[2], 'plan', 'outcome')
             publish(ARGV[4], readers())
             local retention = redis.call('HGET', KEYS[2], 'retention')
             redis.call('PEXPIRE', KEYS[1], retention)

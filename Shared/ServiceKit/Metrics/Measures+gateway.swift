@@ -26,11 +26,13 @@ extension Measures {
         "switchboard_connections", "Connections of clients that are open.")
     public static let componentUp = Measure<Gauge>.gauge(
         "switchboard_component_up", "Whether a component answered when it was last asked.", labels: ["component"])
+    public static let redisMemory = Measure<Gauge>.gauge(
+        "switchboard_redis_memory_share", "Share of Redis' maxmemory that is used; 0 when it has none.")
     public static let alive = Measure<Gauge>.gauge(
         "switchboard_alive", "Processes of a kind whose heartbeat is young.", labels: ["kind"])
 
     static let gateway: [any AnyMeasure] = [
         requests, requestTime, acceptTime, turnsAccepted, turnsRefused, openStreams, streamResumes, streamWrite,
-        connections, componentUp, alive,
+        connections, componentUp, redisMemory, alive,
     ]
 }

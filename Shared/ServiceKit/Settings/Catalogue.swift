@@ -57,6 +57,9 @@ extension Settings {
         "REDIS_PASSWORD", default: nil, help: "password of Redis; none when absent", isSecret: true)
     public static let redisPoolSize = Setting<Int>.integer(
         "REDIS_POOL_SIZE", default: 2, in: 1...64, help: "connections to Redis; each carries many commands at a time")
+    public static let redisHighWatermark = Setting<Int>.integer(
+        "REDIS_HIGH_WATERMARK", default: 80, in: 1...100,
+        help: "per cent of Redis' maxmemory at which new turns get 503 and running ones end; 100 refuses none")
     public static let rabbitURI = Setting<String>.text(
         "RABBITMQ_URI", default: "amqp://guest:guest@127.0.0.1:5672/", help: "the broker, as an AMQP URI",
         isSecret: true)
@@ -116,6 +119,9 @@ extension Settings {
     public static let rateLimitAsync = Setting<Int>.integer(
         "RATE_LIMIT_ASYNC", default: 120, in: 0...100_000,
         help: "POST /async-chat requests a minute for each key and user; 0 lifts the limit")
+    public static let rateLimitTenant = Setting<Int>.integer(
+        "RATE_LIMIT_TENANT", default: 12_000, in: 0...1_000_000,
+        help: "requests for turns a minute for each tenant, all its keys and users together; 0 lifts the limit")
     public static let rateLimitWithoutRedis = Setting<UncountedRequests>.choice(
         "RATE_LIMIT_WITHOUT_REDIS", default: .refuse,
         help: "what becomes of requests that cannot be counted because Redis does not answer")
@@ -125,6 +131,12 @@ extension Settings {
     public static let maxOutstanding = Setting<Int>.integer(
         "MAX_OUTSTANDING_PER_USER", default: 64, in: 1...100_000,
         help: "turns of one user that may be unfinished at a time")
+    public static let maxOutstandingTenant = Setting<Int>.integer(
+        "MAX_OUTSTANDING_PER_TENANT", default: 16_384, in: 1...1_000_000,
+        help: "turns of one tenant that may be unfinished at a time")
+    public static let maxOutstandingTenantBytes = Setting<Int>.integer(
+        "MAX_OUTSTANDING_PER_TENANT_BYTES", default: 128 << 20, in: 1...(1 << 40),
+        help: "bytes that the unfinished turns of one tenant may have together, as their messages are queued")
 
     // Overload
     public static let admissionPremium = Setting<Duration>.duration(
@@ -247,7 +259,8 @@ extension Settings {
         (
             "Stores",
             [
-                redisHost, redisPort, redisPassword, redisPoolSize, rabbitURI, databaseShards, databaseReplicas,
+                redisHost, redisPort, redisPassword, redisPoolSize, redisHighWatermark, rabbitURI, databaseShards,
+                databaseReplicas,
                 databasePoolSize,
             ]
         ),
@@ -256,8 +269,8 @@ extension Settings {
             [
                 gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, gatewayDrain, gatewayMaxConnections,
                 gatewayIdleTimeout, gatewayKeyShare, gatewayReadsPerSecond, unknownFields, corsOrigins, rateLimitChat,
-                rateLimitStream, rateLimitAsync, rateLimitWithoutRedis,
-                maxOutstanding, gatewayMaxBacklog,
+                rateLimitStream, rateLimitAsync, rateLimitTenant, rateLimitWithoutRedis, maxOutstanding,
+                maxOutstandingTenant, maxOutstandingTenantBytes, gatewayMaxBacklog,
             ]
         ),
         (

@@ -4,8 +4,8 @@ import RedisStore
 
 /// Why a turn was not accepted.
 public enum AcceptanceError: Error, Sendable, CustomStringConvertible {
-    /// The user has as many unfinished turns as it may.
-    case tooManyUnfinished(limit: Int)
+    /// The user or the tenant has as many unfinished turns as it may.
+    case tooManyUnfinished(OutstandingTurns.Limit)
     /// The turn's Idempotency-Key stands for another turn, or for this one, which is published already.
     case keyTaken(IdempotencyKeys.Claim)
     /// The turn cannot be written as a message.
@@ -19,7 +19,7 @@ public enum AcceptanceError: Error, Sendable, CustomStringConvertible {
 
     public var description: String {
         switch self {
-        case .tooManyUnfinished(let limit): "the user has \(limit) unfinished turns"
+        case .tooManyUnfinished(let limit): "\(limit)"
         case .keyTaken(let claim): "the Idempotency-Key stands for turn \(claim.turn)"
         case .unwritable: "the turn cannot be encoded"
         case .store(let error): "\(error)"

@@ -42,7 +42,7 @@ extension TurnAcceptance {
             }
             try await order.remove(turn.id, of: turn.conversation)
             try await log.forget(turn.id)
-            try await outstanding.release(user: turn.conversation.owner, turn: turn.id)
+            try await outstanding.release(turn)
             return true
         } catch {
             logger.about(turn.id, in: turn.trace).debug("a withdrawal waits", metadata: ["error": "\(error)"])

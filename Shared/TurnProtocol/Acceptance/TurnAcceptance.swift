@@ -34,15 +34,15 @@ public struct TurnAcceptance: Sendable {
     /// confirmed. It is not cut short by the caller's cancellation: half an acceptance would block its conversation and
     /// count against its user.
     /// - Parameters:
-    ///   - limit: unfinished turns that the user may have.
+    ///   - limits: unfinished turns that the user and the tenant may have.
     ///   - now: Unix milliseconds of the Redis clock.
     ///   - lapsed: a turn that the Idempotency-Key may be taken from.
     public func accept(
-        _ turn: Turn, outstandingLimit limit: Int, now: Int64, insteadOf lapsed: TurnID? = nil
+        _ turn: Turn, limits: OutstandingTurns.Limits, now: Int64, insteadOf lapsed: TurnID? = nil
     ) async throws(AcceptanceError) {
         let acceptance = Task { () -> AcceptanceError? in
             do throws(AcceptanceError) {
-                try await acceptToEnd(turn, limit, now, lapsed)
+                try await acceptToEnd(turn, limits, now, lapsed)
                 return nil
             } catch {
                 return error
@@ -52,7 +52,7 @@ public struct TurnAcceptance: Sendable {
     }
 
     private func acceptToEnd(
-        _ turn: Turn, _ limit: Int, _ now: Int64, _ lapsed: TurnID?
+        _ turn: Turn, _ limits: OutstandingTurns.Limits, _ now: Int64, _ lapsed: TurnID?
     ) async throws(AcceptanceError) {
         let body: [UInt8]
         do {
@@ -64,7 +64,7 @@ public struct TurnAcceptance: Sendable {
         do throws(AcceptanceError) {
             // The message knows what it comes after: Redis may forget the conversation's order before it is taken.
             var placed = turn
-            placed.after = try await reserve(turn, limit)
+            placed.after = try await reserve(turn, body.count, limits)
             let message: [UInt8]
             if placed.after == nil {
                 message = body
@@ -100,21 +100,22 @@ public struct TurnAcceptance: Sendable {
     }
 
     /// - Returns: the unfinished turn of the conversation right before this one.
-    private func reserve(_ turn: Turn, _ limit: Int) async throws(AcceptanceError) -> TurnID? {
-        let isFree: Bool
+    private func reserve(
+        _ turn: Turn, _ bytes: Int, _ limits: OutstandingTurns.Limits
+    ) async throws(AcceptanceError) -> TurnID? {
+        let passed: OutstandingTurns.Limit?
         let predecessor: TurnID?
         do {
-            // Three keys, three scripts, one trip: what a refusal leaves behind is withdrawn.
-            async let taken = outstanding.take(
-                user: turn.conversation.owner, turn: turn.id, limit: limit, until: turn.deadline)
+            // Keys and scripts of their own, one trip: what a refusal leaves behind is withdrawn.
+            async let taken = outstanding.take(turn, bytes: bytes, limits: limits)
             async let reserved = log.reserve(turn)
             async let place = order.join(turn)
             let places = try await (taken, reserved, place)
-            (isFree, predecessor) = (places.0, places.2.predecessor)
+            (passed, predecessor) = (places.0, places.2.predecessor)
         } catch {
             throw .store(error as? RedisError ?? .cancelled)
         }
-        guard isFree else { throw .tooManyUnfinished(limit: limit) }
+        if let passed { throw .tooManyUnfinished(passed) }
         return predecessor
     }
 

@@ -65,9 +65,9 @@ public struct TurnEnding: Sendable {
         }
     }
 
-    /// Takes an ended turn out of its conversation's order and its user's count. Idempotent.
+    /// Takes an ended turn out of its conversation's order and its user's and tenant's counts. Idempotent.
     public func tidyUp(_ turn: Turn) async throws(RedisError) {
         try await order.remove(turn.id, of: turn.conversation)
-        try await outstanding.release(user: turn.conversation.owner, turn: turn.id)
+        try await outstanding.release(turn)
     }
 }

@@ -64,7 +64,7 @@ struct LetterReplay {
             throw CommandFailure("there is no dead letter \(letter.id)")
         }
         let turn = Turn(replaying: dead, as: id, now: now, life: broker.deadline)
-        try await broker.acceptance.accept(turn, outstandingLimit: broker.outstandingLimit, now: now)
+        try await broker.acceptance.accept(turn, limits: broker.limits, now: now)
         try await letters.finishReplay(letter.id)
         return "\(id)"
     }

@@ -28,7 +28,7 @@ public final class DrillCluster: Sendable {
     private static let settings = [
         "PATH": "/usr/bin:/bin", "MODEL_NAME": "test-model", "MAX_CONCURRENT": "16", "ENGINE_KV_BLOCKS": "1024",
         "ENGINE_THREADS": "1", "RATE_LIMIT_CHAT": "0", "RATE_LIMIT_STREAM": "0", "RATE_LIMIT_ASYNC": "0",
-        "GATEWAY_HEARTBEAT": "1s", "TURN_HEDGE_BUDGET": "30", "LOG_LEVEL": "info",
+        "RATE_LIMIT_TENANT": "0", "GATEWAY_HEARTBEAT": "1s", "TURN_HEDGE_BUDGET": "30", "LOG_LEVEL": "info",
     ].merging(ServiceProcess.freeOperatorPorts) { own, _ in own }
 
     /// Room for its append-only file and a rewrite of it.
