@@ -24,6 +24,9 @@ final class CommandQueue: Sendable {
         var isReady = false
         var unavailability = "not connected yet"
         var unsent: [UInt8] = []
+        /// What a full socket left of the bytes before `unsent`, and how much of it was sent already.
+        var rest: (bytes: [UInt8], sent: Int) = ([], 0)
+        var unsentCount: Int { unsent.count + rest.bytes.count - rest.sent }
         var isWriting = false
         var waiting = FIFO<Waiting>()
         var waitingReplies = 0
@@ -73,7 +76,7 @@ final class CommandQueue: Sendable {
             guard state.isOpen, state.isReady || asGreeting else { return .refused(.unavailable(state.unavailability)) }
             // A single command larger than the bound still passes an empty queue: callers bound their arguments.
             guard state.waitingReplies + replies <= maximumPending,
-                state.unsent.isEmpty || state.unsent.count + bytes.count <= maximumUnsentBytes
+                state.unsentCount == 0 || state.unsentCount + bytes.count <= maximumUnsentBytes
             else { return .refused(.overloaded) }
             if replies > 0 {
                 state.waiting.append(Waiting(expected: replies, deadline: deadline, completion: completion))
@@ -113,14 +116,18 @@ extension CommandQueue {
         var position = 0
         while true {
             if position == chunk.count {
-                let next = state.withLock { state -> [UInt8] in
-                    guard state.generation == generation else { return [] }
+                let next = state.withLock { state -> (bytes: [UInt8], sent: Int) in
+                    guard state.generation == generation else { return ([], 0) }
+                    guard state.rest.bytes.isEmpty else {
+                        defer { state.rest = ([], 0) }
+                        return state.rest
+                    }
                     if state.unsent.isEmpty { state.isWriting = false }
                     defer { state.unsent = [] }
-                    return state.unsent
+                    return (state.unsent, 0)
                 }
-                guard !next.isEmpty else { return }
-                (chunk, position) = (next, 0)
+                guard !next.bytes.isEmpty else { return }
+                (chunk, position) = next
             }
             switch writeOnce(chunk, from: position, generation) {
             case .written(let count):
@@ -129,7 +136,8 @@ extension CommandQueue {
                 // `isWriting` stays set: nobody overtakes these bytes until the thread has found room.
                 let onFull = state.withLock { state -> (@Sendable (UInt64) -> Void)? in
                     guard state.generation == generation else { return nil }
-                    state.unsent.insert(contentsOf: chunk[position...], at: 0)
+                    // Kept as it is: cutting it would copy the whole rest for each few hundred KB that the socket takes.
+                    state.rest = (chunk, position)
                     return state.onFull
                 }
                 onFull?(generation)
@@ -210,7 +218,7 @@ extension CommandQueue {
             state.isOpen = false
             state.isReady = false
             state.unavailability = reason
-            state.unsent = []
+            (state.unsent, state.rest) = ([], ([], 0))
             state.waitingReplies = 0
             state.onFull = { _ in }
             publishLoad(state)
