@@ -74,7 +74,8 @@ public final class HealthMonitor: Service {
     private func watch(_ component: Component) async {
         let up = Measures.componentUp(component.name)
         while !Task.isCancelled {
-            let state: State = await answer(of: component.probe) == true ? .up : .down
+            let asked = Question(component.probe)
+            let state: State = await asked.answer(within: patience) == true ? .up : .down
             let before = states.withLock { $0.updateValue(state, forKey: component.name) }
             up.record(state == .up ? 1 : 0)
             if before != state {
@@ -82,30 +83,84 @@ public final class HealthMonitor: Service {
                     level: state == .up ? .info : .warning, "a component changed its state",
                     metadata: ["component": "\(component.name)", "state": "\(state)"])
             }
-            try? await Task.sleep(for: interval)
+            await rest(after: asked)
         }
     }
 
     private func watch(_ population: Population) async {
         let alive = Measures.alive(population.name)
         while !Task.isCancelled {
-            let count = await answer(of: population.count)
+            let asked = Question(population.count)
+            let count = await asked.answer(within: patience)
             counts.withLock { $0[population.name] = count }
             if let count { alive.record(count) }
-            try? await Task.sleep(for: interval)
+            await rest(after: asked)
         }
     }
 
-    /// What the question brings within the time that it has; nil when it fails or takes longer.
-    private func answer<Value: Sendable>(of question: @escaping @Sendable () async throws -> Value) async -> Value? {
-        await withTaskGroup(of: Value?.self) { group in
-            group.addTask { try? await question() }
-            group.addTask { [patience] in
-                try? await Task.sleep(for: patience)
-                return nil
-            }
-            defer { group.cancelAll() }
-            return await group.next() ?? nil
+    /// One that hangs is not asked a second time beside the first.
+    private func rest(after question: Question<some Sendable>) async {
+        repeat { try? await Task.sleep(for: interval) } while !question.isOver && !Task.isCancelled
+    }
+}
+
+/// One question to a component, whose asker may go on before it is answered: what asks a server that hangs often cannot be
+/// cancelled.
+private final class Question<Value: Sendable>: Sendable {
+    private struct State {
+        var isOver = false
+        var isAnswered = false
+        var answer: Value?
+        var asker: CheckedContinuation<Value?, Never>?
+    }
+
+    private let state = Mutex(State())
+    private let task: Mutex<Task<Void, Never>?> = Mutex(nil)
+
+    init(_ question: @escaping @Sendable () async throws -> Value) {
+        let task = Task {
+            settle(try? await question())
+            state.withLock { $0.isOver = true }
         }
+        self.task.withLock { $0 = task }
+    }
+
+    /// Whether nobody works on the answer any more.
+    var isOver: Bool { state.withLock { $0.isOver } }
+
+    /// The answer; nil when it fails, comes later, or the asker is cancelled.
+    func answer(within patience: Duration) async -> Value? {
+        let timer = Task {
+            try? await Task.sleep(for: patience)
+            giveUp()
+        }
+        defer { timer.cancel() }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { asker in
+                let known: Value?? = state.withLock { state in
+                    guard !state.isAnswered else { return .some(state.answer) }
+                    state.asker = asker
+                    return nil
+                }
+                if let known { asker.resume(returning: known) }
+            }
+        } onCancel: {
+            giveUp()
+        }
+    }
+
+    private func giveUp() {
+        task.withLock { $0 }?.cancel()
+        settle(nil)
+    }
+
+    /// The first answer stays.
+    private func settle(_ answer: Value?) {
+        let asker = state.withLock { state -> CheckedContinuation<Value?, Never>? in
+            guard !state.isAnswered else { return nil }
+            (state.isAnswered, state.answer) = (true, answer)
+            return state.asker.take()
+        }
+        asker?.resume(returning: answer)
     }
 }
