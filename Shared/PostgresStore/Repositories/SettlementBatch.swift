@@ -3,8 +3,6 @@ import ChatCore
 /// Outcomes as the columns of one statement's arrays, checked and made storable.
 struct SettlementBatch {
     private(set) var turns: [TurnID] = []
-    /// Bytes of text, to bound a statement.
-    private(set) var textBytes = 0
     private var tenants: [String?] = []
     private var users: [String?] = []
     private var conversations: [Int64?] = []
@@ -70,7 +68,6 @@ struct SettlementBatch {
         let degradationText = try StoredJSON.encode(degradation, column: "degradation")
 
         turns.append(outcome.turn)
-        textBytes += outcome.message.utf8.count + outcome.response.utf8.count + (outcome.system?.utf8.count ?? 0)
         tenants.append(owner.tenant)
         users.append(owner.user)
         conversations.append(outcome.conversation.id.value)

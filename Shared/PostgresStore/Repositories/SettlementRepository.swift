@@ -23,8 +23,8 @@ public struct SettlementRepository: Sendable {
 
     /// Outcomes that go into one statement; a longer list is stored in several.
     public static let maximumBatch = 500
-    /// The same for bytes of text; one longer outcome has a statement of its own.
-    public static let maximumBatchBytes = 16 << 20
+    /// The same for bytes; one longer outcome has a statement of its own.
+    public static let maximumBatchBytes = 8 << 20
     /// How often a statement is tried that lost a deadlock.
     static let maximumAttempts = 4
 
@@ -39,24 +39,33 @@ public struct SettlementRepository: Sendable {
     ) async throws(DatabaseError) -> Settlement {
         var settlement = Settlement()
         var seen: Set<TurnID> = []
-        var chunk: [TurnOutcome] = []
-        var chunkBytes = 0
         // A turn may be in the list twice: one statement must not see it twice.
-        for outcome in outcomes where seen.insert(outcome.turn).inserted {
+        let own = outcomes.filter { outcome in
+            guard seen.insert(outcome.turn).inserted else { return false }
             guard database.shard(for: outcome.conversation.owner).name == shard.name else {
                 settlement.refused[outcome.turn] = .badConfiguration("the turn's user is not of shard \(shard.name)")
-                continue
+                return false
             }
-            let bytes = outcome.message.utf8.count + outcome.response.utf8.count
-            if chunk.count == Self.maximumBatch || !chunk.isEmpty && chunkBytes + bytes > Self.maximumBatchBytes {
-                try await store(chunk[...], on: shard, into: &settlement)
-                (chunk, chunkBytes) = ([], 0)
-            }
-            chunk.append(outcome)
-            chunkBytes += bytes
+            return true
         }
-        try await store(chunk[...], on: shard, into: &settlement)
+        for statement in Self.statements(of: own) { try await store(statement, on: shard, into: &settlement) }
         return settlement
+    }
+
+    /// Outcomes in their order, cut so that none of the pieces is larger than a statement may be.
+    static func statements(of outcomes: [TurnOutcome]) -> [ArraySlice<TurnOutcome>] {
+        var pieces: [ArraySlice<TurnOutcome>] = []
+        var (start, bytes) = (0, 0)
+        for (index, outcome) in outcomes.enumerated() {
+            let size = outcome.storedBytes
+            if index - start == maximumBatch || index > start && bytes + size > maximumBatchBytes {
+                pieces.append(outcomes[start..<index])
+                (start, bytes) = (index, 0)
+            }
+            bytes += size
+        }
+        if start < outcomes.count { pieces.append(outcomes[start...]) }
+        return pieces
     }
 
     private func store(
@@ -102,5 +111,19 @@ public struct SettlementRepository: Sendable {
                 attempt += 1
             }
         }
+    }
+}
+
+extension TurnOutcome {
+    /// About what it costs in a statement: everything that has no fixed size.
+    var storedBytes: Int {
+        let texts = [
+            conversation.owner.tenant, conversation.owner.user, error, system, message, response, model,
+            idempotency?.key, idempotency?.requestDigest, degradation?.requestedModel,
+        ]
+        let attempts = (attemptLog ?? []).suffix(Self.maximumAttemptLog)
+        // An end is a number of up to five bytes, nearly always of one; an attempt has its numbers besides.
+        return texts.reduce(0) { $0 + ($1?.utf8.count ?? 0) } + eventEnds.count * 2
+            + attempts.reduce(0) { $0 + $1.node.utf8.count + ($1.endReason?.utf8.count ?? 0) + 64 }
     }
 }
