@@ -24,7 +24,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let redis = RedisPool(configuration: configuration.redis, logger: logger)
     let database = try ShardedDatabase(configuration: configuration.database, logger: logger)
     let shards = database.shards.map(\.name)
-    let topology = Topology.platform(responseShards: shards)
+    let topology = Topology.platform(responseShards: shards, bounds: try settings.queueBounds())
     let publisher = RabbitPublisher(configuration: configuration.rabbit, topology: topology, logger: logger)
     let inspector = QueueInspector(configuration: configuration.rabbit, logger: logger)
     let nodes = NodeDirectory(pool: redis)
@@ -54,7 +54,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             .init("database") { await isUp(database) },
             .init("database_writes") { database.shards.allSatisfy(\.pool.takesWrites) },
             .init("rabbitmq") {
-                try await inspector.ping(); return publisher.isConnected
+                try await inspector.ping(); return publisher.takesMessages
             },
         ],
         populations: [
@@ -114,7 +114,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         readiness: [
             notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
             Probes.admits(redis),
-            Probes.holds("rabbitmq is not connected") { publisher.isConnected },
+            { publisher.reluctance },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
         ],
         // Streams are followed and answers are read all the same: a gateway that is not ready would serve neither.

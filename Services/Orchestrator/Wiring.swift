@@ -28,11 +28,13 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
 
     let redis = RedisPool(configuration: redisConfiguration, logger: logger)
     let database = try ShardedDatabase(configuration: try settings.database(), logger: logger)
-    let topology = Topology.platform(responseShards: database.shards.map(\.name))
+    let topology = Topology.platform(
+        responseShards: database.shards.map(\.name), bounds: try settings.queueBounds())
     let publisher = RabbitPublisher(configuration: rabbitConfiguration, topology: topology, logger: logger)
     let consumer = RabbitConsumer(
-        configuration: rabbitConfiguration, queues: topology.queues.filter { Topology.turnQueues.contains($0.name) },
-        alsoDeclares: topology, prefetch: try settings(Settings.orchestratorPrefetch), logger: logger)
+        configuration: rabbitConfiguration, queues: topology.queues(named: Set(Topology.turnQueues)),
+        alsoDeclares: topology, prefetch: try settings(Settings.orchestratorPrefetch),
+        maximumBytes: TurnConsumer.maximumBytes, logger: logger)
 
     let metrics = TurnMetrics()
     let meter = FirstTokenMeter()
@@ -96,7 +98,8 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
         probes: Probes(readiness: [
             notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
             Probes.closed(redis.writes), Probes.admits(redis),
-            Probes.holds("rabbitmq is not connected") { publisher.isConnected && consumer.isConnected },
+            { publisher.reluctance },
+            Probes.holds("rabbitmq is not connected") { consumer.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
         ]), logger: logger)
     return traces.services + [

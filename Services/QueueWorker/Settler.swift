@@ -22,6 +22,18 @@ struct Settler: Service {
     let logger: Logger
     var tracer: SpanTracer?
 
+    /// The bytes of outcomes that all settlers of a worker hold at a time, when each is as large as one can be. Another
+    /// as much is decoded, and a statement of a shard takes some 8 MiB a few times over.
+    private static let heldBytes = 64 << 20
+    /// An outcome: a message of 1 MiB and an answer as long as a model's context.
+    private static let largestOutcome = 2 << 20
+
+    /// Outcomes that a settler takes at a time. The queue has one active consumer, whose count the broker never changes, and
+    /// no bound in bytes: so the count is what the largest outcomes allow, and at least enough for a batch that is worth it.
+    static func prefetch(batch: Int, shards: Int) -> Int {
+        min(batch * 2, max(4, heldBytes / largestOutcome / max(1, shards)))
+    }
+
     /// How long a marker stays for whoever waits for it.
     private static let markerLifetime: Duration = .seconds(60)
 

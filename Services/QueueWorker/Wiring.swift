@@ -18,7 +18,8 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
     let batch = try settings(Settings.workerBatch)
     let redis = RedisPool(configuration: try settings.redis(client: "queue-worker"), logger: logger)
     let database = try ShardedDatabase(configuration: try settings.database(), logger: logger)
-    let topology = Topology.platform(responseShards: database.shards.map(\.name))
+    let topology = Topology.platform(
+        responseShards: database.shards.map(\.name), bounds: try settings.queueBounds())
     let publisher = RabbitPublisher(configuration: rabbit, topology: topology, logger: logger)
     let repository = SettlementRepository(database: database)
     let markers = Markers(pool: redis)
@@ -26,10 +27,10 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
     let clock = RedisClock(pool: redis)
     let settled = database.shards.map { SettleMetrics(shard: $0.name, clock: clock) }
     let settlers = zip(database.shards, settled).map { shard, metrics in
-        let queue = QueueDeclaration.responses(shard: shard.name)
         let consumer = RabbitConsumer(
-            configuration: rabbit, queues: [queue],
-            alsoDeclares: topology, prefetch: batch * 2, logger: logger)
+            configuration: rabbit, queues: topology.queues(named: [Topology.responseQueue(shard: shard.name)]),
+            alsoDeclares: topology, prefetch: Settler.prefetch(batch: batch, shards: database.shards.count),
+            logger: logger)
         return Settler(
             shard: shard, consumer: consumer, repository: repository, markers: markers, publisher: publisher,
             batch: batch, metrics: metrics, logger: logger, tracer: traces.tracer)
@@ -37,8 +38,8 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
     let partitions = PartitionKeeper(database: database, logger: logger)
     let due = DueRetries(rabbit: rabbit, topology: topology, publisher: publisher, clock: clock, logger: logger)
     let deadLetters = RabbitConsumer(
-        configuration: rabbit, queues: [.deadLetters()], alsoDeclares: topology, prefetch: DeadLetterDrain.prefetch,
-        logger: logger)
+        configuration: rabbit, queues: topology.queues(named: [Topology.deadLetterQueue]), alsoDeclares: topology,
+        prefetch: DeadLetterDrain.prefetch, maximumBytes: DeadLetterDrain.maximumBytes, logger: logger)
     let ending = TurnEnding(
         log: TurnLog(pool: redis, retention: try settings(Settings.turnRetention)),
         order: ConversationOrder(pool: redis),
@@ -61,7 +62,8 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
         probes: Probes(readiness: [
             notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
             Probes.closed(redis.writes), Probes.admits(redis),
-            Probes.holds("rabbitmq is not connected") { publisher.isConnected && deadLetters.isConnected },
+            { publisher.reluctance },
+            Probes.holds("rabbitmq is not connected") { deadLetters.isConnected },
             Probes.anyClosed(database.shards.map(\.pool.breaker)),
             Probes.anyClosed(database.shards.map(\.pool.writes)),
         ]), logger: logger)

@@ -22,7 +22,8 @@ func withBroker<Result: Sendable>(
     var logger = Logger(label: "switchboard")
     logger.logLevel = .error
     let redis = RedisPool(configuration: try settings.redis(client: "switchboard"), logger: logger)
-    let topology = Topology.platform(responseShards: database.shards.map(\.name))
+    let topology = Topology.platform(
+        responseShards: database.shards.map(\.name), bounds: try settings.queueBounds())
     let publisher = RabbitPublisher(
         configuration: try settings.rabbit(client: "switchboard"), topology: topology, logger: logger)
     let running = [Task { try await redis.run() }, Task { try await publisher.run() }]

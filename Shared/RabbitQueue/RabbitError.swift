@@ -14,8 +14,11 @@ public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The connection or channel ended; the outcome is unknown. A delivery of it comes again; retry a publish under
     /// the same id.
     case connectionLost
-    /// A bound of this client, or the broker's own alarm (memory, disk), says no; nothing was sent.
+    /// A bound of this client says no; nothing was sent.
     case overloaded
+    /// The broker reads no publishes while it has too little memory or disk. What was sent before it said so lies in its
+    /// socket, and is stored when it reads again: the outcome is unknown then.
+    case blocked(wasSent: Bool)
     /// The broker closed the channel or connection, with AMQP's reply code (404 not found, 405 locked, 406
     /// precondition failed, 403 access refused, ...) and its text.
     case server(code: Int, text: String)
@@ -38,6 +41,7 @@ public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
         case .timedOut: "the broker did not answer in time; the outcome is unknown"
         case .connectionLost: "the connection to the broker was lost; the outcome is unknown"
         case .overloaded: "too much is waiting for the broker"
+        case .blocked: "the broker takes no messages: it is short of memory or disk"
         case .server(let code, let text): "the broker said \(code): \(text)"
         case .badURI(let reason): "bad AMQP URI: \(reason)"
         case .invalid(let field, let reason): "\(field): \(reason)"
@@ -50,20 +54,8 @@ public enum RabbitError: Error, Sendable, Hashable, CustomStringConvertible {
     /// Whether the broker may hold the message although the publish threw: then only a retry under the same id is safe.
     public var outcomeIsUnknown: Bool {
         switch self {
-        case .timedOut, .connectionLost, .cancelled: true
+        case .timedOut, .connectionLost, .cancelled, .blocked(wasSent: true): true
         default: false
-        }
-    }
-}
-
-extension RabbitError {
-    /// What the error says about the broker, for its circuit breaker.
-    var verdict: CircuitBreaker.Verdict {
-        switch self {
-        case .unavailable, .connectionLost, .timedOut, .protocolViolation: .failure
-        // It answered: a full queue and one that is gone are no reason to keep messages from the others.
-        case .unroutable, .rejected, .server: .success
-        case .overloaded, .badURI, .invalid, .alreadySettled, .cancelled: .neither
         }
     }
 }

@@ -11,6 +11,8 @@ import ServiceLifecycle
 public struct DueRetries: Service {
     /// Turns that are on their way from one queue to the other at a time.
     public static let prefetch = 64
+    /// Of their messages: room for 64 small ones, and for about 16 of the largest.
+    private static let maximumBytes = 40 << 20
 
     private let consumer: RabbitConsumer
     private let publisher: RabbitPublisher
@@ -22,8 +24,8 @@ public struct DueRetries: Service {
         rabbit: RabbitConfiguration, topology: Topology, publisher: RabbitPublisher, clock: RedisClock, logger: Logger
     ) {
         consumer = RabbitConsumer(
-            configuration: rabbit, queues: topology.queues.filter { $0.name == RetryLadder.dueQueue },
-            alsoDeclares: topology, prefetch: Self.prefetch, logger: logger)
+            configuration: rabbit, queues: topology.queues(named: [RetryLadder.dueQueue]),
+            alsoDeclares: topology, prefetch: Self.prefetch, maximumBytes: Self.maximumBytes, logger: logger)
         self.publisher = publisher
         self.clock = clock
         self.logger = logger

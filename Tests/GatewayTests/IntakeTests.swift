@@ -83,7 +83,7 @@ import TurnProtocol
 
     @Test func withoutABrokerNewTurnsAreToldToComeBack() async throws {
         let gate = try intake(acceptsUncounted: true).gate
-        let refusal = await error { () async throws(APIError) in try gate.check(owner) }
+        let refusal = await error { () async throws(APIError) in try gate.check(owner, .chat) }
         #expect(refusal?.status.code == 503 && refusal?.code == "unavailable" && refusal?.retryAfter != nil)
         #expect(refusal?.message.contains("broker") == true)
     }
@@ -108,7 +108,7 @@ import TurnProtocol
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             let room = RedisRoom(redis: redis, watermark: 80, logger: logger)
             let gate = try intake(acceptsUncounted: true, redis: redis, room: room).gate
-            func refusal() async -> APIError? { await error { () async throws(APIError) in try gate.check(owner) } }
+            func refusal() async -> APIError? { await error { () async throws(APIError) in try gate.check(owner, .chat) } }
             // No maximum, and one that is far away. The broker is away, which is all there is to refuse for.
             for maximum in ["0", "1gb"] {
                 _ = try await redis.send("CONFIG", "SET", "maxmemory", .text(maximum))

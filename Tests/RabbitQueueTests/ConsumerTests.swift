@@ -222,7 +222,7 @@ import Testing
         let ladder = RetryLadder()
         let publisher = RabbitPublisher(
             configuration: broker, topology: Topology(queues: [.deadLetters()] + ladder.declarations()), logger: silent)
-        let consumer = RabbitConsumer(broker, .work(RetryLadder.dueQueue), prefetch: 1)
+        let consumer = RabbitConsumer(broker, ladder.declarations()[0], prefetch: 1)
         try await running(publisher, consumer) {
             try await connected(publisher)
             let began = ContinuousClock.now
@@ -251,6 +251,19 @@ import Testing
             try await publisher.publish(1...1, to: "chat_queue")
             #expect(try await Taker(consumer).next().id == "1")
             try await eventually("dead letter arrives") { try await inspector.count("dead_letter_queue") == 1 }
+        }
+    }
+
+    /// Hundreds who ask at once leave room for the one who asks whether the broker lives.
+    @Test func manyWhoAskTheSameShareALook() async throws {
+        try await stage(queue, prefetch: 1) { publisher, _, inspector in
+            try await publisher.publish(1...3, to: "chat_queue")
+            await withTaskGroup(of: Bool.self) { group in
+                for _ in 0..<500 { group.addTask { (try? await inspector.count("chat_queue")) != nil } }
+                for _ in 0..<10 { group.addTask { (try? await inspector.ping()) != nil } }
+                for await isAnswered in group { #expect(isAnswered) }
+            }
+            try await inspector.ping()
         }
     }
 

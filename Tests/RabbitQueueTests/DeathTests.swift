@@ -81,7 +81,7 @@ import Testing
         let ladder = RetryLadder()
         try await stage(ladder.declarations()) { broker, publisher, dead in
             try await publisher.publishPatiently(message("1", expiration: .seconds(60), queue: ladder.queue(rung: 0)))
-            let due = RabbitConsumer(broker, .work(RetryLadder.dueQueue), prefetch: 10)
+            let due = RabbitConsumer(broker, ladder.declarations()[0], prefetch: 10)
             try await running(due) {
                 let back = try await Taker(due).next()
                 #expect(back.death == Death(queue: ladder.queue(rung: 0), reason: "expired"))

@@ -146,11 +146,15 @@ import Testing
         let publisher = RabbitPublisher(broker, queue)
         try await running(publisher) {
             try await connected(publisher)
-            let other = RabbitPublisher(broker, .work("chat_queue", maximumLength: 3))
+            // Not a bound: a mistake, which no other form of the queue would mend.
+            var arguments = queue.arguments
+            arguments["x-single-active-consumer"] = .flag(true)
+            let other = RabbitPublisher(
+                broker, QueueDeclaration(name: "chat_queue", durable: true, exclusive: false, arguments: arguments))
             try await running(other) {
                 try await eventually("declaration refused") {
                     guard case .server(code: 406, let text) = other.lastFailure else { return false }
-                    return text.contains("chat_queue") && text.contains("x-max-length")
+                    return text.contains("chat_queue") && text.contains("x-single-active-consumer")
                 }
                 #expect(!other.isConnected)
             }

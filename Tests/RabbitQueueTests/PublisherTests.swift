@@ -1,5 +1,6 @@
-import RabbitQueue
 import Testing
+
+@testable import RabbitQueue
 
 @Suite struct PublisherTests {
     private let queue = QueueDeclaration.work("chat_queue")
@@ -46,7 +47,7 @@ import Testing
 
     @Test func aFullQueueRejects() async throws {
         let broker = try await freshBroker()
-        let publisher = RabbitPublisher(broker, .work("chat_queue", maximumLength: 5))
+        let publisher = RabbitPublisher(broker, .work("chat_queue", within: QueueBounds(messages: 5)))
         try await running(publisher) {
             try await connected(publisher)
             try await publisher.publish(1...1, to: "chat_queue")
@@ -59,7 +60,30 @@ import Testing
                 }
             }
             #expect((5...20).contains(accepted))
+            #expect(!publisher.isRefused(by: "chat_queue"))
+            for _ in 1..<Refusals.enough {
+                try? await publisher.publish(OutgoingMessage(queue: "chat_queue", body: [1], id: "full"))
+            }
+            // Whoever asks need not publish to find out; a second later somebody has to.
+            #expect(publisher.isRefused(by: "chat_queue"))
+            #expect(!publisher.isRefused(by: "stream_queue"))
+            try await eventually("one may try again") { !publisher.isRefused(by: "chat_queue") }
         }
+    }
+
+    @Test func refusalsEndWithAConfirmOrWithTime() {
+        var refusals = Refusals()
+        let now = ContinuousClock.now
+        for _ in 0..<3 { refusals.refused(by: "q", at: now) }
+        #expect(!refusals.isRefused(by: "q", at: now))
+        refusals.refused(by: "q", at: now)
+        #expect(refusals.isRefused(by: "q", at: now))
+        #expect(!refusals.isRefused(by: "q", at: now + Refusals.lifetime))
+        refusals.confirmed(by: "q")
+        #expect(refusals.isEmpty && !refusals.isRefused(by: "q", at: now))
+        for number in 0..<1000 { refusals.refused(by: "node.\(number)", at: now) }
+        refusals.refused(by: "q", at: now + Refusals.lifetime)
+        #expect(!refusals.isEmpty)
     }
 
     @Test func withoutAConnectionItSaysSoAtOnce() async throws {
@@ -79,6 +103,9 @@ import Testing
                 guard case .server(code: 403, let text) = publisher.lastFailure else { return false }
                 return text.hasPrefix("ACCESS_REFUSED")
             }
+            // The service is not ready, and says why.
+            #expect(publisher.lastFailure?.meaning == .configuration)
+            #expect(publisher.reluctance?.contains("403") == true)
             #expect(!publisher.isConnected)
         }
     }
@@ -155,32 +182,6 @@ import Testing
                 let seconds = (ContinuousClock.now - began) / .seconds(1)
                 print("confirmed publishes of 600 bytes, \(concurrency) at a time: \(Int(Double(total) / seconds))/s")
             }
-        }
-    }
-
-    @Test func delayFromPublishToDelivery() async throws {
-        let broker = try await freshBroker()
-        let publisher = RabbitPublisher(broker, queue)
-        let consumer = RabbitConsumer(broker, queue, prefetch: 10)
-        try await running(publisher, consumer) {
-            try await connected(publisher)
-            try await connected(consumer)
-            let taker = Taker(consumer)
-            var confirmed: [Duration] = []
-            var delivered: [Duration] = []
-            for number in 0..<300 {
-                let began = ContinuousClock.now
-                async let delivery = taker.next()
-                try await publisher.publishPatiently(
-                    OutgoingMessage(queue: "chat_queue", body: [UInt8](repeating: 7, count: 600), id: "\(number)"))
-                confirmed.append(.now - began)
-                let taken = try await delivery
-                delivered.append(.now - began)
-                try await taken.acknowledge()
-            }
-            print(
-                "publish at the median: confirmed after", confirmed.sorted()[150], "delivered after",
-                delivered.sorted()[150], "99th percentile:", confirmed.sorted()[297], delivered.sorted()[297])
         }
     }
 

@@ -5,9 +5,9 @@ import Testing
 
 @Suite struct TopologyTests {
     private let queues = Dictionary(
-        uniqueKeysWithValues: Topology.platform(responseShards: ["s0", "s1"], maximumLength: 10).queues.map {
-            ($0.name, $0)
-        })
+        uniqueKeysWithValues: Topology.platform(
+            responseShards: ["s0", "s1"], bounds: QueueBounds(messages: 10, bytes: 4096)
+        ).queues.map { ($0.name, $0) })
 
     @Test func everySharedQueueIsDurableQuorumAndBounded() {
         #expect(queues.count == 1 + 4 + (1 + 7) + 2)
@@ -16,7 +16,33 @@ import Testing
             #expect(queue.arguments["x-queue-type"] == .string("quorum"))
             #expect(queue.arguments["x-overflow"] == .string("reject-publish"))
             #expect(queue.arguments["x-max-length"] != nil)
+            #expect(queue.bounds.bytes == (isPassed(queue.name) ? 1024 : 4096))
         }
+        #expect(queues["dead_letter_queue"]?.bounds.messages == 100)
+        let node = QueueDeclaration.node(incarnation: "n1")
+        #expect(node.bounds == QueueBounds(messages: 1024, bytes: 64 << 20))
+    }
+
+    private func isPassed(_ queue: String) -> Bool { queue.hasPrefix("retry.") || queue == "job_queue" }
+
+    /// Version 4 gives a quorum queue without a limit one of 20 returns, and then drops.
+    @Test(arguments: ["4.0.0", "4.1.2-rc.1", "10.0"])
+    func laterBrokersAreToldThatNoNumberOfReturnsIsTooLarge(version: String) {
+        for queue in queues.values {
+            let limit = queue.formed(for: BrokerVersion(version)).arguments["x-delivery-limit"]
+            #expect(limit == .integer(queue.arguments["x-delivery-limit"] == nil ? -1 : 50))
+        }
+        for name in ["response_queue.s0", "dead_letter_queue", "retry.1s", "retry.64s"] {
+            #expect(queues[name]?.formed(for: BrokerVersion(version)).arguments["x-delivery-limit"] == .integer(-1))
+        }
+        let node = QueueDeclaration.node(incarnation: "n1")
+        #expect(node.formed(for: BrokerVersion(version)) == node)
+        #expect(QueueUpgrade.movingQueue.formed(for: BrokerVersion(version)) == QueueUpgrade.movingQueue)
+    }
+
+    @Test(arguments: ["3.10.8", "3.13.7", "", "four", "99999999999999999999.1", nil])
+    func earlierBrokersAreNot(version: String?) {
+        for queue in queues.values { #expect(queue.formed(for: BrokerVersion(version)) == queue) }
     }
 
     @Test func turnsDieIntoTheDeadLetterQueueAndOutcomesNever() {

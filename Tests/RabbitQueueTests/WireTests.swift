@@ -61,8 +61,11 @@ import Testing
         guard case .method(.other(let name), channel: 1) = frames[0] else { throw RabbitError.unavailable }
         #expect(name == "AMQP_BASIC_PUBLISH_METHOD")
         #expect(
-            frames[1] == .header(ContentHeader(bodySize: 10_000, messageID: "id", headers: ["tenant": "ä"]), channel: 1)
-        )
+            frames[1]
+                == .header(
+                    ContentHeader(
+                        bodySize: 10_000, messageID: "id", headers: ["tenant": "ä"], expiration: .milliseconds(1500)),
+                    channel: 1))
         let body = frames[2...].flatMap { frame -> [UInt8] in
             if case .body(let fragment, _) = frame { fragment } else { [] }
         }

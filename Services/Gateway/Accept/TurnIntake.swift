@@ -78,11 +78,11 @@ struct TurnIntake: Sendable {
             switch try await repeats.find(idempotency, of: owner) {
             case .accepted(let id): return Accepted(id: id, isRepeat: true)
             case .reserved(let turn):
-                try gate.check(owner)
+                try gate.check(owner, turn.kind)
                 guard try await makeDurable(turn) else { continue }
                 return Accepted(id: turn.id, isRepeat: true)
             case .new(let lapsed):
-                try gate.check(owner)
+                try gate.check(owner, kind)
                 let continued = try await existing(request.conversationID, of: owner)
                 let whole = try await freeze(
                     request, kind: kind, owner: owner, continues: continued, tier: principal.tier)

@@ -10,14 +10,19 @@ import TurnProtocol
 /// from here. Its message, when it comes back, finds a turn that has ended.
 final class Parking: Service, Sendable {
     /// Turns that are remembered at most; a cancelled one beyond it ends when its message comes back.
-    private static let capacity = 1024
+    static let capacity = 1024
+    /// The same in bytes of their texts.
+    static let maximumBytes = 32 << 20
+
+    /// How long after its delay a turn may still be on its way back.
+    private static let grace: Duration = .seconds(10)
 
     private let name: String
     private let model: String
     private let ending: TurnEnding
     private let clock: RedisClock
     private let logger: Logger
-    private let parked = Mutex<[TurnID: Turn]>([:])
+    private let parked = Mutex(ParkedTurns(maximumCount: Parking.capacity, maximumBytes: Parking.maximumBytes))
     private let cancelled = Mailbox<Turn>(capacity: Parking.capacity)
 
     init(name: String, model: String, ending: TurnEnding, clock: RedisClock, logger: Logger) {
@@ -28,19 +33,16 @@ final class Parking: Service, Sendable {
         self.logger = logger
     }
 
-    func add(_ turn: Turn) {
-        parked.withLock { parked in
-            if parked.count >= Parking.capacity, let oldest = parked.values.min(by: { $0.deadline < $1.deadline }) {
-                parked[oldest.id] = nil
-            }
-            parked[turn.id] = turn
-        }
+    /// - Parameters:
+    ///   - delay: after which its message comes back, to whomever.
+    func add(_ turn: Turn, for delay: Duration) {
+        parked.withLock { $0.add(turn, until: .now + delay + Self.grace, at: .now) }
     }
 
-    func remove(_ turn: TurnID) { parked.withLock { $0[turn] = nil } }
+    func remove(_ turn: TurnID) { parked.withLock { _ = $0.remove(turn) } }
 
     func cancel(_ turn: TurnID) {
-        if let turn = parked.withLock({ $0.removeValue(forKey: turn) }) { cancelled.send(turn) }
+        if let turn = parked.withLock({ $0.remove(turn) }) { cancelled.send(turn) }
     }
 
     func run() async throws {

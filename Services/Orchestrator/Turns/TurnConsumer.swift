@@ -15,6 +15,10 @@ struct TurnConsumer: Service {
     /// How long a heartbeat is believed.
     static let heartbeatLifetime: Duration = .seconds(5)
 
+    /// Of the messages of all turns that are held: with the first consumers' places (96 MiB) half of the memory that
+    /// docker-compose.yml gives an orchestrator.
+    static let maximumBytes = 160 << 20
+
     func run() async throws {
         // Before the first turn: nodes drop the work of orchestrators that they do not see alive.
         await cancelWhenGracefulShutdown { await showPresence() }
@@ -61,6 +65,8 @@ struct TurnConsumer: Service {
             try? await delivery.reject(requeue: false)
             return
         }
+        // A turn is held for minutes: once, not encoded beside it.
+        delivery.forgetBody()
         services.metrics.delivered(turn, from: delivery.queue)
         await TurnRunner.run(
             delivery, turn: turn, services: services, logger: logger.about(turn.id, in: turn.trace))

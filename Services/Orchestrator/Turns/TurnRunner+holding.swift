@@ -84,16 +84,18 @@ extension TurnRunner {
             try await services.log.release(lease, parkedBy: parks ? services.rules.name : nil, verdicts: verdicts)
         }.value
         guard isOurs else { throw Abandoned.fenced }
-        if parks { services.parking.add(turn) }
+        if parks { services.parking.add(turn, for: .seconds(rung)) }
     }
 
-    func publishToRung(_ seconds: Int) async throws {
+    mutating func publishToRung(_ seconds: Int) async throws {
+        rung = seconds
         let ladder = RetryLadder()
-        let rung = RetryLadder.delays.firstIndex(of: seconds) ?? 0
+        let step = RetryLadder.delays.firstIndex(of: seconds) ?? 0
         logger.notice("a turn is tried again later", metadata: ["seconds": "\(seconds)"])
         trace.note("tried again later", ["switchboard.delay_seconds": .int64(Int64(seconds))])
         try await services.publisher.publish(
-            OutgoingMessage(queue: ladder.queue(rung: rung), body: delivery.body, id: turn.id.description))
+            OutgoingMessage(
+                queue: ladder.queue(rung: step), body: Array(try JSONEncoder().encode(turn)), id: turn.id.description))
         services.metrics.parked(holder.verdicts)
     }
 

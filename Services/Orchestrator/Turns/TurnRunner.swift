@@ -23,6 +23,8 @@ struct TurnRunner {
     /// The places that are in use, under the ids by which the holder knows them.
     var places: [UInt64: NodePool.Place] = [:]
     var lastPlace: UInt64 = 0
+    /// Seconds that the turn waits on the retry ladder, once it was put there.
+    var rung = 0
     /// The outcome that an earlier holder recorded.
     var recorded: [UInt8]?
     var ending: EndingTurn?
@@ -100,7 +102,8 @@ struct TurnRunner {
         case .bury(let reason):
             logger.error("a turn is given up", metadata: ["reason": "\(reason)"])
             trace.note("given up")
-            try await services.publisher.publish(OutgoingMessage(givenUp: delivery, reason: reason))
+            let body = Array(try JSONEncoder().encode(turn))
+            try await services.publisher.publish(OutgoingMessage(givenUp: delivery, body: body, reason: reason))
         case .publishToRung(let seconds): try await publishToRung(seconds)
         case .release(let parks, let verdicts): try await release(parks: parks, verdicts)
         case .letGo(let lease): try await services.log.release(lease)

@@ -33,7 +33,7 @@ struct TurnTrace {
         context = run?.context ?? .topLevel
         guard let run else { return }
         var attributes = SpanAttributes.messaging(
-            .process, "run", queue: delivery.queue, message: "\(turn.id)", bytes: delivery.body.count)
+            .process, "run", queue: delivery.queue, message: "\(turn.id)", bytes: delivery.bytes)
         attributes["gen_ai.conversation.id"] = "\(turn.conversation.id.value)"
         attributes["switchboard.redelivered"] = delivery.redelivered
         if delivery.deliveryCount > 0 { attributes["switchboard.delivery_count"] = delivery.deliveryCount }

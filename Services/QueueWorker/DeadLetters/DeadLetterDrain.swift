@@ -16,6 +16,8 @@ import TurnProtocol
 struct DeadLetterDrain: Service {
     /// Letters that are worked on at a time. While the directory is away, so many turns are ended and the rest waits.
     static let prefetch = 64
+    /// Of their bodies: room for 64 small letters, and for about 16 of the largest.
+    static let maximumBytes = 40 << 20
 
     /// This process' name: lease owner of the turns that it ends.
     let name: String

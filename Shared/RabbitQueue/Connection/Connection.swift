@@ -42,6 +42,7 @@ final class Connection {
     private var calls: [(timer: SocketExecutor.TimerID, continuation: CheckedContinuation<Reply, Never>)] = []
     private var endWaiters: [CheckedContinuation<RabbitError, Never>] = []
     private(set) var failure: RabbitError?
+    private(set) var broker = BrokerVersion(major: 0)
     private var heartbeatTimer: SocketExecutor.TimerID?
     private var lastReceived = ContinuousClock.now
     private var hasSentSinceTick = false
@@ -95,9 +96,9 @@ final class Connection {
             onBytes: { [weak self] in self?.receive($0) },
             onEnd: { [weak self] in self?.end($0) })
         stream.write(FrameEncoder.protocolHeader)
-        guard case .connectionStart(let mechanisms) = try await reply(within: configuration.connectTimeout) else {
-            throw .protocolViolation("no connection.start")
-        }
+        guard case .connectionStart(let mechanisms, let version) = try await reply(within: configuration.connectTimeout)
+        else { throw .protocolViolation("no connection.start") }
+        broker = BrokerVersion(version)
         guard mechanisms.split(separator: " ").contains("PLAIN") else {
             throw .protocolViolation("the broker offers no PLAIN login")
         }
@@ -127,6 +128,14 @@ final class Connection {
         guard case .channelOpenOk = try await call(.channelOpen) else {
             throw .protocolViolation("no channel.open-ok")
         }
+    }
+
+    /// Closes the channel, and with it every claim on its deliveries, and opens it anew.
+    func reopenChannel(isolation: isolated (any Actor)? = #isolation) async throws(RabbitError) {
+        guard case .channelCloseOk = try await call(.channelClose) else {
+            throw .protocolViolation("no channel.close-ok")
+        }
+        try await openChannel()
     }
 
     /// Says goodbye: the broker carries out what was sent before it.
@@ -178,6 +187,18 @@ final class Connection {
     ) async throws(RabbitError) -> IncomingMethod {
         try send(method)
         return try await reply(within: configuration.callTimeout)
+    }
+
+    /// Declares a queue in the form that suits the broker.
+    /// - Returns: its ready messages and its consumers; both are 0 also when the queue is too slow to say.
+    /// - Throws: `.server` with 406 when it exists otherwise; the channel is closed then.
+    func declare(
+        _ queue: QueueDeclaration, isolation: isolated (any Actor)? = #isolation
+    ) async throws(RabbitError) -> (messages: Int, consumers: Int) {
+        guard
+            case .queueDeclareOk(let messages, let consumers) = try await call(.queueDeclare(queue.formed(for: broker)))
+        else { throw .protocolViolation("no queue.declare-ok") }
+        return (messages, consumers)
     }
 
     /// The frames of a message, to be handed to `write`.

@@ -9,6 +9,7 @@ public final class ConnectionLink: Sendable {
         var isConnected = false
         var isClosing = false
         var isPaused = false
+        var isBlocked = false
         var lastFailure: RabbitError?
         var lastWaiter: UInt64 = 0
         var waiters: [UInt64: CheckedContinuation<Bool, Never>] = [:]
@@ -38,6 +39,11 @@ public final class ConnectionLink: Sendable {
     /// Why there is no connection: `.server` with 403 for wrong credentials, with 406 for a queue that exists
     /// otherwise, ... Nil while connected and before the first attempt has failed.
     public var lastFailure: RabbitError? { state.withLock { $0.lastFailure } }
+
+    /// Whether the broker reads no publishes of this connection: it is short of memory or disk.
+    public var isBlocked: Bool { state.withLock { $0.isBlocked } }
+
+    func blocked(_ isBlocked: Bool) { state.withLock { $0.isBlocked = isBlocked } }
 
     var isClosing: Bool { state.withLock { $0.isClosing } }
     /// Whether there is to be no connection for now.

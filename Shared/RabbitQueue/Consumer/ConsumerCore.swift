@@ -17,18 +17,22 @@ actor ConsumerCore: ConnectionOwner {
     private var generation: UInt64 = 0
     private(set) var unacknowledged = UnacknowledgedTags()
     private var isStopped = false
-    private var isConsuming = false
+    private var pace: PrefetchPace
+    private var isAdjusting = false
     /// Consuming and cancelling take several calls each.
     private let gate = CallGate(maximumWaiting: 64)
 
     init(
         configuration: RabbitConfiguration, queues: [QueueDeclaration], alsoDeclares: Topology, prefetch: Int,
-        logger: Logger
+        maximumBytes: Int, logger: Logger
     ) {
         link = ConnectionLink(configuration: configuration, role: "consumer", logger: logger)
         self.queues = queues
         self.alsoDeclares = alsoDeclares
         self.prefetch = min(max(prefetch, 1), Int(UInt16.max))
+        pace = PrefetchPace(
+            singles: queues.map { $0.arguments["x-single-active-consumer"] == .flag(true) }, maximum: self.prefetch,
+            maximumBytes: maximumBytes)
     }
 
     deinit { executor.shutDown() }
@@ -38,14 +42,21 @@ actor ConsumerCore: ConnectionOwner {
     func settle(_ delivery: Delivery, with method: OutgoingMethod) throws(RabbitError) {
         guard let connection, delivery.generation == generation, delivery.isLive else { throw .connectionLost }
         guard unacknowledged.remove(delivery.tag) else { throw .alreadySettled }
+        pace.settled(of: delivery.consumer, bytes: delivery.bytes)
         try connection.send(method)
+        adjust()
     }
 
     func acknowledge(_ batch: [Delivery]) -> [Delivery] {
         let alive = batch.filter { $0.isLive && $0.generation == generation }
         do throws(RabbitError) {
             guard let connection else { throw .connectionLost }
+            var counted: Set<UInt64> = []
+            for delivery in alive where unacknowledged.contains(delivery.tag) && counted.insert(delivery.tag).inserted {
+                pace.settled(of: delivery.consumer, bytes: delivery.bytes)
+            }
             let acknowledgements = unacknowledged.acknowledge(alive.map(\.tag))
+            defer { adjust() }
             try connection.send(acknowledgements.map { .basicAck(deliveryTag: $0.tag, multiple: $0.multiple) })
         } catch {
             return batch
@@ -64,6 +75,7 @@ actor ConsumerCore: ConnectionOwner {
         isStopped = true
         await reconcile()
         let untaken = buffer.removeUntaken().filter { $0.isLive && unacknowledged.remove($0.tag) }
+        for delivery in untaken { pace.settled(of: delivery.consumer, bytes: delivery.bytes) }
         // At once, not with the connection's end: another consumer may take them while this one still drains.
         try? connection?.send(untaken.map { .basicReject(deliveryTag: $0.tag, requeue: true) })
         buffer.finish()
@@ -71,14 +83,14 @@ actor ConsumerCore: ConnectionOwner {
 
     private var isLive: Bool { liveGeneration.load(ordering: .acquiring) != 0 }
 
-    /// Consumes or cancels until the broker is where `stopConsuming` wants it.
+    /// Consumes and cancels until the broker is where the pace, or `stopConsuming`, wants it.
     private func reconcile() async {
         // When too many wait, whoever is inside sees what this caller wants.
         guard (try? await gate.enter()) != nil else { return }
         defer { gate.leave() }
-        while let connection, isLive, isConsuming == isStopped {
+        while let connection, isLive, let change = isStopped ? pace.stop() : pace.next() {
             do throws(RabbitError) {
-                try await (isStopped ? cancelConsumers(on: connection) : consume(on: connection))
+                try await make(change, on: connection)
             } catch {
                 // The next connection begins where it should.
                 connection.end(error)
@@ -86,32 +98,49 @@ actor ConsumerCore: ConnectionOwner {
         }
     }
 
-    private func consume(on connection: Connection) async throws(RabbitError) {
-        isConsuming = true
-        for (index, queue) in queues.enumerated() {
-            let answer = try await connection.call(.basicConsume(queue: queue.name, consumerTag: Self.tag(index)))
-            guard case .basicConsumeOk = answer else { throw .protocolViolation("no basic.consume-ok") }
+    /// After a delivery or an acknowledgement; costs nothing while nothing is to be changed.
+    private func adjust() {
+        guard !isAdjusting, !isStopped, isLive, pace.isDue else { return }
+        isAdjusting = true
+        Task {
+            await reconcile()
+            isAdjusting = false
         }
     }
 
-    private func cancelConsumers(on connection: Connection) async throws(RabbitError) {
-        for index in queues.indices {
-            guard case .basicCancelOk = try await connection.call(.basicCancel(consumerTag: Self.tag(index))) else {
+    private func make(_ change: PrefetchPace.Change, on connection: Connection) async throws(RabbitError) {
+        switch change {
+        case .open(let consumer, let prefetch):
+            // Holds for the consumers that come after it.
+            guard case .basicQosOk = try await connection.call(.basicQos(prefetch: UInt16(clamping: prefetch))) else {
+                throw .protocolViolation("no basic.qos-ok")
+            }
+            let answer = try await connection.call(
+                .basicConsume(queue: queues[consumer.queue].name, consumerTag: Self.tag(consumer)))
+            guard case .basicConsumeOk = answer else { throw .protocolViolation("no basic.consume-ok") }
+        case .cancel(let consumer):
+            guard case .basicCancelOk = try await connection.call(.basicCancel(consumerTag: Self.tag(consumer))) else {
                 throw .protocolViolation("no basic.cancel-ok")
             }
         }
-        isConsuming = false
     }
 
-    private static func tag(_ index: Int) -> String { "c\(index)" }
+    private static func tag(_ consumer: PrefetchPace.Consumer) -> String { "c\(consumer.queue).\(consumer.number)" }
+
+    private func consumer(_ tag: String) -> PrefetchPace.Consumer? {
+        let numbers = tag.dropFirst().split(separator: ".").map { Int($0) }
+        guard numbers.count == 2, let queue = numbers[0], let number = numbers[1], queues.indices.contains(queue) else {
+            return nil
+        }
+        return PrefetchPace.Consumer(queue: queue, number: number)
+    }
 
     // MARK: The connection
 
     func setUp(_ connection: Connection) async throws(RabbitError) {
-        for queue in alsoDeclares.queues + queues { try await declare(queue, on: connection) }
-        guard case .basicQosOk = try await connection.call(.basicQos(prefetch: UInt16(prefetch))) else {
-            throw .protocolViolation("no basic.qos-ok")
-        }
+        let further = Set(queues.map(\.name))
+        try await declare(alsoDeclares.queues.filter { !further.contains($0.name) } + queues, on: connection)
+        pace.reset()
         generation += 1
         liveGeneration.store(generation, ordering: .releasing)
         await reconcile()
@@ -124,37 +153,39 @@ actor ConsumerCore: ConnectionOwner {
         case .consumerCancelled(let tag):
             // The queue was deleted. A new connection declares it anew.
             connection?.end(.server(code: 404, text: "the broker cancelled consumer \(tag)"))
-        case .channelClosed(let error): connection?.end(error)
+        case .channelClosed(let error):
+            // While it is set up, the call that closed it says so.
+            if isLive { connection?.end(error) }
         case .confirmed, .refused, .blocked, .ended: break
         }
     }
 
     private func receive(_ content: ContentAssembler.Content) {
-        guard let connection, case .basicDeliver(let consumer, let tag, let redelivered) = content.method else {
+        guard let connection, case .basicDeliver(let consumerTag, let tag, let redelivered) = content.method else {
             return
         }
         do throws(RabbitError) {
-            guard let index = Int(consumer.dropFirst()), queues.indices.contains(index) else {
-                throw .protocolViolation("delivery for consumer \(consumer)")
+            guard let consumer = consumer(consumerTag) else {
+                throw .protocolViolation("delivery for consumer \(consumerTag)")
             }
             try unacknowledged.add(tag)
             guard unacknowledged.count <= prefetch * queues.count else {
                 throw .protocolViolation("more deliveries than the prefetch")
             }
             let delivery = Delivery(
-                body: content.body, id: content.header.messageID, headers: content.header.headers,
-                redelivered: redelivered,
-                deliveryCount: max(0, Int(content.header.headers["x-delivery-count"] ?? "") ?? 0),
-                death: Death(saidIn: content.header.headers) ?? content.header.death,
-                queue: queues[index].name, tag: tag, generation: generation, core: self)
+                body: content.body, header: content.header, redelivered: redelivered,
+                queue: queues[consumer.queue].name, tag: tag, generation: generation, consumer: consumer, core: self)
+            pace.delivered(to: consumer, bytes: delivery.bytes)
             guard !content.isOversized else {
                 link.logger.error(
                     "a delivery is too large: dead-lettered unread",
                     metadata: ["queue": "\(delivery.queue)", "bytes": "\(content.header.bodySize)"])
                 _ = unacknowledged.remove(tag)
+                pace.settled(of: consumer, bytes: delivery.bytes)
                 return try connection.send(.basicReject(deliveryTag: tag, requeue: false))
             }
             buffer.push(delivery)
+            adjust()
         } catch {
             connection.end(error)
         }
@@ -163,7 +194,7 @@ actor ConsumerCore: ConnectionOwner {
     func tearDown(_ error: RabbitError) {
         liveGeneration.store(0, ordering: .releasing)
         unacknowledged = UnacknowledgedTags()
-        isConsuming = false
+        pace.reset()
         _ = buffer.removeUntaken()
     }
 

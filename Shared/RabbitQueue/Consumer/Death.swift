@@ -27,10 +27,11 @@ public struct Death: Sendable, Equatable {
 extension OutgoingMessage {
     /// A copy of a message for the dead letter queue, with the reason: a rejected message has none. Publish it with
     /// confirm before the delivery is acknowledged.
-    public init(givenUp delivery: Delivery, reason: String) {
+    /// - Parameter body: the message's, when the delivery has none any more.
+    public init(givenUp delivery: Delivery, body: [UInt8]? = nil, reason: String) {
         let bounded = String(decoding: reason.utf8.prefix(Death.maximumReasonBytes), as: UTF8.self)
         self.init(
-            queue: Topology.deadLetterQueue, body: delivery.body,
+            queue: Topology.deadLetterQueue, body: body ?? delivery.body,
             // A foreign message may have no id; ours always do.
             id: delivery.id.flatMap { $0.isEmpty ? nil : $0 } ?? "unknown",
             headers: Death(queue: delivery.queue, reason: bounded).headers)

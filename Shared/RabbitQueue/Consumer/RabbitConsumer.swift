@@ -12,14 +12,15 @@ public final class RabbitConsumer: BrokerClient, Sendable {
     /// - Parameters:
     ///   - queues: declared on every connect, then consumed from: one consumer each.
     ///   - alsoDeclares: declared before those, not consumed from (a dead letter's target).
-    ///   - prefetch: unacknowledged deliveries for each queue, 1 to 65535.
+    ///   - prefetch: unacknowledged deliveries for each queue at most, 1 to 65535. It begins with few.
+    ///   - maximumBytes: about how many bytes their bodies may have together.
     public init(
         configuration: RabbitConfiguration, queues: [QueueDeclaration], alsoDeclares: Topology = Topology(queues: []),
-        prefetch: Int, logger: Logger
+        prefetch: Int, maximumBytes: Int = 64 << 20, logger: Logger
     ) {
         core = ConsumerCore(
             configuration: configuration, queues: queues, alsoDeclares: alsoDeclares, prefetch: prefetch,
-            logger: logger)
+            maximumBytes: maximumBytes, logger: logger)
         deliveries = core.buffer.stream
     }
 

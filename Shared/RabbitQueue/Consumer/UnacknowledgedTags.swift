@@ -17,6 +17,11 @@ struct UnacknowledgedTags {
         tags.append(tag)
     }
 
+    func contains(_ tag: UInt64) -> Bool {
+        let position = position(of: tag)
+        return position < tags.count && tags[position] == tag
+    }
+
     /// Whether it was out; it no longer is.
     mutating func remove(_ tag: UInt64) -> Bool {
         let position = position(of: tag)

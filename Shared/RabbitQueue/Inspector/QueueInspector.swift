@@ -2,6 +2,9 @@ import Logging
 
 /// Asks the broker how full its queues are. Has its own connection and thread.
 public final class QueueInspector: BrokerClient, Sendable {
+    /// By queue.
+    public typealias Statistics = [String: (messages: Int, consumers: Int)]
+
     let core: InspectorCore
     public var link: ConnectionLink { core.link }
 
@@ -15,8 +18,9 @@ public final class QueueInspector: BrokerClient, Sendable {
     }
 
     /// The ready messages (not those out at consumers) and the consumers of each queue. A queue that does not exist,
-    /// or is exclusive to another connection, is missing from the answer.
-    public func statistics(of queues: [String]) async throws(RabbitError) -> [String: (messages: Int, consumers: Int)] {
+    /// or is exclusive to another connection, is missing from the answer. Who asks for the same at the same time shares a
+    /// look, which has not begun when he asks.
+    public func statistics(of queues: [String]) async throws(RabbitError) -> Statistics {
         try await core.statistics(of: queues)
     }
 

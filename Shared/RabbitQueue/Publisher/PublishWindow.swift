@@ -83,6 +83,13 @@ struct PublishWindow<Waiter> {
         return expired
     }
 
+    /// Lets go of all who wait. Their confirms may still come: the numbers go on.
+    mutating func abandonAll() -> [Waiter] {
+        defer { entries = [:] }
+        return entries.sorted { $0.key < $1.key }.map(\.value.waiter)
+    }
+
+    /// Begins anew, with a new channel.
     mutating func removeAll() -> [Waiter] {
         defer { self = PublishWindow() }
         return entries.sorted { $0.key < $1.key }.map(\.value.waiter)

@@ -3,7 +3,8 @@ import ServiceKit
 
 /// The publisher's state, on the publisher's thread.
 actor PublisherCore: ConnectionOwner {
-    private typealias Waiter = CheckedContinuation<Result<Void, RabbitError>, Never>
+    /// Nil for a publish that nobody waits for.
+    private typealias Waiter = CheckedContinuation<Result<Void, RabbitError>, Never>?
 
     nonisolated let executor = SocketExecutor(name: "rabbit-publish")
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -14,8 +15,12 @@ actor PublisherCore: ConnectionOwner {
     /// Sequence numbers begin anew with each connection; a cancellation that comes late must not hit the next one's.
     private var generation = 0
     private var isReady = false
-    private var isBlocked = false
     private var expiry: SocketExecutor.TimerID?
+    private var canary: SocketExecutor.TimerID?
+    /// The broker speaks of an alarm only to who publishes, and only then: a message for no queue, once a second while
+    /// nothing else is published, so that an alarm is known before somebody's turn meets it.
+    private static let canaryInterval: Duration = .seconds(1)
+    private var hasPublished = false
     private var drained: CheckedContinuation<Void, Never>?
 
     init(configuration: RabbitConfiguration, topology: Topology, breaker: DependencyBreaker, logger: Logger) {
@@ -28,7 +33,8 @@ actor PublisherCore: ConnectionOwner {
     func publish(_ message: OutgoingMessage) async throws(RabbitError) {
         guard !Task.isCancelled else { throw .cancelled }
         guard let connection, isReady, !link.isClosing else { throw .unavailable }
-        guard !isBlocked, window.count < link.configuration.maximumPendingPublishes,
+        guard !link.isBlocked else { throw .blocked(wasSent: false) }
+        guard window.count < link.configuration.maximumPendingPublishes,
             connection.hasRoom(for: message.body.count)
         else { throw .overloaded }
         let frames = try connection.encode(message)
@@ -52,22 +58,25 @@ actor PublisherCore: ConnectionOwner {
         let sequence = window.add(
             queue: message.queue, id: message.id, deadline: .now + link.configuration.confirmTimeout, waiter: waiter)
         ticket.issue(generation: generation, sequence: sequence)
+        hasPublished = true
         do throws(RabbitError) {
             try connection.write(frames)
             watchDeadlines()
         } catch {
-            window.remove(sequence)?.resume(returning: .failure(error))
+            window.remove(sequence)??.resume(returning: .failure(error))
         }
     }
 
     private func cancel(_ ticket: PublishTicket) {
         guard let (ticketGeneration, sequence) = ticket.value, ticketGeneration == generation else { return }
-        window.remove(sequence)?.resume(returning: .failure(.cancelled))
+        window.remove(sequence)??.resume(returning: .failure(.cancelled))
         tellWhenDrained()
     }
 
     func ping() async throws(RabbitError) {
         guard let connection, isReady, !link.isClosing else { throw .unavailable }
+        // It would not be read.
+        guard !link.isBlocked else { throw .blocked(wasSent: false) }
         // Sets what a publisher never uses: the cheapest method that the channel's process itself answers.
         guard case .basicQosOk = try await connection.call(.basicQos(prefetch: 1)) else {
             throw .protocolViolation("no basic.qos-ok")
@@ -77,13 +86,14 @@ actor PublisherCore: ConnectionOwner {
     // MARK: The connection
 
     func setUp(_ connection: Connection) async throws(RabbitError) {
-        for queue in topology.queues { try await declare(queue, on: connection) }
+        try await declare(topology.queues, on: connection)
         guard case .confirmSelectOk = try await connection.call(.confirmSelect) else {
             throw .protocolViolation("no confirm.select-ok")
         }
         generation += 1
-        isBlocked = false
+        link.blocked(false)
         isReady = true
+        sendCanaries()
     }
 
     func receive(_ event: Connection.Event) {
@@ -93,17 +103,21 @@ actor PublisherCore: ConnectionOwner {
         case .content(let content):
             guard case .basicReturn(_, let routingKey) = content.method else { return }
             window.returned(queue: routingKey, id: content.header.messageID ?? "")
-        case .blocked(let isBlocked): self.isBlocked = isBlocked
+        case .blocked(let isBlocked): blocked(isBlocked)
         case .channelClosed(let error):
-            // The channel's confirms are lost with it: everything begins anew.
-            connection?.end(error)
+            // The channel's confirms are lost with it: everything begins anew. While it is set up, the call that closed it
+            // says so.
+            if isReady { connection?.end(error) }
         case .ended, .consumerCancelled: break
         }
     }
 
     func tearDown(_ error: RabbitError) {
         isReady = false
-        for waiter in window.removeAll() { waiter.resume(returning: .failure(.connectionLost)) }
+        link.blocked(false)
+        if let canary { executor.cancel(canary) }
+        canary = nil
+        for waiter in window.removeAll() { waiter?.resume(returning: .failure(.connectionLost)) }
         tellWhenDrained()
         if let expiry { executor.cancel(expiry) }
         expiry = nil
@@ -118,12 +132,42 @@ actor PublisherCore: ConnectionOwner {
         await close()
     }
 
+    // MARK: Alarms
+
+    /// Nobody waits for an alarm's end: it may last hours.
+    private func blocked(_ isBlocked: Bool) {
+        link.blocked(isBlocked)
+        guard isBlocked else { return }
+        for waiter in window.abandonAll() { waiter?.resume(returning: .failure(.blocked(wasSent: true))) }
+        tellWhenDrained()
+    }
+
+    private func sendCanaries() {
+        canary = executor.schedule(after: Self.canaryInterval) { [weak self] in
+            self?.assumeIsolated { core in
+                if !core.hasPublished { core.sendCanary() }
+                core.hasPublished = false
+                core.sendCanaries()
+            }
+        }
+    }
+
+    private func sendCanary() {
+        guard let connection, isReady, !link.isBlocked, !link.isClosing, window.count == 0 else { return }
+        let message = OutgoingMessage(queue: "", body: [], id: "canary", durable: false)
+        guard let frames = try? connection.encode(message) else { return }
+        _ = window.add(
+            queue: message.queue, id: message.id, deadline: .now + link.configuration.confirmTimeout, waiter: nil)
+        try? connection.write(frames)
+        watchDeadlines()
+    }
+
     // MARK: Confirms
 
     private func confirm(_ tag: UInt64, multiple: Bool, isAccepted: Bool) {
         do throws(RabbitError) {
             for (waiter, result) in try window.confirm(tag, multiple: multiple, isAccepted: isAccepted) {
-                waiter.resume(returning: result)
+                waiter?.resume(returning: result)
             }
         } catch {
             connection?.end(error)
@@ -142,24 +186,10 @@ actor PublisherCore: ConnectionOwner {
         expiry = executor.schedule(after: deadline - .now) { [weak self] in
             self?.assumeIsolated { core in
                 core.expiry = nil
-                for waiter in core.window.expire(at: .now) { waiter.resume(returning: .failure(.timedOut)) }
+                for waiter in core.window.expire(at: .now) { waiter?.resume(returning: .failure(.timedOut)) }
                 core.tellWhenDrained()
                 core.watchDeadlines()
             }
-        }
-    }
-}
-
-extension ConnectionOwner {
-    func declare(_ queue: QueueDeclaration, on connection: Connection) async throws(RabbitError) {
-        do throws(RabbitError) {
-            guard case .queueDeclareOk = try await connection.call(.queueDeclare(queue)) else {
-                throw .protocolViolation("no queue.declare-ok")
-            }
-        } catch {
-            link.logger.error(
-                "a queue cannot be declared as it must be", metadata: ["queue": "\(queue.name)", "error": "\(error)"])
-            throw error
         }
     }
 }

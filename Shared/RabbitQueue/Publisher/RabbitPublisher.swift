@@ -1,6 +1,7 @@
 import Logging
 import Metrics
 import ServiceKit
+import Synchronization
 
 /// Publishes with the broker's confirm: what `publish` returns from is stored. Has its own connection and thread.
 ///
@@ -9,6 +10,7 @@ public final class RabbitPublisher: BrokerClient, Sendable {
     let core: PublisherCore
     public let breaker: DependencyBreaker
     private let confirmTime = Measures.brokerConfirm()
+    private let refusals = Mutex(Refusals())
     public var link: ConnectionLink { core.link }
 
     /// - Parameter topology: declared on every connect, before the first publish.
@@ -16,6 +18,19 @@ public final class RabbitPublisher: BrokerClient, Sendable {
         breaker = DependencyBreaker("rabbitmq", logger: logger)
         core = PublisherCore(configuration: configuration, topology: topology, breaker: breaker, logger: logger)
     }
+
+    /// Whether a publish would be sent now: there is a connection, and the broker reads from it.
+    public var takesMessages: Bool { link.isConnected && !link.isBlocked }
+
+    /// Why it takes none, for whoever asks after the service; nil when it does.
+    public var reluctance: String? {
+        if link.isBlocked { return "\(RabbitError.blocked(wasSent: false))" }
+        guard !link.isConnected else { return nil }
+        return link.lastFailure.map { "rabbitmq is not connected: \($0)" } ?? "rabbitmq is not connected"
+    }
+
+    /// Whether the queue has refused several publishes in a row, the last of them within a second: it is full.
+    public func isRefused(by queue: String) -> Bool { refusals.withLock { $0.isRefused(by: queue, at: .now) } }
 
     /// Keeps the connection until cancelled or gracefully shut down; then the publishes in flight get
     /// `confirmTimeout` to be confirmed.
@@ -30,15 +45,22 @@ public final class RabbitPublisher: BrokerClient, Sendable {
 
     /// Returns only after the broker's confirm.
     ///
-    /// - Throws: `.unroutable` (returned), `.rejected` (queue full), `.unavailable`, `.overloaded` and `.invalid`:
-    ///   the broker does not have it. `.timedOut`, `.connectionLost` and `.cancelled`: it may; retry under the same id.
+    /// - Throws: `.unroutable` (returned), `.rejected` (queue full), `.unavailable`, `.overloaded`, `.invalid` and
+    ///   `.blocked` before it was sent: the broker does not have it. `.timedOut`, `.connectionLost`, `.cancelled`, and
+    ///   `.blocked` after it was sent: it may; retry under the same id.
     public func publish(_ message: OutgoingMessage) async throws(RabbitError) {
         try message.validate(maximumBodyBytes: core.link.configuration.maximumBodyBytes)
         let ledger = WaitLedger.current
         ledger?.begin(.broker)
         defer { ledger?.end(.broker) }
         let start = ContinuousClock.now
-        try await permitted { () async throws(RabbitError) in try await core.publish(message) }
+        do throws(RabbitError) {
+            try await permitted { () async throws(RabbitError) in try await core.publish(message) }
+        } catch {
+            if case .rejected = error { refusals.withLock { $0.refused(by: message.queue, at: .now) } }
+            throw error
+        }
+        refusals.withLock { if !$0.isEmpty { $0.confirmed(by: message.queue) } }
         confirmTime.record(duration: start.duration(to: .now))
     }
 

@@ -1,6 +1,6 @@
 /// One queue and how it must be: declaring is idempotent, and a queue that exists otherwise makes the broker say 406.
 ///
-/// The factories are the kinds of queue this platform knows; the numbers are messages.
+/// The factories are the kinds of queue this platform knows. Each is bounded in messages and in bytes of their bodies.
 public struct QueueDeclaration: Sendable, Equatable {
     public enum Argument: Sendable, Equatable {
         case string(String)
@@ -20,47 +20,49 @@ public struct QueueDeclaration: Sendable, Equatable {
 
     /// A queue of turns or jobs: survives any process, dead-letters to `dead_letter_queue` without losing a message on
     /// the way (at-least-once needs reject-publish), and refuses publishes beyond its bound instead of dropping any.
-    public static func work(_ name: String, maximumLength: Int64 = 100_000) -> QueueDeclaration {
+    public static func work(_ name: String, within bounds: QueueBounds = QueueBounds()) -> QueueDeclaration {
         quorum(
-            name, maximumLength: maximumLength, deadLetterQueue: Topology.deadLetterQueue,
+            name, bounds, deadLetterQueue: Topology.deadLetterQueue,
             further: ["x-delivery-limit": .integer(deliveryLimit)])
     }
 
     /// The outcomes for one shard: one worker at a time takes them, in order, and no number of redeliveries loses one.
-    public static func responses(shard: String, maximumLength: Int64 = 100_000) -> QueueDeclaration {
+    public static func responses(shard: String, within bounds: QueueBounds = QueueBounds()) -> QueueDeclaration {
         quorum(
-            Topology.responseQueue(shard: shard), maximumLength: maximumLength, deadLetterQueue: nil,
+            Topology.responseQueue(shard: shard), bounds, deadLetterQueue: nil,
             further: ["x-single-active-consumer": .flag(true)])
     }
 
-    /// Where the dead go. When it is full, they stay in the queues they died in.
-    public static func deadLetters(maximumLength: Int64 = 1_000_000) -> QueueDeclaration {
-        quorum(Topology.deadLetterQueue, maximumLength: maximumLength, deadLetterQueue: nil, further: [:])
+    /// Where the dead go: ten times as many as a turn queue holds, for nobody may look for days. When it is full, they
+    /// stay in the queues they died in.
+    public static func deadLetters(within bounds: QueueBounds = QueueBounds()) -> QueueDeclaration {
+        quorum(
+            Topology.deadLetterQueue, QueueBounds(messages: bounds.messages * 10, bytes: bounds.bytes),
+            deadLetterQueue: nil, further: [:])
     }
 
     /// A rung of the retry ladder: holds a message for a fixed time, then hands it on.
-    static func retry(_ name: String, delay: Duration, returningTo queue: String, maximumLength: Int64)
+    static func retry(_ name: String, delay: Duration, returningTo queue: String, within bounds: QueueBounds)
         -> QueueDeclaration
     {
         quorum(
-            name, maximumLength: maximumLength, deadLetterQueue: queue,
-            further: ["x-message-ttl": .integer(delay.milliseconds)])
+            name, bounds, deadLetterQueue: queue, further: ["x-message-ttl": .integer(delay.milliseconds)])
     }
 
     /// An inference node's inbox: gone with the node's connection, so that a publish to a dead node is returned.
-    public static func node(incarnation: String, maximumLength: Int64 = 1_024) -> QueueDeclaration {
+    public static func node(
+        incarnation: String, within bounds: QueueBounds = QueueBounds(messages: 1_024, bytes: 64 << 20)
+    ) -> QueueDeclaration {
         QueueDeclaration(
             name: Topology.nodeQueue(incarnation: incarnation), durable: false, exclusive: true,
-            arguments: ["x-max-length": .integer(maximumLength), "x-overflow": .string("reject-publish")])
+            arguments: bounds.arguments)
     }
 
     private static func quorum(
-        _ name: String, maximumLength: Int64, deadLetterQueue: String?, further: [String: Argument]
+        _ name: String, _ bounds: QueueBounds, deadLetterQueue: String?, further: [String: Argument]
     ) -> QueueDeclaration {
-        var arguments: [String: Argument] = [
-            "x-queue-type": .string("quorum"), "x-max-length": .integer(maximumLength),
-            "x-overflow": .string("reject-publish"),
-        ]
+        var arguments = bounds.arguments
+        arguments["x-queue-type"] = .string("quorum")
         if let deadLetterQueue {
             arguments["x-dead-letter-exchange"] = .string("")
             arguments["x-dead-letter-routing-key"] = .string(deadLetterQueue)
@@ -68,5 +70,25 @@ public struct QueueDeclaration: Sendable, Equatable {
         }
         arguments.merge(further) { _, new in new }
         return QueueDeclaration(name: name, durable: true, exclusive: false, arguments: arguments)
+    }
+}
+
+extension QueueDeclaration {
+    /// The queue as this broker is to be told of it.
+    ///
+    /// From version 4 on a quorum queue without a delivery limit has one of 20 returns, after which it drops the message; a
+    /// limit of -1 is none. Earlier versions have none unless told, and refuse a negative number.
+    func formed(for broker: BrokerVersion) -> QueueDeclaration {
+        guard arguments["x-queue-type"] == .string("quorum"), arguments["x-delivery-limit"] == nil, broker.major >= 4
+        else { return self }
+        var arguments = arguments
+        arguments["x-delivery-limit"] = .integer(-1)
+        return QueueDeclaration(name: name, durable: durable, exclusive: exclusive, arguments: arguments)
+    }
+
+    /// How much it may hold, as far as it says so.
+    var bounds: QueueBounds {
+        func number(_ name: String) -> Int64 { if case .integer(let number) = arguments[name] { number } else { .max } }
+        return QueueBounds(messages: number("x-max-length"), bytes: number("x-max-length-bytes"))
     }
 }

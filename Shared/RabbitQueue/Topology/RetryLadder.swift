@@ -32,13 +32,13 @@ public struct RetryLadder: Sendable {
         return queue(attempt: attempt, using: &random)
     }
 
-    /// The due queue and the rungs, in the order in which they have to be declared.
-    public func declarations(maximumLength: Int64 = 100_000) -> [QueueDeclaration] {
-        [.work(Self.dueQueue, maximumLength: maximumLength)]
+    /// The due queue and the rungs, in the order in which they have to be declared. A rung holds few of all turns, each
+    /// for seconds: a quarter of the bytes is enough.
+    public func declarations(within bounds: QueueBounds = QueueBounds()) -> [QueueDeclaration] {
+        [.work(Self.dueQueue, within: bounds.quarter)]
             + Self.delays.enumerated().map { rung, seconds in
                 .retry(
-                    queue(rung: rung), delay: .seconds(seconds), returningTo: Self.dueQueue,
-                    maximumLength: maximumLength)
+                    queue(rung: rung), delay: .seconds(seconds), returningTo: Self.dueQueue, within: bounds.quarter)
             }
     }
 }

@@ -23,14 +23,19 @@ public struct Topology: Sendable {
 
     /// Every shared queue: dead letters, turns with their retry ladder, jobs, and a response queue for each shard.
     ///
+    /// Together they may hold (4 + shards + 9/4) times the bytes of `bounds`: 8.25 GiB with two shards and 1 GiB.
     /// - Parameters:
     ///   - responseShards: the shards' names as in `response_queue.<shard>`.
-    ///   - maximumLength: the bound of each turn, job, retry and response queue, in messages.
-    public static func platform(responseShards: [String], maximumLength: Int64 = 100_000) -> Topology {
-        var queues = [QueueDeclaration.deadLetters()]
-        queues += (turnQueues + [jobQueue]).map { .work($0, maximumLength: maximumLength) }
-        queues += RetryLadder().declarations(maximumLength: maximumLength)
-        queues += responseShards.map { .responses(shard: $0, maximumLength: maximumLength) }
+    ///   - bounds: of each turn and response queue, of the dead letters in bytes; jobs and retries have a quarter of the
+    ///     bytes each.
+    public static func platform(responseShards: [String], bounds: QueueBounds = QueueBounds()) -> Topology {
+        var queues = [QueueDeclaration.deadLetters(within: bounds)]
+        queues += turnQueues.map { .work($0, within: bounds) } + [.work(jobQueue, within: bounds.quarter)]
+        queues += RetryLadder().declarations(within: bounds)
+        queues += responseShards.map { .responses(shard: $0, within: bounds) }
         return Topology(queues: queues)
     }
+
+    /// The declarations of some of its queues, in its order.
+    public func queues(named names: Set<String>) -> [QueueDeclaration] { queues.filter { names.contains($0.name) } }
 }

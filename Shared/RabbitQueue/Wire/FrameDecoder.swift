@@ -56,6 +56,9 @@ final class FrameDecoder {
             var header = ContentHeader(bodySize: properties.body_size)
             let flags = Int32(bitPattern: basic._flags)
             if flags & AMQP_BASIC_MESSAGE_ID_FLAG != 0 { header.messageID = text(basic.message_id) }
+            if flags & AMQP_BASIC_EXPIRATION_FLAG != 0 {
+                header.expiration = Duration(expirationText: text(basic.expiration))
+            }
             if flags & AMQP_BASIC_HEADERS_FLAG != 0 {
                 header.headers = scalars(of: basic.headers)
                 header.death = newestDeath(in: basic.headers)
@@ -78,7 +81,9 @@ final class FrameDecoder {
         func fields<T>(_: T.Type) -> T { decoded.assumingMemoryBound(to: T.self).pointee }
         switch method.id {
         case AMQP_CONNECTION_START_METHOD:
-            return .connectionStart(mechanisms: text(fields(amqp_connection_start_t.self).mechanisms))
+            let start = fields(amqp_connection_start_t.self)
+            return .connectionStart(
+                mechanisms: text(start.mechanisms), version: scalars(of: start.server_properties)["version"])
         case AMQP_CONNECTION_TUNE_METHOD:
             return .connectionTune(frameMaximum: Int(fields(amqp_connection_tune_t.self).frame_max))
         case AMQP_CONNECTION_OPEN_OK_METHOD: return .connectionOpenOk

@@ -52,6 +52,10 @@ final class FrameEncoder {
         case .channelOpen:
             var fields = amqp_channel_open_t()
             try append(AMQP_CHANNEL_OPEN_METHOD, &fields, channel, &output)
+        case .channelClose:
+            var fields = amqp_channel_close_t()
+            fields.reply_code = 200
+            try append(AMQP_CHANNEL_CLOSE_METHOD, &fields, channel, &output)
         case .channelFlowOk(let active):
             var fields = amqp_channel_flow_ok_t(active: active ? 1 : 0)
             try append(AMQP_CHANNEL_FLOW_OK_METHOD, &fields, channel, &output)

@@ -1,6 +1,7 @@
 /// The AMQP 0-9-1 methods that a broker sends to us, with the fields we use.
 enum IncomingMethod: Sendable, Equatable {
-    case connectionStart(mechanisms: String)
+    /// The version is the server's own word for itself.
+    case connectionStart(mechanisms: String, version: String?)
     case connectionTune(frameMaximum: Int)
     case connectionOpenOk
     case connectionClose(code: Int, text: String)
@@ -39,6 +40,8 @@ struct ContentHeader: Sendable, Equatable {
     var bodySize: UInt64
     var messageID: String?
     var headers: [String: String] = [:]
+    /// How long it was to wait in its queue, as its publisher said.
+    var expiration: Duration?
     /// The newest entry of `x-death`.
     var death: Death?
 }

@@ -6,6 +6,7 @@ enum OutgoingMethod: Sendable {
     case connectionClose(code: Int, text: String)
     case connectionCloseOk
     case channelOpen
+    case channelClose
     case channelFlowOk(active: Bool)
     case channelCloseOk
     case queueDeclare(QueueDeclaration)

@@ -63,6 +63,9 @@ extension Settings {
     public static let rabbitURI = Setting<String>.text(
         "RABBITMQ_URI", default: "amqp://guest:guest@127.0.0.1:5672/", help: "the broker, as an AMQP URI",
         isSecret: true)
+    public static let queueMaximumSize = Setting<Int>.integer(
+        "QUEUE_MAX_MIB", default: 1024, in: 1...1_048_576,
+        help: "MiB of messages that each turn queue, each response queue and the dead letters hold at most")
     public static let databaseShards = Setting<String>.text(
         "DATABASE_SHARDS", default: nil,
         help: "PostgreSQL URIs of the shards, with commas between; the first holds the directory",
@@ -203,7 +206,7 @@ extension Settings {
         "BATCH_PATIENCE", default: "1m",
         help: "time that an asynchronous turn waits for free capacity before it counts as a chat")
     public static let workerBatch = Setting<Int>.integer(
-        "WORKER_BATCH", default: 128, in: 1...1000, help: "outcomes that are settled in one statement at most")
+        "WORKER_BATCH", default: 128, in: 1...500, help: "outcomes that are settled in one statement at most")
 
     public static let deadLetterRetention = Setting<Duration>.duration(
         "DEAD_LETTER_RETENTION", default: "720h", help: "time that a dead letter stays for replay before it is dropped")
@@ -259,9 +262,8 @@ extension Settings {
         (
             "Stores",
             [
-                redisHost, redisPort, redisPassword, redisPoolSize, redisHighWatermark, rabbitURI, databaseShards,
-                databaseReplicas,
-                databasePoolSize,
+                redisHost, redisPort, redisPassword, redisPoolSize, redisHighWatermark, rabbitURI, queueMaximumSize,
+                databaseShards, databaseReplicas, databasePoolSize,
             ]
         ),
         (

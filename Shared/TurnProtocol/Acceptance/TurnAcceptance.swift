@@ -131,6 +131,8 @@ public struct TurnAcceptance: Sendable {
                 mayBeQueued = mayBeQueued || error.outcomeIsUnknown
                 logger.warning("a turn was not confirmed", metadata: ["turn": "\(message.id)", "error": "\(error)"])
                 // A fresh channel's first publish is sometimes refused by a queue that is not full: once more tells.
+                // Nobody waits for an alarm's end.
+                if case .blocked = error { break }
                 guard mayBeQueued || error == .rejected(queue: message.queue) else { break }
                 try? await Task.sleep(for: backoff.next())
             }
