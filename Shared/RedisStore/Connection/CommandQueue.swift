@@ -191,6 +191,17 @@ extension CommandQueue {
         }
     }
 
+    /// Takes no more commands, if none waits: then nothing is lost when the connection is closed.
+    func retire(_ reason: String) -> Bool {
+        state.withLock { state in
+            guard state.isReady, state.waiting.first == nil, state.unsent.isEmpty else { return false }
+            state.isReady = false
+            state.unavailability = reason
+            publishLoad(state)
+            return true
+        }
+    }
+
     /// Gives a reply to the command that waits longest.
     /// - Returns: false when no command waits.
     func deliver(_ value: RedisValue) -> Bool {

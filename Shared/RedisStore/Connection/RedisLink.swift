@@ -59,9 +59,9 @@ actor RedisLink {
         connect()
     }
 
-    /// Ends this connection, if it stands, and makes another.
+    /// Ends this connection, if it stands and nothing waits on it, and makes another.
     func renew(_ reason: String) {
-        if isReady { lose(reason) }
+        if isReady, queue.retire(reason) { lose(reason) }
     }
 
     func stop() {

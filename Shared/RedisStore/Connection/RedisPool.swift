@@ -140,8 +140,7 @@ public final class RedisPool: Service, Sendable {
             let ledger = WaitLedger.current
             ledger?.begin(.redis)
             defer { ledger?.end(.redis) }
-            let connection = choose()
-            let values = try await connection.exchange(bytes, replies: replies)
+            let (connection, values) = try await exchangeOnOne(bytes, replies: replies)
             commandTime.record(duration: permit.startedAt.duration(to: .now))
             settle(permit, writePermit, values, effect)
             if writePermit != nil { leaveReplica(connection, values) }
@@ -150,6 +149,19 @@ public final class RedisPool: Service, Sendable {
             breaker.settle(permit, error.verdict, reason: error.description)
             if let writePermit { writes.settle(writePermit, .neither) }
             throw error
+        }
+    }
+
+    private func exchangeOnOne(
+        _ bytes: [UInt8], replies: Int
+    ) async throws(RedisError) -> (RedisConnection, [RedisValue]) {
+        let first = choose()
+        do throws(RedisError) {
+            return (first, try await first.exchange(bytes, replies: replies))
+        } catch .unavailable where gate.isOpen {
+            // It went between the choice and the write: nothing was sent, and another one is ready.
+            let second = choose()
+            return (second, try await second.exchange(bytes, replies: replies))
         }
     }
 
