@@ -47,7 +47,7 @@ import Testing
             #expect(try await settlements.settle([before], on: database.shards[0]).stored == [before.turn])
             #expect(try await pool.ping() && pool.takesWrites)
 
-            try await setReadOnly(server.endpoint.shards[0], true)
+            try await server.setReadOnly(true)
             let session = try await backend(pool)
             let refused = try #require(await failure { try await settlements.settle([after], on: database.shards[0]) })
             #expect(refused.sqlState == "25006" && refused.isTransient)
@@ -64,7 +64,7 @@ import Testing
                 return
             }
 
-            try await setReadOnly(server.endpoint.shards[0], false)
+            try await server.setReadOnly(false)
             // Without any caller.
             try await eventually { pool.takesWrites }
             #expect(try await settlements.settle([after], on: database.shards[0]).stored == [after.turn])
@@ -81,10 +81,10 @@ import Testing
         let service = Task { try await database.run() }
         let pool = database.directory
         try await eventually { await failureIfAny { try await pool.ping() } == nil }
-        try await setReadOnly(server.endpoint.shards[0], true)
+        try await server.setReadOnly(true)
         try await eventually { try await !pool.ping() && !pool.takesWrites }
         #expect(pool.breaker.state == .closed && pool.writes.lastFailure == "the server is read-only")
-        try await setReadOnly(server.endpoint.shards[0], false)
+        try await server.setReadOnly(false)
         try await eventually { pool.takesWrites }
         service.cancel()
         _ = await service.result
@@ -97,20 +97,21 @@ import Testing
             try await TestServers.startPostgres(databases: ["shard0"])
         )
         let (first, second) = (servers.0.endpoint, servers.1.endpoint)
-        try await withDatabase(uris: second.shards, migrated: false) { database in
-            _ = try await database.directory.query("ALTER ROLE switchboard PASSWORD '\(first.password)'")
+        for server in [first, second] {
+            try await withDatabase(uris: server.shards, migrated: false) { database in
+                _ = try await database.directory.query("CREATE ROLE app LOGIN PASSWORD 'app'")
+            }
         }
-        let uri =
-            "postgresql://\(first.user):\(first.password)@\(first.host):\(first.port),\(second.host):\(second.port)/shard0"
+        let uri = "postgresql://app:app@\(first.host):\(first.port),\(second.host):\(second.port)/shard0"
         func port() async throws -> Int64? {
             try await withDatabase(uris: [uri], migrated: false) { database in
                 try await database.directory.query("SELECT inet_server_port()::bigint AS port").first?.value("port")
             }
         }
         #expect(try await port() == Int64(first.port))
-        try await setReadOnly(first.shards[0], true)
+        try await servers.0.setReadOnly(true)
         #expect(try await port() == Int64(second.port))
-        try await setReadOnly("postgresql://\(first.user):\(first.password)@\(second.host):\(second.port)/shard0", true)
+        try await servers.1.setReadOnly(true)
         // Some can be read, and that one is.
         #expect(try await port() != nil)
         try await servers.0.stop()
@@ -220,19 +221,6 @@ import Testing
             }
             try await owner.directory.query("DROP OWNED BY \(role)")
             try await owner.directory.query("DROP ROLE \(role)")
-        }
-    }
-}
-
-/// Makes the server of a database read-only, for sessions that are open too, or lets it take writes again.
-private func setReadOnly(_ uri: String, _ isReadOnly: Bool) async throws {
-    try await withDatabase(uris: [uri], migrated: false) { database in
-        try await database.directory.query(
-            "ALTER SYSTEM SET default_transaction_read_only = \(isReadOnly ? "on" : "off")")
-        try await database.directory.query("SELECT pg_reload_conf()")
-        try await eventually {
-            let row = try await database.directory.query("SHOW default_transaction_read_only").first
-            return try row?.value("default_transaction_read_only") == (isReadOnly ? "on" : "off")
         }
     }
 }
