@@ -92,7 +92,7 @@ import Testing
             let record = RedisArgument("turn:{\(turn.id)}:record")
             let lease = try #require(try await log.acquire(turn, owner: "o", redelivered: false).lease)
             let large = [UInt8](repeating: 7, count: 1 << 20)
-            _ = try await log.beginAttempt(lease, node: "n", numericsID: "x", plan: large)
+            _ = try await log.beginAttempt(lease, mark: 1, node: "n", numericsID: "x", plan: large)
             _ = try await log.append(lease, first: 0, tokens: tokens("a"))
             _ = try await log.recordOutcome(lease, outcome: large)
             #expect(try await pool.send("MEMORY", "USAGE", record, "SAMPLES", 0).int ?? 0 > 2 << 20)
