@@ -14,6 +14,7 @@ struct APITests {
         try await errors(cluster)
         try await tenants(cluster)
         try await limits(cluster)
+        try await tooLong(cluster)
         await cluster.stop()
     }
 
@@ -103,11 +104,30 @@ struct APITests {
         expect(try await cluster.get("/check-response/01903645-bb87-7000-8000-000000000000"), 404)
         expect(try await cluster.get("/check-response/nonsense"), 404)
         expect(try await cluster.get("/nowhere"), 404)
+        expect(try await cluster.get("/chat"), 405)
+        expect(try await cluster.post("/chat", body.merging(["max_token": 1]) { $1 }), 400, field: "max_token")
         expect(
             try await cluster.post("/chat", body.merging(["conversation_id": 4711]) { $1 }), 404,
             field: "conversation_id")
         let id = try await cluster.beginStream(body.merging(["max_tokens": 1]) { $1 })
         expect(try await cluster.get("/stream/\(id)", headers: ["Last-Event-ID": "x"]), 400, field: "Last-Event-ID")
+    }
+
+    /// Longer than the model's context, which only its tokenizer can tell.
+    private func tooLong(_ cluster: Cluster) async throws {
+        let body: [String: Any] = ["message": String(repeating: "x ", count: 9000), "user_id": "bob"]
+        let whole = try await cluster.post("/chat", body)
+        #expect(whole.status == 400 && whole.error["code"] as? String == "context_length_exceeded", "\(whole.text)")
+        let reason = whole.error["message"] as? String ?? ""
+        #expect(reason.contains("8192") && reason.contains(" tokens"), "\(reason)")
+        let id = try await cluster.beginStream(body)
+        let read = try await cluster.stream(id)
+        #expect(read.end?.error?.code == "context_length_exceeded" && read.end?.status == "failed")
+        // And from the shard, when its log has gone.
+        try await withRedis(cluster) { _ = try await $0.send("FLUSHALL") }
+        try await eventually("it is settled") {
+            try await cluster.stream(id).end?.error?.code == "context_length_exceeded"
+        }
     }
 
     private func tenants(_ cluster: Cluster) async throws {

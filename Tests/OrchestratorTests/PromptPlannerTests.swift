@@ -46,6 +46,27 @@ struct PromptPlannerTests {
         planner.tokenizer.decode(plan.prompt, includingSpecial: true)
     }
 
+    @Test func aPromptThatIsTooLongIsToldByItsCode() throws {
+        let planner = try planner(context: 8)
+        let refusal = #expect(throws: PromptPlanner.Refusal.self) {
+            try planner.plan(turn(String(repeating: "word ", count: 100)), history: [])
+        }
+        let failure = TurnFailure(error: refusal?.description ?? "")
+        #expect(failure.code == .contextLengthExceeded && failure.message.contains("context has 8"))
+    }
+
+    @Test func aTextHasNoFewerTokensThanItsBytesShow() throws {
+        let planner = try planner(context: 2048)
+        let bounds = PromptPlanners(standard: planner).bounds(of: "m")
+        let bound = try #require(bounds["m"])
+        #expect(bound.tokens == 2048 && bound.bytesPerToken > 1)
+        for text in ["word", " ", "=", "-", "\"", "/*", "  x"] {
+            let long = String(repeating: text, count: 20_000)
+            let count = planner.tokenizer.encode(long, parseSpecial: false).count
+            #expect(count * bound.bytesPerToken >= long.utf8.count, "\(text)")
+        }
+    }
+
     @Test func thePromptHoldsSystemHistoryContextAndMessageInThisOrder() throws {
         let planner = try planner(context: 2048)
         let plan = try planner.plan(

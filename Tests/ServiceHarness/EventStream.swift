@@ -49,7 +49,10 @@ public struct EndEvent: Sendable, Decodable, Equatable {
         public let requested_model: String?
     }
 
-    public struct Failure: Sendable, Decodable, Equatable { public let message: String }
+    public struct Failure: Sendable, Decodable, Equatable {
+        public let code: String
+        public let message: String
+    }
 }
 
 extension GatewayClient {

@@ -7,9 +7,8 @@ enum ContextCheck {
     static func check(_ request: TurnRequest, _ bounds: [ContextBound]) throws(APIError) {
         let bounds = bounds.compactMap { bound in bound.bytes.map { (bound, bytes: $0) } }
         guard let (bound, bytes) = bounds.max(by: { $0.bytes < $1.bytes }) else { return }
-        // Templates may trim what they put in.
         let texts = [request.message] + (request.context ?? []).map(\.content)
-        let given = texts.reduce(0) { $0 + trimmedBytes($1) }
+        let given = texts.reduce(0) { $0 + leastBytes($1) }
         guard given > bytes else { return }
         // No token stands for more bytes, so there are at least so many.
         let tokens = given / bound.bytesPerToken + (given % bound.bytesPerToken > 0 ? 1 : 0)
@@ -19,11 +18,20 @@ enum ContextCheck {
                 "message and context have at least \(tokens) tokens; the model's context has \(bound.tokens)"))
     }
 
-    private static func trimmedBytes(_ text: String) -> Int {
-        let scalars = text.unicodeScalars
-        guard let first = scalars.firstIndex(where: { !$0.properties.isWhitespace }),
-            let last = scalars.lastIndex(where: { !$0.properties.isWhitespace })
-        else { return 0 }
-        return text.utf8.distance(from: first, to: scalars.index(after: last))
+    /// Printable ASCII without the spaces at both ends: templates may trim what they put in, and a tokenizer may lack
+    /// tokens for other bytes.
+    private static func leastBytes(_ text: String) -> Int {
+        let space = UInt8(ascii: " ")
+        var (count, spaces, hasBegun) = (0, 0, false)
+        for byte in text.utf8 {
+            switch byte {
+            case space: spaces += 1
+            case 0x21...0x7E:
+                count += 1 + (hasBegun ? spaces : 0)
+                (spaces, hasBegun) = (0, true)
+            default: break
+            }
+        }
+        return count
     }
 }

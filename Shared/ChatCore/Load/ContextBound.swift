@@ -3,7 +3,7 @@
 public struct ContextBound: Sendable, Codable, Equatable {
     /// Tokens of prompt and answer.
     public let tokens: Int
-    /// Bytes of text that one token stands for at most.
+    /// Bytes of printable ASCII that one token stands for at most.
     public let bytesPerToken: Int
 
     public init(tokens: Int, bytesPerToken: Int) {
@@ -11,7 +11,7 @@ public struct ContextBound: Sendable, Codable, Equatable {
         self.bytesPerToken = bytesPerToken
     }
 
-    /// Bytes beyond which no text fits; nil when the numbers are none, or say nothing.
+    /// Bytes of printable ASCII beyond which no text fits; nil when the numbers are none, or say nothing.
     public var bytes: Int? {
         guard tokens > 0, bytesPerToken > 0 else { return nil }
         let (bytes, isOver) = tokens.multipliedReportingOverflow(by: bytesPerToken)
