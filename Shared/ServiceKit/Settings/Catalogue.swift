@@ -138,7 +138,7 @@ extension Settings {
         "MAX_OUTSTANDING_PER_TENANT", default: 16_384, in: 1...1_000_000,
         help: "turns of one tenant that may be unfinished at a time")
     public static let maxOutstandingTenantBytes = Setting<Int>.integer(
-        "MAX_OUTSTANDING_PER_TENANT_BYTES", default: 128 << 20, in: 1...(1 << 40),
+        "MAX_OUTSTANDING_PER_TENANT_BYTES", default: 64 << 20, in: 1...(1 << 40),
         help: "bytes that the unfinished turns of one tenant may have together, as their messages are queued")
 
     // Overload

@@ -1,0 +1,95 @@
+import Foundation
+import RedisStore
+import ServiceHarness
+import Testing
+
+/// The largest requests in the largest number that a tenant may have: no service comes near the memory that
+/// docker-compose.yml gives it, and nothing of them is left when they have ended.
+@Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches: its tokenizer"), .serialized)
+struct WeightTests {
+    /// Text that hardly shrinks, which costs more than any other wherever it is packed.
+    private static let text: String = {
+        var random = SystemRandomNumberGenerator()
+        return String(decoding: (0..<1_000_000).map { _ in UInt8.random(in: 48...91, using: &random) }, as: UTF8.self)
+    }()
+
+    @Test(.timeLimit(.minutes(3))) func aTenantsLargestTurnsFitAndLeaveNothing() async throws {
+        let cluster = try await Cluster(
+            .simulated(ttft: 5, itl: 20),
+            settings: [
+                "RATE_LIMIT_ASYNC": "0", "MAX_OUTSTANDING_PER_USER": "1000", "ADMISSION_STANDARD": "0s",
+                "LOG_LEVEL": "info",
+            ])
+        // A turn that runs for long is what the others wait for.
+        let first = try await cluster.beginStream(["message": "Hi", "user_id": "ann", "max_tokens": 1])
+        let conversation = try #require(try await cluster.stream(first).end?.conversation_id)
+        let head = try await begin(["message": "Hi", "max_tokens": 100_000], conversation, cluster)
+        let memory = try await withRedis(cluster) { redis in try await redis.memory().usedBytes }
+
+        var ids: [String] = []
+        var refusal: HTTPAnswer?
+        while refusal == nil, ids.count < 200 {
+            let answer = try await post(["message": Self.text, "max_tokens": 1], conversation, cluster)
+            if let id = answer.json["correlation_id"] as? String { ids.append(id) } else { refusal = answer }
+        }
+        // The default bound of a tenant's bytes, and not a count, is what ends it.
+        #expect((50..<72).contains(ids.count), "\(ids.count)")
+        #expect(refusal?.status == 429 && refusal?.headers["retry-after"] != nil, "\(refusal?.text ?? "")")
+        try fits(cluster)
+
+        for id in ids + [head] {
+            #expect(try await cluster.send("DELETE", "/stream/\(id)", body: nil).status == 202)
+        }
+        for id in ids {
+            try await eventually("turn \(id) has ended", within: .seconds(90), or: { cluster.logs }) {
+                try await cluster.get("/check-response/\(id)").status != 202
+            }
+        }
+        // The tenant is welcome again, and what ended before costs the next turn nothing.
+        let hi = try await cluster.post(
+            "/chat", ["message": "hi", "user_id": "ann", "conversation_id": conversation, "max_tokens": 1])
+        #expect(hi.status == 200, "\(hi.text)")
+        try await withRedis(cluster) { redis in
+            for key in try await redis.send("KEYS", "context:*").array?.compactMap(\.text) ?? [] {
+                let bytes = try await redis.send("MEMORY", "USAGE", .text(key), "SAMPLES", 0).int ?? .max
+                #expect(bytes < 100_000, "\(bytes)")
+            }
+            let left = try await redis.memory().usedBytes - memory
+            #expect(left < 20 << 20, "\(left)")
+        }
+        try fits(cluster)
+        await cluster.stop()
+    }
+
+    private func post(_ body: [String: Any], _ conversation: Int64, _ cluster: Cluster) async throws -> HTTPAnswer {
+        try await cluster.post(
+            "/async-chat", body.merging(["user_id": "ann", "conversation_id": conversation]) { $1 })
+    }
+
+    private func begin(_ body: [String: Any], _ conversation: Int64, _ cluster: Cluster) async throws -> String {
+        let answer = try await post(body, conversation, cluster)
+        return try #require(answer.json["correlation_id"] as? String, "\(answer.text)")
+    }
+
+    /// Each service has had at most 80 % of its limit.
+    private func fits(_ cluster: Cluster) throws {
+        for (process, variable) in [
+            (cluster.gateway, "GATEWAY_MEMORY"), (cluster.orchestrator, "ORCHESTRATOR_MEMORY"),
+            (cluster.worker, "WORKER_MEMORY"),
+        ] {
+            let limit = try memoryLimit(variable)
+            let peak = process.peakResidentBytes
+            #expect(peak > 0 && peak <= limit / 5 * 4, "\(process.name): \(peak >> 20) of \(limit >> 20) MiB")
+        }
+    }
+
+    /// What docker-compose.yml gives a service, in bytes.
+    private func memoryLimit(_ variable: String) throws -> Int {
+        let folder = (0..<3).reduce(URL(filePath: #filePath)) { url, _ in url.deletingLastPathComponent() }
+        let text = try String(contentsOf: folder.appending(path: "docker-compose.yml"), encoding: .utf8)
+        let start = try #require(text.range(of: "${\(variable):-")).upperBound
+        let number = text[start...].prefix { $0 != "}" }
+        #expect(number.last == "m")
+        return try #require(Int(number.dropLast())) << 20
+    }
+}
