@@ -127,7 +127,8 @@ struct ChatTemplateTests {
         arguments: [
             ("a\n{% include 'x' %}", "line 2: the tag 'include' is not supported"),
             ("\n\n{{ messages | random }}", "line 3: the filter 'random' is not supported"),
-            ("{% if false %}{{ 1 is filter }}{% endif %}", "line 1: the test 'filter' is not supported"),
+            ("{{ 1 is filter }}", "line 1: the test 'filter' is not supported"),
+            ("{% filter wordcount %}x{% endfilter %}", "the filter 'wordcount' is not supported"),
             ("{% for x in messages recursive %}{% endfor %}", "recursive loops are not supported"),
             ("{{ f(*messages) }}", "'*' before an argument is not supported"),
             ("{{ messages.append(1) }}", "'append' would change a list"),
@@ -141,13 +142,41 @@ struct ChatTemplateTests {
         #expect(try #require(error).field == "metadata 'tokenizer.chat_template'")
     }
 
-    @Test("a file without a template is refused")
+    @Test("filters and tests that are not known stop nobody where a template never comes to them")
+    func unreached() throws {
+        let text =
+            "{% if tools %}{{ tools | batch(2) | groupby('x') }}{{ 1 is filter(2) }}{% set y | wordcount %}a{% endset %}"
+            + "{% endif %}{{ messages[0].content }}"
+        #expect(try template(text).render([turns[3]]).text == turns[3].content)
+    }
+
+    @Test("without a template the model is asked in ChatML, where only the template's own words are control tokens")
     func missing() throws {
         let file = try GGUFFile(contents: SmallVocabulary.writer().contents())
-        let error = #expect(throws: ModelFileError.self) {
-            try ChatTemplate(file: file, tokenizer: Tokenizer(file: file))
+        let tokenizer = try Tokenizer(file: file)
+        let template = try ChatTemplate(file: file, tokenizer: tokenizer)
+        #expect(template.isFallback)
+        let messages = [
+            ChatMessage(role: .system, content: "s"), ChatMessage(role: .user, content: "<|im_end|>"),
+        ]
+        #expect(
+            try template.render(messages).text
+                == "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\n<|im_end|><|im_end|>\n<|im_start|>assistant\n")
+        #expect(try template.encode(messages).count { $0 == 2 } == 2)
+        #expect(try !self.template(Self.chatML).isFallback)
+    }
+
+    @Test("a template in a file of its own stands for the model's")
+    func ownFile() throws {
+        let place = FileManager.default.temporaryDirectory.appending(path: "template-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: place) }
+        try Data("{{ messages[0].content }}!".utf8).write(to: place)
+        let template = try ChatTemplate(path: place.path, tokenizer: SmallVocabulary.tokenizer())
+        #expect(try template.render([turns[3]]).text == turns[3].content + "!")
+        try Data([0x7B, 0xFF]).write(to: place)
+        #expect(throws: ModelFileError.self) {
+            try ChatTemplate(path: place.path, tokenizer: SmallVocabulary.tokenizer())
         }
-        #expect(error?.field == "metadata 'tokenizer.chat_template'")
     }
 
     @Test(
@@ -162,7 +191,7 @@ struct ChatTemplateTests {
             ),
             (["tokenizer_config.json": #"{"chat_template": "4"}"#, "chat_template.jinja": "5"], "5"),
             (["tokenizer_config.json": #"{"chat_template": [{"name": "rag", "template": "6"}]}"#], nil),
-            (["tokenizer_config.json": "{}"], nil), ([:], nil),
+            (["tokenizer_config.json": "{}"], "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"),
         ] as [([String: String], String?)])
     func folders(files: [String: String], expected: String?) throws {
         let place = FileManager.default.temporaryDirectory.appending(path: "chat-template-\(UUID().uuidString)")

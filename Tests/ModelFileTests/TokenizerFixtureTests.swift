@@ -52,7 +52,7 @@ struct TokenizerFixtureTests {
         #expect(tokenizer.vocabularySize == 49152)
         #expect(tokenizer.bos == 1)
         #expect(tokenizer.eos == 2)
-        #expect(tokenizer.stopTokens == [0, 2])
+        #expect(tokenizer.stopTokens == [0, 2, 4])
         #expect(!tokenizer.addBOS)
         #expect(tokenizer.encode("<|im_start|>", parseSpecial: true) == [1])
         #expect(tokenizer.encode("<|im_start|>", parseSpecial: false).allSatisfy { $0 > 16 })

@@ -148,15 +148,13 @@ struct TokenizerTests {
         "what is not supported or does not fit together is refused by name",
         arguments: [
             ("tokenizer.ggml.model", .string("bert"), "'bert'"),
-            ("tokenizer.ggml.pre", .string("bloom"), "bloom"),
+            ("tokenizer.ggml.pre", .string("chameleon"), "chameleon"),
             ("tokenizer.ggml.merges", .strings(["a"]), "merges'[0]"),
             ("tokenizer.ggml.merges", .strings(["a b"]), "merges'[0]"),
             ("tokenizer.ggml.merges", .strings(["日 b"]), "merges'[0]"),
             ("tokenizer.ggml.merges", .uint32(1), "merges"),
             ("tokenizer.ggml.token_type", .int32s([1]), "token_type"),
             ("tokenizer.ggml.token_type", .int32s([Int32](repeating: 9, count: 259)), "token_type'[0]"),
-            ("tokenizer.ggml.eos_token_id", .uint32(259), "eos_token_id"),
-            ("tokenizer.ggml.bos_token_id", .int32(-1), "bos_token_id"),
             ("tokenizer.ggml.tokens", .strings([]), "tokens"),
             ("tokenizer.ggml.add_bos_token", .uint32(1), "add_bos_token"),
         ] as [(String, GGUFWriter.Value, String)])

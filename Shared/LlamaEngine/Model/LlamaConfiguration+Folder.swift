@@ -56,7 +56,9 @@ extension LlamaConfiguration {
             ropeScaling: rotary.scaling,
             rmsEpsilon: Float(try folder.float("rms_norm_eps", default: 1e-6)),
             slidingWindow: try Self.slidingWindow(folder, name: name, layers: layers, contextLength: contextLength),
-            tiedOutput: try folder.bool("tie_word_embeddings", default: tensors["output.weight"] == nil))
+            tiedOutput: try folder.bool(
+                "tie_word_embeddings",
+                default: tensors["output.weight"] == nil && folder.unusable["output.weight"] == nil))
         try check { ModelFolder.field(Self.keys[$0] ?? $0) }
     }
 
@@ -173,6 +175,7 @@ extension LlamaConfiguration {
     init(source: ModelSource) throws(ModelError) {
         switch source {
         case .gguf(let file): try self.init(file: file)
+        case .shards(let shards): try self.init(file: shards.first, tensors: shards.tensors)
         case .folder(let folder): try self.init(folder: folder)
         }
     }

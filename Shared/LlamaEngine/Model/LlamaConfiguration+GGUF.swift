@@ -2,9 +2,11 @@ import ModelFile
 
 extension LlamaConfiguration {
     /// Reads the hyperparameters of a GGUF file and checks that the kernels can run them.
-    init(file: GGUFFile) throws(ModelError) {
+    ///
+    /// - Parameter tensors: those of all files that the model was cut into; nil takes this one's.
+    init(file: GGUFFile, tensors: [String: Tensor]? = nil) throws(ModelError) {
         do {
-            try self.init(reading: file)
+            try self.init(reading: file, tensors ?? file.tensors)
         } catch let error as ModelFileError {
             throw ModelError(error)
         } catch let error as ModelError {
@@ -14,7 +16,7 @@ extension LlamaConfiguration {
         }
     }
 
-    private init(reading file: GGUFFile) throws {
+    private init(reading file: GGUFFile, _ tensors: [String: Tensor]) throws {
         let name = try file.string("general.architecture")
         guard let architecture = Architecture(rawValue: name) else {
             throw ModelError(
@@ -28,7 +30,7 @@ extension LlamaConfiguration {
             throw ModelError(
                 field: "metadata '\(key("expert_count"))'", reason: "a mixture of experts is not supported")
         }
-        guard let embeddings = file.tensors["token_embd.weight"] else {
+        guard let embeddings = tensors["token_embd.weight"] else {
             throw ModelError(field: "tensor 'token_embd.weight'", reason: "is missing")
         }
         let embedding = try file.int(key("embedding_length"), in: 32...(1 << 16))
@@ -59,7 +61,7 @@ extension LlamaConfiguration {
             ropeScaling: try RotaryScaling(file: file, prefix: name, contextLength: contextLength),
             rmsEpsilon: Float(try file.float(key("attention.layer_norm_rms_epsilon"))),
             slidingWindow: (1..<contextLength).contains(window) ? window : nil,
-            tiedOutput: file.tensors["output.weight"] == nil)
+            tiedOutput: tensors["output.weight"] == nil)
         let valueLength = try file.int(key("attention.value_length"), in: 1...4096, default: headSize)
         guard valueLength == headSize else {
             throw ModelError(

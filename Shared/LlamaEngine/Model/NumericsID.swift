@@ -1,7 +1,7 @@
 /// Names everything that a turn's bits depend on: nodes with equal ids give equal tokens (docs/numerics.md).
 enum NumericsID {
-    /// Raised whenever a kernel's arithmetic changes.
-    static let contractVersion = 2
+    /// Raised whenever a kernel's arithmetic changes, or what ends a turn.
+    static let contractVersion = 3
 
     /// 16 hexadecimal digits.
     static func make(

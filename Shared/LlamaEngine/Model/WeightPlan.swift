@@ -123,7 +123,8 @@ struct WeightPlan {
         outputBias = try bias("output.bias", c.vocabulary)
         ropeFactors = try bias("rope_freqs.weight", c.ropeDimensions / 2)
         // A tensor that nobody reads is a part of the model that we do not know: leaving it out would give wrong numbers.
-        if let unknown = source.tensors.keys.filter({ !used.contains($0) }).min() {
+        let present = Array(source.tensors.keys) + source.unusable.filter(\.value.mayHoldWeights).keys
+        if let unknown = present.filter({ !used.contains($0) }).min() {
             throw ModelError(
                 field: "tensor '\(source.ownName(of: unknown))'",
                 reason: "is not supported in the architecture \(c.architecture.rawValue)")
@@ -142,7 +143,8 @@ struct WeightPlan {
         -> Tensor
     {
         guard let tensor = source.tensors[name] else {
-            throw ModelError(field: "tensor '\(source.ownName(of: name))'", reason: "is missing")
+            throw ModelError(
+                field: "tensor '\(source.ownName(of: name))'", reason: source.unusable[name]?.reason ?? "is missing")
         }
         var shape = tensor.dimensions
         while shape.count > dimensions.count, shape.last == 1 { shape.removeLast() }

@@ -10,6 +10,12 @@ public struct ChatTemplate: Sendable {
     private let tokenizer: Tokenizer
     /// By the names that templates know them by.
     private let specialTokens: [String: Jinja.Text]
+    /// Whether the model brought no template, so that it is asked in ChatML, which most models have seen.
+    public let isFallback: Bool
+
+    static let chatML =
+        "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{% endfor %}"
+        + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 
     /// Why there is no prompt for a conversation.
     public struct Refusal: Error, Sendable, Equatable, CustomStringConvertible {
@@ -19,14 +25,31 @@ public struct ChatTemplate: Sendable {
         public var description: String { "the model's chat template: \(reason)" }
     }
 
-    /// Reads the template of `file`, see `init(_:field:tokenizer:)`.
+    /// Reads the template of `file`, see `init(_:field:tokenizer:)`; without one, ChatML is taken.
     public init(file: GGUFFile, tokenizer: Tokenizer) throws(ModelFileError) {
         let key = "tokenizer.chat_template"
+        guard file.metadata[key] != nil else {
+            try self.init(fallbackFor: tokenizer)
+            return
+        }
         try self.init(file.string(key), field: "metadata '\(key)'", tokenizer: tokenizer)
     }
 
+    private init(fallbackFor tokenizer: Tokenizer) throws(ModelFileError) {
+        try self.init(Self.chatML, field: "ChatML", tokenizer: tokenizer, isFallback: true)
+    }
+
+    /// Reads a template out of a file of its own, which stands for the model's.
+    public init(path: String, tokenizer: Tokenizer) throws(ModelFileError) {
+        let file = try MappedFile(path: path)
+        guard let text = String(validating: file.bytes, as: UTF8.self) else {
+            throw ModelFileError(offset: nil, field: "chat template \(path)", reason: "is not UTF-8")
+        }
+        try self.init(text, field: "chat template \(path)", tokenizer: tokenizer)
+    }
+
     /// Reads the template of a folder: chat_template.jinja, else `chat_template` of tokenizer_config.json, of several the
-    /// one named "default".
+    /// one named "default"; without any, ChatML is taken.
     public init(folder: ModelFolder, tokenizer: Tokenizer) throws(ModelFileError) {
         let name = "chat_template.jinja"
         if let text = try folder.text(name) {
@@ -35,7 +58,8 @@ public struct ChatTemplate: Sendable {
         }
         let configuration = "tokenizer_config.json"
         guard let value = try folder.json(configuration)?["chat_template"] else {
-            throw ModelFileError(offset: nil, field: "\(configuration) 'chat_template'", reason: "is missing")
+            try self.init(fallbackFor: tokenizer)
+            return
         }
         var text = value
         if value.kind == .array {
@@ -53,6 +77,7 @@ public struct ChatTemplate: Sendable {
     public init(source: ModelSource, tokenizer: Tokenizer) throws(ModelFileError) {
         switch source {
         case .gguf(let file): try self.init(file: file, tokenizer: tokenizer)
+        case .shards(let shards): try self.init(file: shards.first, tokenizer: tokenizer)
         case .folder(let folder): try self.init(folder: folder, tokenizer: tokenizer)
         }
     }
@@ -61,6 +86,11 @@ public struct ChatTemplate: Sendable {
     /// construct and line, as is one that no message can pass its limits.
     /// - Parameter field: Where the template stands, for errors.
     public init(_ text: String, field: String, tokenizer: Tokenizer) throws(ModelFileError) {
+        try self.init(text, field: field, tokenizer: tokenizer, isFallback: false)
+    }
+
+    private init(_ text: String, field: String, tokenizer: Tokenizer, isFallback: Bool) throws(ModelFileError) {
+        self.isFallback = isFallback
         func refusal(_ error: Jinja.TemplateError) -> ModelFileError {
             ModelFileError(offset: nil, field: field, reason: error.description)
         }

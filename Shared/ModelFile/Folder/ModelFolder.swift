@@ -9,8 +9,14 @@ public final class ModelFolder: Sendable {
     static let jsonLimit = 128 << 20
     static let shardLimit = 1024
 
+    /// What tokens depend on besides the weights: the ends of turns stand in the last two.
+    private static let tokenFiles = [
+        "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+    ]
+
     public let path: String
     public let tensors: [String: Tensor]
+    public let unusable: [String: UnusableTensor]
     let configuration: JSONValue
     private let shards: [SafeTensorsFile]
     /// The shard that holds a tensor, by the tensor's own name.
@@ -34,13 +40,17 @@ public final class ModelFolder: Sendable {
             try ShardIndex(value)
         }
         var shards: [SafeTensorsFile] = [], places: [String: Int] = [:], tensors: [String: Tensor] = [:]
+        var unusable: [String: UnusableTensor] = [:]
         for name in index?.files ?? ["model.safetensors"] {
             let shard = try SafeTensorsFile(try Self.map(name, in: path), name: name)
-            for tensor in shard.tensors {
-                try index?.check(tensor.name, in: name)
-                guard places.updateValue(shards.count, forKey: tensor.name) == nil else {
-                    throw ModelFileError(offset: nil, field: "\(name) tensor '\(tensor.name)'", reason: "appears twice")
+            for tensor in shard.tensors.map(\.name) + shard.unusable.keys.sorted() {
+                try index?.check(tensor, in: name)
+                guard places.updateValue(shards.count, forKey: tensor) == nil else {
+                    throw ModelFileError(offset: nil, field: "\(name) tensor '\(tensor)'", reason: "appears twice")
                 }
+            }
+            for (tensor, reason) in shard.unusable { unusable[TensorNames.gguf(tensor) ?? tensor] = reason }
+            for tensor in shard.tensors {
                 // A buffer that old versions saved; the frequencies follow from the configuration.
                 if tensor.name.hasSuffix(".rotary_emb.inv_freq") { continue }
                 tensors[TensorNames.gguf(tensor.name) ?? tensor.name] = tensor
@@ -51,11 +61,12 @@ public final class ModelFolder: Sendable {
             throw ModelFileError(
                 offset: nil, field: "model.safetensors.index.json 'weight_map.\(lost)'", reason: "is in no file")
         }
-        self.digests = try ["config.json", "tokenizer.json"].filter { Self.has($0, in: path) }
+        self.digests = try Self.tokenFiles.filter { Self.has($0, in: path) }
             .map { name throws(ModelFileError) in "\(name) \(XXH64.digest(of: try Self.map(name, in: path)))" }
         self.shards = shards
         self.places = places
         self.tensors = tensors
+        self.unusable = unusable
     }
 
     /// A JSON file of the folder, nil where there is none.
@@ -116,7 +127,7 @@ extension ModelFolder: TensorSource {
 
     public func releasePages(of tensor: Tensor) { shard(of: tensor).file.releasePages(range(of: tensor)) }
 
-    /// Over config.json, tokenizer.json and every file of weights, each with its name. Where the tensors lie among the files is
+    /// Over config.json, tokenizer.json, tokenizer_config.json, generation_config.json and every file of weights, each with its name. Where the tensors lie among the files is
     /// part of it: a model that was cut into other shards counts as another.
     public var contentHash: String {
         hash.withLock { cached in

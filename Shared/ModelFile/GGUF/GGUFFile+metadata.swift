@@ -33,6 +33,15 @@ extension GGUFFile {
         return value
     }
 
+    /// An integer of any sign and width; one that Int does not hold is -1, which is no id.
+    func integer(_ key: String) throws(ModelFileError) -> Int {
+        switch try value(key) {
+        case .unsigned(let value): return Int(exactly: value) ?? -1
+        case .signed(let value): return Int(exactly: value) ?? -1
+        default: throw wrongType(key, "an integer")
+        }
+    }
+
     /// A finite number.
     public func float(_ key: String, default fallback: Double? = nil) throws(ModelFileError) -> Double {
         if let fallback, metadata[key] == nil { return fallback }

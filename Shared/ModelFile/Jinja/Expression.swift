@@ -14,6 +14,8 @@ extension Jinja {
         /// `a | f(...)`; without `a` inside `{% filter %}` and the block form of `{% set %}`.
         case filter(Filter, Expression?, Arguments)
         case test(Test, Expression, Arguments)
+        /// What is not supported, in a template that may never come to it.
+        case unsupported(String)
         /// `a + b - c`
         case arithmetic(Expression, [(operation: ArithmeticOperator, operand: Expression)])
         case negative(Expression)

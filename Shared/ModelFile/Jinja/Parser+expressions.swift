@@ -261,10 +261,10 @@ extension Jinja.Parser {
                 _ = skip(.pipe)
                 isFirst = false
                 let name = try anyName()
-                guard let filter = Jinja.Filter(name: name) else {
-                    throw error("the filter '\(name.prefix(40))' is not supported")
-                }
-                value = .filter(filter, value, isSymbol(.leftParenthesis) ? try arguments() : Jinja.Arguments())
+                let given = isSymbol(.leftParenthesis) ? try arguments() : Jinja.Arguments()
+                value =
+                    Jinja.Filter(name: name).map { .filter($0, value, given) }
+                    ?? .unsupported("the filter '\(name.prefix(40))' is not supported")
             } else if let tested = value, start != nil, skip(name: "is") {
                 value = try test(tested)
             } else if let called = value, start != nil, isSymbol(.leftParenthesis) {
@@ -279,7 +279,6 @@ extension Jinja.Parser {
     private mutating func test(_ value: Expression) throws(TemplateError) -> Expression {
         let isNegated = skip(name: "not")
         let name = try anyName()
-        guard let test = Jinja.Test(name: name) else { throw error("the test '\(name.prefix(40))' is not supported") }
         var given = Jinja.Arguments()
         switch current.kind {
         case .symbol(.leftParenthesis): given = try arguments()
@@ -288,6 +287,9 @@ extension Jinja.Parser {
         case .name, .string, .int, .float, .symbol(.leftBracket), .symbol(.leftBrace):
             given.positional = [try postfix(primary())]
         default: break
+        }
+        guard let test = Jinja.Test(name: name) else {
+            return .unsupported("the test '\(name.prefix(40))' is not supported")
         }
         return isNegated ? .not(.test(test, value, given)) : .test(test, value, given)
     }

@@ -22,6 +22,7 @@ extension Jinja.Renderer {
         case .call(let callee, let arguments): return try call(callee, arguments)
         case .filter(let filter, let input, let arguments): return try self.filter(filter, input, arguments)
         case .test(let test, let subject, let arguments): return try self.test(test, subject, arguments)
+        case .unsupported(let reason): throw Failure(reason)
         case .arithmetic(let first, let rest): return try arithmetic(first, rest)
         case .negative(let operand): return try negative(operand)
         case .positive(let operand): return try number(evaluate(operand))

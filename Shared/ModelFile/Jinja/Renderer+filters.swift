@@ -8,6 +8,7 @@ extension Jinja.Renderer {
 
     /// The filters after `{% filter`, or after the name in the block form of `{% set %}`: they have no input of their own.
     func apply(_ chain: Expression?, to value: Value) throws(Failure) -> Value {
+        if case .unsupported(let reason) = chain { throw Failure(reason) }
         guard case .filter(let filter, let input, let arguments) = chain else { return value }
         try enter()
         defer { leave() }

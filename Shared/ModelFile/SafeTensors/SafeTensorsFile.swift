@@ -1,3 +1,10 @@
+/// Why nothing can be computed with a tensor that a file has.
+public struct UnusableTensor: Error, Sendable, Equatable {
+    public let reason: String
+    /// False for what is never a part of a model's arithmetic: masks, counters, nothing at all.
+    public let mayHoldWeights: Bool
+}
+
 /// A safetensors file, mapped read-only (format: the README of the safetensors project): the length of the header in 8 bytes,
 /// a JSON object that gives each tensor its type, shape and place, and the data.
 ///
@@ -11,6 +18,8 @@ final class SafeTensorsFile: Sendable {
     let name: String
     /// In the order of their data. Offsets count from the start of the file.
     let tensors: [Tensor]
+    /// What nothing can be computed with, by name: a model that does not need it runs all the same.
+    let unusable: [String: UnusableTensor]
     let file: MappedFile
 
     /// - Parameter name: the file's, for errors.
@@ -24,12 +33,12 @@ final class SafeTensorsFile: Sendable {
         }
         let range = try reader.skip(Int(length), "\(name) header")
         let header = try JSONValue(Array(file.bytes[range]), name: name)
-        var tensors: [Tensor] = []
+        var tensors: [Tensor] = [], unusable: [String: UnusableTensor] = [:], places: [Place] = []
         var names: Set<String> = []
         try header.forEachMember { (bytes, entry) throws(ModelFileError) in
             guard !bytes.elementsEqual("__metadata__".utf8) else { return }
             guard (1...Self.nameLimit).contains(bytes.count), bytes.allSatisfy({ (0x21...0x7E).contains($0) }),
-                tensors.count < Self.tensorLimit
+                names.count < Self.tensorLimit
             else {
                 throw header.refusal("a tensor's name is no printable ASCII, or there are too many tensors")
             }
@@ -37,17 +46,29 @@ final class SafeTensorsFile: Sendable {
             guard names.insert(tensor).inserted else {
                 throw ModelFileError(offset: nil, field: "\(name) tensor '\(tensor)'", reason: "appears twice")
             }
-            tensors.append(try Self.tensor(tensor, entry, data: range.upperBound..<file.bytes.count, in: name))
+            let found = try Self.tensor(tensor, entry, data: range.upperBound..<file.bytes.count, in: name)
+            places.append(found.place)
+            switch found.contents {
+            case .success(let usable): tensors.append(usable)
+            case .failure(let reason): unusable[tensor] = reason
+            }
         }
         self.tensors = tensors.sorted { ($0.offset, $0.byteCount) < ($1.offset, $1.byteCount) }
+        self.unusable = unusable
         self.name = name
         self.file = file
-        try checkPlaces(data: range.upperBound..<file.bytes.count)
+        try check(places, data: range.upperBound..<file.bytes.count)
+    }
+
+    /// Where a tensor's data lie in the file.
+    private struct Place {
+        let name: String
+        let range: Range<Int>
     }
 
     private static func tensor(
         _ name: String, _ entry: JSONValue, data: Range<Int>, in file: String
-    ) throws(ModelFileError) -> Tensor {
+    ) throws(ModelFileError) -> (place: Place, contents: Result<Tensor, UnusableTensor>) {
         func refusal(_ what: String, _ reason: String) -> ModelFileError {
             ModelFileError(offset: nil, field: "\(file) tensor '\(name)' \(what)", reason: reason)
         }
@@ -56,17 +77,15 @@ final class SafeTensorsFile: Sendable {
             return value
         }
         let typeName = try member("dtype").string()
-        guard let type = Self.type(typeName) else {
-            throw refusal("dtype", "'\(typeName.prefix(32))' is not supported")
-        }
+        let type = Self.type(typeName)
         // Row-major: the last is the fastest, which ggml's order has first.
         var dimensions: [Int] = []
         try member("shape").forEachElement { (size) throws(ModelFileError) in
             guard dimensions.count < 4 else { throw refusal("shape", "has more than four dimensions") }
-            dimensions.insert(try size.int(in: 1...(1 << 40)), at: 0)
+            dimensions.insert(try size.int(in: 0...(1 << 40)), at: 0)
         }
         if dimensions.isEmpty { dimensions = [1] }
-        var bytes = type.bytesPerBlock
+        var bytes = type?.bytesPerBlock ?? 0
         for dimension in dimensions {
             let (product, overflow) = bytes.multipliedReportingOverflow(by: dimension)
             guard !overflow else { throw refusal("shape", "is more than memory can hold") }
@@ -77,30 +96,52 @@ final class SafeTensorsFile: Sendable {
             guard places.count < 2 else { throw refusal("data_offsets", "are not two numbers") }
             places.append(try place.int(in: 0...data.count))
         }
-        guard places.count == 2, places[0] <= places[1], places[1] - places[0] == bytes else {
+        guard places.count == 2, places[0] <= places[1], type == nil || places[1] - places[0] == bytes else {
             throw refusal("data_offsets", "\(places) do not hold the \(bytes) bytes of \(dimensions) in \(typeName)")
         }
         let start = data.lowerBound + places[0]
+        let place = Place(name: name, range: start..<data.lowerBound + places[1])
+        guard let type else {
+            // Masks and counters that old versions saved; numbers of 8 bits are weights.
+            let holdsWeights = !["BOOL", "U8", "U16", "U32", "U64"].contains(typeName)
+            return (
+                place,
+                .failure(
+                    .init(reason: "its dtype '\(typeName.prefix(32))' is not supported", mayHoldWeights: holdsWeights))
+            )
+        }
+        guard bytes > 0 else {
+            return (place, .failure(.init(reason: "it has no numbers", mayHoldWeights: false)))
+        }
         // Numbers are read where they lie.
         guard start % type.bytesPerBlock == 0 else {
-            throw refusal("data_offsets", "\(places) are not aligned to the numbers of \(typeName)")
+            return (
+                place,
+                .failure(
+                    .init(reason: "its data are not aligned to the numbers of \(typeName)", mayHoldWeights: true))
+            )
         }
-        return Tensor(name: name, dimensions: dimensions, type: type, offset: UInt64(start), byteCount: bytes)
+        return (
+            place,
+            .success(Tensor(name: name, dimensions: dimensions, type: type, offset: UInt64(start), byteCount: bytes))
+        )
     }
 
     /// The format leaves no holes between tensors, so an overlap or a file of another length shows as one.
-    private func checkPlaces(data: Range<Int>) throws(ModelFileError) {
-        var end = UInt64(data.lowerBound)
-        for tensor in tensors {
-            guard tensor.offset == end else {
+    private func check(_ places: [Place], data: Range<Int>) throws(ModelFileError) {
+        var end = data.lowerBound
+        let order = places.sorted { ($0.range.lowerBound, $0.range.count) < ($1.range.lowerBound, $1.range.count) }
+        for place in order {
+            guard place.range.lowerBound == end else {
                 throw ModelFileError(
-                    offset: tensor.offset, field: "\(name) tensor '\(tensor.name)' data_offsets",
-                    reason: tensor.offset < end ? "overlap those of another tensor" : "leave a hole before them")
+                    offset: UInt64(place.range.lowerBound), field: "\(name) tensor '\(place.name)' data_offsets",
+                    reason: place.range.lowerBound < end
+                        ? "overlap those of another tensor" : "leave a hole before them")
             }
-            end += UInt64(tensor.byteCount)
+            end = place.range.upperBound
         }
-        guard end == UInt64(data.upperBound) else {
-            throw ModelFileError(offset: end, field: name, reason: "bytes after the last tensor belong to none")
+        guard end == data.upperBound else {
+            throw ModelFileError(offset: UInt64(end), field: name, reason: "bytes after the last tensor belong to none")
         }
     }
 

@@ -49,15 +49,27 @@ extension PreTokenizer {
             "glm4", "chatglm-bpe":
             patterns = [.words(WordPattern())]
         case "minicpm5": patterns = [.numbers(limit: 3), .words(WordPattern(digits: .max))]
-        case "qwen2", "stablelm2", "deepseek-r1-qwen", "kormo", "megrez", "hunyuan", "solar-open", "grok-2":
+        case "qwen2", "stablelm2", "deepseek-r1-qwen", "kormo", "megrez", "hunyuan", "solar-open", "grok-2", "f2llmv2",
+            "bailingmoe", "bailingmoe2", "llada-moe":
             patterns = [.words(WordPattern(digits: 1))]
+        case "ufakzeka": patterns = [.words(WordPattern(contractions: .none, digits: 1))]
+        case "seed-coder": patterns = [.words(WordPattern(digits: 1, takesNewlines: false))]
+        case "bloom", "poro-chat", "gpt3-finnish": patterns = [.unpunctuated]
+        case "viking": patterns = [.unpunctuated, .numbers(limit: 1)]
+        case "superbpe": patterns = [.numbers(limit: .max), .digitGroups]
+        case "deepseek-llm":
+            patterns = [
+                .newline, .rangesAfterSpace(CharacterRanges.deepseekLetters),
+                .rangesAfterSpace(CharacterRanges.deepseekPunctuation), .whitespaceAtEnd,
+                .ranges([0x0800...0x9FA5, 0xAC00...0xD7FF]), .numbers(limit: .max),
+            ]
         case "qwen35": patterns = [.words(WordPattern(letters: .withMarks, digits: 1))]
         case "tekken":
             patterns = [.words(WordPattern(letters: .cased, contractions: .none, digits: 1, takesSlashes: true))]
-        case "gpt-4o", "llama4", "kanana2":
+        case "gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2":
             patterns = [.words(WordPattern(letters: .cased, contractions: .trailing, takesSlashes: true))]
-        case "deepseek-v3", "hunyuan-dense", "joyai-llm":
-            patterns = [.numbers(limit: 3), .ranges([0x4E00...0x9FA5, 0x3040...0x30FF]), .deepseek3]
+        case "deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4":
+            patterns = [.numbers(limit: 3), .ranges([0x3040...0x30FF, 0x4E00...0x9FA5]), .deepseek3]
         case "deepseek-coder":
             patterns = [
                 .newline, .letters, .punctuationAfterSpace, .ranges([0x0800...0x9FA5, 0xAC00...0xD7FF]),

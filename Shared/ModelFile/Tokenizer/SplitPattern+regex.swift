@@ -62,7 +62,7 @@ extension SplitPattern {
             (#"\p{N}"#, .numbers(limit: 1)), (#"\p{N}{1,3}"#, .numbers(limit: 3)), (#"\p{N}+"#, .numbers(limit: .max)),
             ("[0-9][0-9][0-9]", .digitTriples), (#"[\r\n]"#, .newline), (#"\s?\p{L}+"#, .letters),
             (#"\s?\p{P}+"#, .punctuationAfterSpace),
-            ("[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+", .ranges([0x4E00...0x9FA5, 0x3040...0x30FF])),
+            ("[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+", .ranges([0x3040...0x30FF, 0x4E00...0x9FA5])),
             (
                 "[\u{4E00}-\u{9FA5}\u{800}-\u{4E00}\u{AC00}-\u{D7FF}]+",
                 .ranges([0x0800...0x9FA5, 0xAC00...0xD7FF])

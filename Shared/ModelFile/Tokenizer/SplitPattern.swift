@@ -18,8 +18,16 @@ enum SplitPattern: Equatable {
     case letters
     /// `\s?\p{P}+`
     case punctuationAfterSpace
-    /// Runs of these scalars.
+    /// Runs of these scalars, which are in ascending order.
     case ranges([ClosedRange<UInt32>])
+    /// The same after `\s?`.
+    case rangesAfterSpace([ClosedRange<UInt32>])
+    /// `\s+$`
+    case whitespaceAtEnd
+    /// ` ?[^(\s|.,!?…。，、।۔،)]+` (Bloom)
+    case unpunctuated
+    /// `(?=(\d{3})+(?!\d))`, which matches nothing: it cuts ASCII digits in threes from their end.
+    case digitGroups
     /// `[!-/:-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`, the
     /// first class being ASCII's punctuation and symbols (DeepSeek V3)
     case deepseek3
@@ -51,8 +59,26 @@ enum SplitPattern: Equatable {
                 scalar.is(.punctuation)
                     || scalar.is(.symbol) && scalar.value < 0x80 && (scalar.value != 0x60 || withBacktick)
             }
-        case .ranges(let ranges):
-            return text.prefix(start) { scalar in ranges.contains { $0.contains(scalar.value) } }
+        case .ranges(let ranges): return text.prefix(start) { ranges.hold($0.value) }
+        case .rangesAfterSpace(let ranges):
+            let isSpace = first.is(.whitespace)
+            return text.prefix(isSpace ? start + first.length : start) { ranges.hold($0.value) }
+        case .whitespaceAtEnd:
+            guard first.is(.whitespace) else { return nil }
+            let end = text.run(of: .whitespace, start)
+            return end == text.end ? end : nil
+        case .unpunctuated:
+            let isSpace = first.value == 0x20
+            return text.prefix(isSpace ? start + 1 : start) { scalar in
+                !scalar.is(.whitespace) && !CharacterRanges.bloomPunctuation.contains(scalar.value)
+            }
+        case .digitGroups:
+            guard text.isDigit(start) else { return nil }
+            // Behind a digit the first group, which may be shorter, is over.
+            if start > 0, text.isDigit(start - 1) { return min(start + 3, text.end) }
+            var end = start
+            while text.isDigit(end) { end += 1 }
+            return start + ((end - start) % 3 == 0 ? min(3, end - start) : (end - start) % 3)
         }
     }
 }
@@ -83,6 +109,8 @@ struct WordPattern: Equatable {
     var digits = 3
     /// Whether slashes follow punctuation as newlines do.
     var takesSlashes = false
+    /// Whether newlines follow punctuation in its word.
+    var takesNewlines = true
     var sensitivity = ClassifiedText.Case.ascii
 }
 
@@ -106,7 +134,9 @@ extension ClassifiedText {
         let punctuation = first.value == 0x20 ? start + 1 : start
         if self[punctuation].is(neither) {
             var end = run(of: neither, punctuation)
-            while self[end].isNewline || pattern.takesSlashes && self[end].value == 0x2F { end += 1 }
+            while pattern.takesNewlines && self[end].isNewline || pattern.takesSlashes && self[end].value == 0x2F {
+                end += 1
+            }
             return end
         }
         return lastNewline(start) ?? whitespaceRun(start)
@@ -175,6 +205,9 @@ extension ClassifiedText {
         }
         return lastNewline(start) ?? whitespaceRun(start)
     }
+
+    /// Whether an ASCII digit stands there.
+    fileprivate func isDigit(_ place: Int) -> Bool { place < end && (0x30...0x39).contains(bytes[place]) }
 
     /// `\s?` and a run.
     fileprivate func afterSpace(_ kinds: ScalarClass, _ start: Int) -> Int? {

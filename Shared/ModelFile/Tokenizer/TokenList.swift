@@ -57,13 +57,22 @@ struct TokenList {
         kinds[id] = kind
     }
 
+    var count: Int { names.count }
+
     /// The vocabulary; ids that no token has stay empty.
-    func vocabulary(_ spelling: Vocabulary.Spelling, isByteFallback: Bool) throws(ModelFileError) -> Vocabulary {
+    /// - Parameter ends: tokens that end a turn.
+    func vocabulary(
+        _ spelling: Vocabulary.Spelling, isByteFallback: Bool, ends: Set<Int32>
+    ) throws(ModelFileError) -> Vocabulary {
         guard !names.isEmpty else { throw unnamed.refusal("has no tokens") }
         var vocabulary = Vocabulary(capacity: names.count)
-        for (name, kind) in zip(names, kinds) {
+        for (id, (name, kind)) in zip(names, kinds).enumerated() {
             let isByte = isByteFallback && spelling == .piece && kind == .normal && Vocabulary.byte(name) != nil
-            guard vocabulary.append(name, isByte ? .byte : kind, spelling) else {
+            guard
+                vocabulary.append(
+                    name, isByte ? .byte : kind, spelling,
+                    endsTurns: kind == .userDefined && ends.contains(Int32(id)))
+            else {
                 throw unnamed.refusal("the tokens take more than \(Vocabulary.arenaLimit) bytes")
             }
         }

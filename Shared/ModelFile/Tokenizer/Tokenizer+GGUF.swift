@@ -29,7 +29,8 @@ private struct GGUFTokenizerReader {
 
     private func byteLevel() throws(ModelFileError) -> TokenizerParts {
         let key = "tokenizer.ggml.pre"
-        let name = try file.string(key)
+        let isNamed = file.metadata[key] != nil
+        let name = isNamed ? try file.string(key) : "default"
         guard let preTokenizer = PreTokenizer(name: name) else {
             throw refusal(key, "'\(name)' is not supported (gpt-2, smollm, llama-bpe, qwen2 and others are)")
         }
@@ -40,6 +41,10 @@ private struct GGUFTokenizerReader {
             takesWholeWords: PreTokenizer.takesWholeWords(name: name))
         var parts = TokenizerParts(
             field: "metadata '\(tokensKey)'", vocabulary: vocabulary, model: .byteLevel(model))
+        if !isNamed {
+            parts.notes.append(
+                "metadata '\(key)' is missing: text is split by the default pattern, perhaps not as in training")
+        }
         try readSpecials(&parts, addBOS: PreTokenizer.beginsWithBOS(name: name))
         return parts
     }
@@ -71,18 +76,32 @@ private struct GGUFTokenizerReader {
         return parts
     }
 
+    /// A special token's id; the default where the file has none, or one that is no token.
     private func id(
         _ name: String, _ vocabulary: Vocabulary, default fallback: Int32? = nil
     ) throws(ModelFileError) -> Int32? {
+        let fallback = fallback.flatMap { $0 < vocabulary.count ? $0 : nil }
+        guard let id = try writtenID(name) else { return fallback }
+        return (0..<vocabulary.count).contains(id) ? Int32(id) : fallback
+    }
+
+    /// What the file says, which may be no token at all.
+    private func writtenID(_ name: String) throws(ModelFileError) -> Int? {
         let key = "tokenizer.ggml.\(name)_token_id"
-        guard file.metadata[key] != nil else { return fallback.flatMap { $0 < vocabulary.count ? $0 : nil } }
-        return Int32(try file.int(key, in: 0...vocabulary.count - 1))
+        guard file.metadata[key] != nil else { return nil }
+        // -1 stands for none in some files.
+        return try file.integer(key)
     }
 
     private func readSpecials(_ parts: inout TokenizerParts, addBOS: Bool) throws(ModelFileError) {
         parts.bos = try id("bos", parts.vocabulary, default: parts.bos)
         parts.eos = try id("eos", parts.vocabulary, default: parts.eos)
         parts.stopTokens = [try id("eot", parts.vocabulary), try id("eom", parts.vocabulary)].compactMap { $0 }
+        for name in ["bos", "eos", "eot", "eom", "unknown"] {
+            guard let id = try writtenID(name), !(0..<parts.vocabulary.count).contains(id) else { continue }
+            parts.notes.append(
+                "metadata 'tokenizer.ggml.\(name)_token_id' is \(id), which is no token: it is passed over")
+        }
         parts.addBOS = try file.bool("tokenizer.ggml.add_bos_token", default: addBOS)
         parts.addEOS = try file.bool("tokenizer.ggml.add_eos_token", default: false)
     }
@@ -93,13 +112,36 @@ private struct GGUFTokenizerReader {
             throw refusal(tokensKey, "\(total) tokens are not in 1...\(Vocabulary.tokenLimit)")
         }
         let kinds = try kinds(count: total)
+        var ends: Set<Int> = []
+        for name in ["eos", "eot", "eom"] { if let id = try writtenID(name) { ends.insert(id) } }
         var vocabulary = Vocabulary(capacity: total)
+        var merged: Set<[UInt8]>?
         try file.forEachString(tokensKey) { (index, text) throws(ModelFileError) in
-            guard vocabulary.append(text, kinds[index], spelling) else {
+            // llama.cpp goes by the name even where a file calls such a token normal.
+            var endsTurns = ends.contains(index) || EndNames.contains(text)
+            if endsTurns, kinds[index] == .normal, EndNames.isMarkup(text) {
+                // What merges make is a piece of text, such as the end of an element of HTML.
+                if merged == nil { merged = try mergedMarkup() }
+                endsTurns = merged?.contains(Array(text)) != true
+            }
+            guard vocabulary.append(text, kinds[index], spelling, endsTurns: endsTurns) else {
                 throw refusal(tokensKey, at: index, "the tokens take more than \(Vocabulary.arenaLimit) bytes")
             }
         }
         return vocabulary
+    }
+
+    /// Tokens like `<...>` that merges make.
+    private func mergedMarkup() throws(ModelFileError) -> Set<[UInt8]> {
+        let key = "tokenizer.ggml.merges"
+        guard file.metadata[key] != nil else { return [] }
+        var made: Set<[UInt8]> = []
+        try file.forEachString(key) { (_, text) throws(ModelFileError) in
+            guard let first = text.first, first == UInt8(ascii: "<") || first == UInt8(ascii: "[") else { return }
+            let token = text.filter { $0 != 0x20 }
+            if EndNames.isMarkup(token) { made.insert(token) }
+        }
+        return made
     }
 
     private func kinds(count: Int) throws(ModelFileError) -> [Vocabulary.Kind] {

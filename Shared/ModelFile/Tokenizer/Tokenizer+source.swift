@@ -4,6 +4,7 @@ extension Tokenizer {
     public convenience init(source: ModelSource) throws(ModelFileError) {
         switch source {
         case .gguf(let file): try self.init(file: file)
+        case .shards(let shards): try self.init(file: shards.first)
         case .folder(let folder): try self.init(folder: folder)
         }
     }

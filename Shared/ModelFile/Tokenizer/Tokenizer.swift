@@ -16,6 +16,8 @@ public final class Tokenizer: Sendable {
     public let addEOS: Bool
     /// Whether a text begins with a space that encoding put there, so that decoding takes it away.
     public let dropsLeadingSpace: Bool
+    /// What the file left open or said wrongly, and what was taken instead: for logs.
+    public let notes: [String]
 
     let vocabulary: Vocabulary
     let model: TokenModel
@@ -36,7 +38,8 @@ public final class Tokenizer: Sendable {
         vocabularySize = vocabulary.count
         bos = parts.bos
         eos = parts.eos
-        stopTokens = Set(vocabulary.controls(Self.endsOfTurns)).union(parts.stopTokens + [parts.eos].compactMap { $0 })
+        stopTokens = vocabulary.namedEnds.union(parts.stopTokens + [parts.eos].compactMap { $0 })
+        notes = parts.notes
         addBOS = parts.addBOS && parts.bos != nil
         addEOS = parts.addEOS && parts.eos != nil
         dropsLeadingSpace = parts.dropsLeadingSpace
@@ -58,13 +61,6 @@ public final class Tokenizer: Sendable {
             late.isEmpty ? nil : try SpecialTokens(late, strips: parts.strips, field: parts.field)
         hasUserDefinedTokens = vocabulary.contains(.userDefined)
         self.vocabulary = vocabulary
-    }
-
-    private static var endsOfTurns: [String] {
-        [
-            "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<|endoftext|>", "<|end|>", "<end_of_turn>",
-            "<｜end▁of▁sentence｜>",
-        ]
     }
 
     /// A stretch of a text, and whether the names of control tokens in it are those tokens.
@@ -128,6 +124,12 @@ public final class Tokenizer: Sendable {
         case .control, .unknown: return includingSpecial ? vocabulary.bytes(token) : []
         default: return vocabulary.bytes(token)
         }
+    }
+
+    /// Whether the file says that no text has the token, or gives it none.
+    public func isUnused(_ token: Int32) -> Bool {
+        guard token >= 0, token < vocabularySize else { return true }
+        return vocabulary.kind(token) == .unused || vocabulary.bytes(token).isEmpty
     }
 
     /// The text of the tokens together, without the space that encoding put before it; bytes that are no UTF-8 become

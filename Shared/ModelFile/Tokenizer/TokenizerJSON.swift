@@ -15,9 +15,7 @@ extension Tokenizer {
         let root = try JSONValue([UInt8](tokenizerJSON), name: "tokenizer.json")
         var config: JSONValue?
         if let tokenizerConfig { config = try JSONValue([UInt8](tokenizerConfig), name: "tokenizer_config.json") }
-        var parts = try TokenizerJSON(root: root, config: config).parts()
-        parts.stopTokens = stopTokens.filter { $0 >= 0 && $0 < parts.vocabulary.count }
-        try self.init(parts)
+        try self.init(try TokenizerJSON(root: root, config: config, stopTokens: stopTokens).parts())
     }
 }
 
@@ -25,6 +23,8 @@ extension Tokenizer {
 struct TokenizerJSON {
     let root: JSONValue
     let config: JSONValue?
+    /// Ids that end a turn as other files say, which may be no tokens at all.
+    var stopTokens: [Int32] = []
 
     func parts() throws(ModelFileError) -> TokenizerParts {
         let model = try root.required("model")
@@ -34,7 +34,10 @@ struct TokenizerJSON {
         }
         let pipeline = try TokenizerPipeline(root)
         let tokens = try TokenList(root, model: model)
-        let vocabulary = try tokens.vocabulary(pipeline.spelling, isByteFallback: isSet(model, "byte_fallback"))
+        let specials = try specials(tokens)
+        let vocabulary = try tokens.vocabulary(
+            pipeline.spelling, isByteFallback: isSet(model, "byte_fallback"),
+            ends: Set(stopTokens + [specials.eos].compactMap { $0 }))
         var parts = TokenizerParts(
             field: "tokenizer.json 'added_tokens'", vocabulary: vocabulary,
             model: try type == "BPE"
@@ -45,7 +48,11 @@ struct TokenizerJSON {
         parts.dropsLeadingSpace = pipeline.dropsLeadingSpace
         parts.strips = tokens.strips
         if !pipeline.normalizer.isIdentity { parts.matchedAfterNormalizing = tokens.normalized }
-        try readEnds(&parts, tokens)
+        parts.stopTokens = stopTokens.filter { $0 >= 0 && $0 < vocabulary.count }
+        parts.bos = specials.bos
+        parts.eos = specials.eos
+        parts.addBOS = specials.addBOS
+        parts.addEOS = specials.addEOS
         return parts
     }
 
@@ -93,17 +100,18 @@ struct TokenizerJSON {
     }
 
     /// The tokens at the ends of a text: `post_processor` adds them, unless `tokenizer_config.json` says otherwise.
-    private func readEnds(_ parts: inout TokenizerParts, _ tokens: TokenList) throws(ModelFileError) {
+    private func specials(
+        _ tokens: TokenList
+    ) throws(ModelFileError) -> (bos: Int32?, eos: Int32?, addBOS: Bool, addEOS: Bool) {
         let template = try root["post_processor"].map { (value) throws(ModelFileError) in
-            try ends(value, parts.vocabulary.count)
+            try ends(value, tokens.count)
         }
         let named = (bos: try token("bos_token", tokens), eos: try token("eos_token", tokens))
-        parts.bos = template?.begin ?? named.bos
-        parts.eos = named.eos ?? template?.end
-        parts.addBOS = template?.begin != nil
-        parts.addEOS = template?.end != nil
-        if let flag = config?["add_bos_token"] { parts.addBOS = try flag.bool() }
-        if let flag = config?["add_eos_token"] { parts.addEOS = try flag.bool() }
+        return (
+            template?.begin ?? named.bos, named.eos ?? template?.end,
+            try config?["add_bos_token"]?.bool() ?? (template?.begin != nil),
+            try config?["add_eos_token"]?.bool() ?? (template?.end != nil)
+        )
     }
 
     /// A token that the configuration names by its text, or by an object that has the text.

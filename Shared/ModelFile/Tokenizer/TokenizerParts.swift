@@ -15,6 +15,8 @@ struct TokenizerParts {
     var eos: Int32?
     /// Tokens that end a turn, besides `eos` and those that are known by their names.
     var stopTokens: [Int32] = []
+    /// See ``Tokenizer/notes``.
+    var notes: [String] = []
     var addBOS = false
     var addEOS = false
     var dropsLeadingSpace = false

@@ -39,10 +39,22 @@ struct Vocabulary {
     }
 
     /// Adds the next token as it is written in the file. False when the tokens take too many bytes.
-    mutating func append(_ text: some Collection<UInt8>, _ kind: Kind, _ spelling: Spelling) -> Bool {
+    ///
+    /// - Parameter endsTurns: the file says that the token ends a turn. Then it is a control token, whatever kind the file gives
+    ///   it: else its name would stand at the end of every answer, and a user who spells it would end a turn. Text stays text:
+    ///   a model whose turns end with a line feed can still be told of lines.
+    mutating func append(
+        _ text: some Collection<UInt8>, _ kind: Kind, _ spelling: Spelling, endsTurns: Bool = false
+    ) -> Bool {
         let start = arena.count
         guard text.count <= Self.arenaLimit - start else { return false }
-        let kind = kind == .userDefined && Self.isTurnMarker(text) ? .control : kind
+        let isControl =
+            switch kind {
+            case .userDefined: endsTurns || Self.isTurnMarker(text) || EndNames.contains(text)
+            case .normal, .unused, .undefined: endsTurns && EndNames.isMarkup(text)
+            default: false
+            }
+        let kind = isControl ? .control : kind
         let isFound: Bool
         switch kind {
         case .control, .unknown:
@@ -102,6 +114,14 @@ struct Vocabulary {
         (0..<Int32(count)).filter { id in
             kind(id) == .control && names.contains { $0.utf8.elementsEqual(bytes(id)) }
         }
+    }
+
+    /// The control tokens whose names say that they end a turn.
+    var namedEnds: Set<Int32> {
+        let ids = controls(EndNames.all)
+        let names = Set(ids.map { String(decoding: bytes($0), as: UTF8.self) })
+        let exceptions = EndNames.exceptions(among: names)
+        return Set(ids.filter { !exceptions.contains(String(decoding: bytes($0), as: UTF8.self)) })
     }
 
     func contains(_ kind: Kind) -> Bool { kinds.contains(kind) }

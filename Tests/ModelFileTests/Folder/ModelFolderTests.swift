@@ -62,6 +62,19 @@ import Testing
         }
     }
 
+    /// Which token is a turn's last stands in these.
+    @Test func theHashCoversWhatEndsTurns() throws {
+        let original = try Folder(Self.two).open().contentHash
+        for name in ["generation_config.json", "tokenizer_config.json"] {
+            var files = Self.two
+            files[name] = Array(#"{"eos_token_id": 1}"#.utf8)
+            let one = try Folder(files).open()
+            files[name] = Array(#"{"eos_token_id": 2}"#.utf8)
+            let other = try Folder(files).open()
+            #expect(one.contentHash != original && one.contentHash != other.contentHash, "\(name)")
+        }
+    }
+
     @Test func namesGoThereAndBack() {
         for name in [
             "model.embed_tokens.weight", "lm_head.weight", "model.layers.12.self_attn.q_proj.bias",
