@@ -1,6 +1,6 @@
 /// Blocks in the order of their last use, for eviction of the least recently used: a doubly linked list in arrays, every operation O(1).
 struct EvictionOrder {
-    private static let none: Int32 = -1
+    static let none: Int32 = -1
     /// `[blocks]` each: neighbours in the list.
     private var older: [Int32]
     private var newer: [Int32]
@@ -17,16 +17,8 @@ struct EvictionOrder {
 
     func contains(_ block: Int32) -> Bool { isListed[Int(block)] }
 
-    /// From the oldest to the newest.
-    var blocks: [Int32] {
-        var result: [Int32] = []
-        var block = oldest
-        while block != Self.none, result.count <= count {
-            result.append(block)
-            block = newer[Int(block)]
-        }
-        return result
-    }
+    /// The one used next after a listed block; `none` after the newest.
+    func after(_ block: Int32) -> Int32 { newer[Int(block)] }
 
     /// Lists a block as the one used last.
     mutating func append(_ block: Int32) {

@@ -66,6 +66,13 @@ struct PrefixCache {
         return tokens[start..<start + entries[Int(block)].count]
     }
 
+    /// Whether the node is one of a scope that is in use.
+    func isScope(_ node: Node) -> Bool {
+        let place = Int(node) - blockCount
+        guard scopeNames.indices.contains(place), let scope = scopeNames[place] else { return false }
+        return scopes[scope] == node
+    }
+
     // MARK: Hashes
 
     /// The hash of a chain that another block's tokens make longer.

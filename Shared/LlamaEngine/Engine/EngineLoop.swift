@@ -20,6 +20,12 @@ final class EngineLoop<Pass: ForwardPass> {
     private var turns: [UInt64: GenerationTurn] = [:]
     private var events: [TokenEvent] = []
     private var statistics: EngineStatistics
+    /// Whether anything has run since the books were last checked.
+    private var hasUncheckedWork = false
+    /// Seconds without work after which they are: whoever comes right after another does not wait for it.
+    private let idleSeconds = 0.1
+    /// Steps of the check in one go: well under a millisecond.
+    private let integritySlice = 1024
 
     init(
         pass: Pass, swap: (space: SwapSpace, file: SwapFile)?, mailbox: Mailbox, rules: StopRules,
@@ -52,11 +58,11 @@ final class EngineLoop<Pass: ForwardPass> {
     func run() {
         var shutdown: ShutdownMode?
         while true {
-            if scheduler.isIdle {
+            if scheduler.isIdle, shutdown != nil {
                 checkIntegrity()
-                if shutdown != nil { break }
+                break
             }
-            let mail = mailbox.take(parking: scheduler.isIdle)
+            let mail = takeMail()
             shutdown = mail.shutdown ?? shutdown
             accept(mail)
             if case .atOnce = shutdown {
@@ -66,6 +72,37 @@ final class EngineLoop<Pass: ForwardPass> {
             deliver()
         }
         mailbox.end()
+    }
+
+    /// What came in. Without work the thread parks; when nothing has come for a while, it checks the books first, in slices
+    /// between which it looks for mail.
+    private func takeMail() -> Mailbox.Mail {
+        guard scheduler.isIdle else {
+            hasUncheckedWork = true
+            return mailbox.take(parking: false)
+        }
+        guard hasUncheckedWork else { return mailbox.take(parking: true) }
+        var mail = mailbox.take(parking: true, until: Date(timeIntervalSinceNow: idleSeconds))
+        guard mail.isEmpty else { return mail }
+        // One that is interrupted begins anew: what it has seen may be otherwise after the next step.
+        var check = IntegrityCheck(scheduler.pool)
+        while true {
+            do throws(IntegrityFault) {
+                if try check.advance(scheduler.pool, steps: integritySlice) {
+                    try scheduler.swap.verify(owners: EmptyCollection<[Int32]>())
+                    break
+                }
+            } catch {
+                note(error)
+                break
+            }
+            mail = mailbox.take(parking: false)
+            guard mail.isEmpty else { return mail }
+        }
+        hasUncheckedWork = false
+        statistics.integrityChecks += 1
+        mailbox.publish(statistics, queued: scheduler.queuedCount, ended: EmptyCollection())
+        return mailbox.take(parking: true)
     }
 
     private func accept(_ mail: Mailbox.Mail) {
@@ -105,10 +142,14 @@ final class EngineLoop<Pass: ForwardPass> {
         let seconds = MonotonicClock.seconds - start
         draw(plan, withoutLogits)
         scheduler.commit(plan, seconds: seconds)
+        let generated = statistics.tokensGenerated
         var output = 0
         for item in plan.work {
             sample(item, firstOutput: output, withoutLogits)
             output += item.outputs
+        }
+        if plan.prefillRows == 0 {
+            scheduler.budget.recordDecoded(tokens: Int(statistics.tokensGenerated - generated), seconds: seconds)
         }
         let whole = MonotonicClock.seconds - start
         record(plan, seconds: whole)
@@ -227,7 +268,7 @@ final class EngineLoop<Pass: ForwardPass> {
         statistics.draftTokens += UInt64(plan.draftRows)
         statistics.stepSeconds = scheduler.budget.stepSeconds
         statistics.prefillTokensPerSecond = scheduler.budget.prefillRowsPerSecond
-        statistics.decodeTokensPerSecond = scheduler.budget.decodeRowsPerSecond
+        statistics.decodeTokensPerSecond = scheduler.budget.decodeTokensPerSecond
     }
 
     /// Publishes the state, then hands out the step's events: whoever sees a turn's end may use its id again.
@@ -265,11 +306,15 @@ final class EngineLoop<Pass: ForwardPass> {
             try scheduler.verify()
             return true
         } catch {
-            statistics.integrityFaults += 1
-            statistics.lastIntegrityFault = error.description
-            scheduler.resetPool()
-            mailbox.publish(statistics, queued: scheduler.queuedCount, ended: EmptyCollection())
+            note(error)
             return false
         }
+    }
+
+    private func note(_ fault: IntegrityFault) {
+        statistics.integrityFaults += 1
+        statistics.lastIntegrityFault = fault.description
+        scheduler.resetPool()
+        mailbox.publish(statistics, queued: scheduler.queuedCount, ended: EmptyCollection())
     }
 }

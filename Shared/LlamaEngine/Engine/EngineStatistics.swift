@@ -32,7 +32,9 @@ public struct EngineStatistics: Sendable, Equatable, Codable {
     public var failed: UInt64 = 0
     /// Resumed turns whose last token came out differently; more than 0 means that the numerics contract is broken.
     public var diverged: UInt64 = 0
-    /// Times that the KV blocks' books did not balance when the engine was idle, and what was found last.
+    /// Times that the KV blocks' books were checked whole while the engine was idle.
+    public var integrityChecks: UInt64 = 0
+    /// Times that they did not balance, and what was found last.
     public var integrityFaults: UInt64 = 0
     public var lastIntegrityFault: String?
 

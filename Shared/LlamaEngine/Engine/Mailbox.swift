@@ -10,6 +10,8 @@ final class Mailbox: @unchecked Sendable {  // every stored variable is guarded 
         var submissions: [GenerationRequest] = []
         var cancellations: [UInt64] = []
         var shutdown: ShutdownMode?
+
+        var isEmpty: Bool { submissions.isEmpty && cancellations.isEmpty && shutdown == nil }
     }
 
     private let condition = NSCondition()
@@ -90,7 +92,7 @@ final class Mailbox: @unchecked Sendable {  // every stored variable is guarded 
     func take(parking: Bool, until deadline: Date? = nil) -> Mail {
         condition.lock()
         defer { condition.unlock() }
-        while parking, mail.submissions.isEmpty, mail.cancellations.isEmpty, mail.shutdown == nil {
+        while parking, mail.isEmpty {
             guard let deadline else {
                 condition.wait()
                 continue

@@ -4,7 +4,7 @@ import CKernels
 public final class LlamaForwardPass: ForwardPass {
     public let model: LlamaModel
     public var vocabulary: Int { model.configuration.vocabulary }
-    public var kvBlockCount: Int { model.options.kvBlocks }
+    public let kvBlockCount: Int
     public var contextLength: Int { model.configuration.contextLength }
     public var maxRows: Int { model.options.maxRows }
     public var numericsID: String { model.numericsID }
@@ -22,12 +22,16 @@ public final class LlamaForwardPass: ForwardPass {
     let team: OpaquePointer
     private let sampler: BatchSampler
 
-    init(model: LlamaModel) throws(EngineError) {
+    init(model: LlamaModel, kvBlocks: Int) throws(EngineError) {
+        guard (1...ModelOptions.maximumKVBlocks).contains(kvBlocks) else {
+            throw .unavailable("\(kvBlocks) KV blocks are not in 1...\(ModelOptions.maximumKVBlocks)")
+        }
+        kvBlockCount = kvBlocks
         guard let team = ck_team_create(Int32(model.options.threads)) else {
             throw .unavailable("cannot start \(model.options.threads) threads")
         }
         do {
-            memory = try StepMemory(model: model)
+            memory = try StepMemory(model: model, kvBlocks: kvBlocks)
         } catch {
             ck_team_destroy(team)
             throw error

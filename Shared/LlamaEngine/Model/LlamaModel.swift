@@ -104,8 +104,15 @@ public final class LlamaModel: @unchecked Sendable {
     }
 
     /// A forward pass with its own KV cache, scratch memory and threads.
-    public func makeForwardPass() throws(EngineError) -> LlamaForwardPass {
-        try LlamaForwardPass(model: self)
+    ///
+    /// - Parameter kvBlocks: blocks of the KV cache, 1...2^24; nil takes ``ModelOptions/kvBlocks``.
+    public func makeForwardPass(kvBlocks: Int? = nil) throws(EngineError) -> LlamaForwardPass {
+        try LlamaForwardPass(model: self, kvBlocks: kvBlocks ?? options.kvBlocks)
+    }
+
+    /// Bytes of one KV block of 16 tokens, all layers together.
+    public var kvBlockBytes: Int {
+        configuration.layers * configuration.kvHeads * options.kvType.headBytes(configuration.headSize)
     }
 
     private static func chooseBackend(
@@ -133,7 +140,7 @@ extension ModelOptions {
             }
         }
         try require(threads, 1...64, "threads")
-        try require(maxRows, 1...4096, "maxRows")
-        try require(kvBlocks, 1...(1 << 24), "kvBlocks")
+        try require(maxRows, 1...ModelOptions.maximumRows, "maxRows")
+        try require(kvBlocks, 1...ModelOptions.maximumKVBlocks, "kvBlocks")
     }
 }

@@ -33,6 +33,11 @@ public struct ModelOptions: Sendable {
     public var kvBlocks: Int
     public var kvType: KVType
 
+    /// Rows of one step, at most.
+    public static let maximumRows = 4096
+    /// Blocks of one KV cache, at most.
+    public static let maximumKVBlocks = 1 << 24
+
     public init(
         threads: Int = 2, kernels: KernelVariant? = nil, activations: ActivationMode = .quantized,
         fullPrecisionBackend: FullPrecisionBackend = .automatic, maxRows: Int = 512, kvBlocks: Int = 1024,

@@ -31,7 +31,10 @@ final class StepMemory {
 
     private var pieces: [(UnsafeMutableRawPointer, Int)] = []
 
-    init(model: LlamaModel) throws(EngineError) {
+    private let kvBlocks: Int
+
+    init(model: LlamaModel, kvBlocks: Int) throws(EngineError) {
+        self.kvBlocks = kvBlocks
         let c = model.configuration, o = model.options
         var pieces: [(UnsafeMutableRawPointer, Int)] = []
         func map<T>(_ type: T.Type, _ factors: Int...) throws(EngineError) -> UnsafeMutableBufferPointer<T> {
@@ -43,7 +46,7 @@ final class StepMemory {
             }
             guard !overflow, bytes > 0, let memory = ck_map(bytes) else {
                 for (memory, bytes) in pieces { ck_unmap(memory, bytes) }
-                throw .unavailable("no memory for a step of \(o.maxRows) rows and \(o.kvBlocks) KV blocks")
+                throw .unavailable("no memory for a step of \(o.maxRows) rows and \(kvBlocks) KV blocks")
             }
             pieces.append((memory, bytes))
             return UnsafeMutableBufferPointer(
@@ -63,7 +66,7 @@ final class StepMemory {
                 rows: try pointer(Float.self, o.maxRows, columns), columns: Int32(columns))
         }
         kvBlockBytes = c.kvHeads * o.kvType.headBytes(c.headSize)
-        kv = try pointer(UInt8.self, c.layers, o.kvBlocks, kvBlockBytes)
+        kv = try pointer(UInt8.self, c.layers, kvBlocks, kvBlockBytes)
         logitsStride = (c.vocabulary + 15) / 16 * 16
         logits = try pointer(Float.self, o.maxRows, logitsStride)
         nonFinite = try map(UInt8.self, o.maxRows)
@@ -114,7 +117,7 @@ final class StepMemory {
         plan.kv_value_offset = ck_kv_value_offset(plan.kv_type, plan.head_size)
         plan.kv_head_bytes = model.options.kvType.headBytes(c.headSize)
         plan.window = Int32(c.slidingWindow ?? 0)
-        plan.kv_blocks = Int32(model.options.kvBlocks)
+        plan.kv_blocks = Int32(kvBlocks)
         plan.x = residual
         plan.queries = queries
         plan.keys = keys

@@ -10,6 +10,9 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     public var stepSeconds = 0.05
     /// Prefill rows that a step may always bring beside its decodes, so that prompts go on however slow the steps are.
     public var minimumPrefillRows = 16
+    /// What a step of prompts alone may take. No decode waits for it, and each step reads all weights; but who comes meanwhile
+    /// waits for its end, and an engine that makes no step for 1.5 s is taken for one that hangs.
+    public var aloneSeconds = 0.75
     /// How much later a request of this class counts as arrived. A request of a lower class that has waited the difference
     /// goes before new ones of a higher class: that is its ageing.
     public var patience = Patience()

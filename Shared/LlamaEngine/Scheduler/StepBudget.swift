@@ -9,12 +9,13 @@ struct StepBudget {
     private(set) var prefillRowSeconds = 0.0005
     /// Seconds of one step.
     private(set) var stepSeconds: Double?
-    /// Tokens decoded in a second of steps with decodes only.
-    private(set) var decodeRowsPerSecond: Double?
+    /// Tokens that came out of a second of steps with decodes only.
+    private(set) var decodeTokensPerSecond: Double?
     private var measuredPrefill = false
 
     private let target: Double
     private let minimumRows: Int
+    private let aloneTarget: Double
     private let maximumRows: Int
     /// Weight of the newest measurement.
     private static let gain = 0.2
@@ -24,14 +25,17 @@ struct StepBudget {
     init(_ configuration: SchedulerConfiguration) {
         target = configuration.stepSeconds
         minimumRows = configuration.minimumPrefillRows
+        aloneTarget = max(configuration.stepSeconds, configuration.aloneSeconds)
         maximumRows = configuration.maxStepRows
     }
 
     var prefillRowsPerSecond: Double? { measuredPrefill ? 1 / prefillRowSeconds : nil }
 
     /// Prefill rows for a step with this many decode rows: what the target leaves, at least the minimum, at most the rows left.
+    /// Before a row's time is known, the minimum: the first step of a big model would else take longer than anybody waits.
     func prefillRows(besideDecodes decodes: Int) -> Int {
-        let left = target - (decodes > 0 ? decodeSeconds ?? 0 : 0)
+        guard measuredPrefill else { return max(0, min(minimumRows, maximumRows - decodes)) }
+        let left = decodes == 0 ? aloneTarget : target - (decodeSeconds ?? 0)
         let affordable = (left / prefillRowSeconds).rounded(.down)
         let rows = affordable < Double(maximumRows) ? max(minimumRows, Int(max(0, affordable))) : maximumRows
         return max(0, min(rows, maximumRows - decodes))
@@ -52,7 +56,6 @@ struct StepBudget {
         stepSeconds = average(stepSeconds, seconds)
         if prefillRows == 0 {
             decodeSeconds = average(decodeSeconds, seconds)
-            decodeRowsPerSecond = average(decodeRowsPerSecond, Double(decodeRows) / seconds)
             return
         }
         let rows = Double(prefillRows)
@@ -66,6 +69,12 @@ struct StepBudget {
         // A small chunk says more about the step's fixed costs than about a row.
         let trust = Self.gain * min(1, rows / Self.tellingRows)
         prefillRowSeconds = max(1e-7, prefillRowSeconds + trust * error * (prefill / expected) / rows)
+    }
+
+    /// Takes in how many tokens came out of a step with decodes only. Rows of drafts that were wrong brought none.
+    mutating func recordDecoded(tokens: Int, seconds: Double) {
+        guard seconds.isFinite, seconds > 0, tokens >= 0 else { return }
+        decodeTokensPerSecond = average(decodeTokensPerSecond, Double(tokens) / seconds)
     }
 
     private func average(_ old: Double?, _ new: Double) -> Double {

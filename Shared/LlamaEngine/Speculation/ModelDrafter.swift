@@ -10,6 +10,9 @@ final class ModelDrafter: Drafter {
         var confirmed = 0
         var table: [Int32] = []
         var rate: AcceptanceRate
+        /// Tokens of the sequence that were compared with the draft model's vocabulary, and whether one is not in it.
+        var scanned = 0
+        var isForeign = false
         /// Steps since the last guess, and how many there are to be before the next probe.
         var idleSteps = 0
         var probeGap: Int
@@ -32,6 +35,8 @@ final class ModelDrafter: Drafter {
 
     private let pass: any ForwardPass
     private let sampler: GreedySampler
+    /// Ids that both models have: one of the two may have more rows of padding.
+    private let vocabulary: Int
     private let clock: () -> Double
     private var pool: BlockPool
     private var batch = StepBatch()
@@ -45,10 +50,12 @@ final class ModelDrafter: Drafter {
     static let catchUpRows = 128
     static let probeGaps = 8...512
 
-    init(pass: any ForwardPass, clock: @escaping () -> Double = { MonotonicClock.seconds }) {
+    /// - Parameter vocabulary: ids of the model that is drafted for.
+    init(pass: any ForwardPass, vocabulary: Int, clock: @escaping () -> Double = { MonotonicClock.seconds }) {
         self.pass = pass
+        self.vocabulary = min(pass.vocabulary, vocabulary)
         self.clock = clock
-        sampler = GreedySampler(vocabulary: pass.vocabulary)
+        sampler = GreedySampler(vocabulary: self.vocabulary)
         pool = BlockPool(blockCount: pass.kvBlockCount)
     }
 
@@ -60,7 +67,8 @@ final class ModelDrafter: Drafter {
         guard !hasFailed, room > 0 else { return .init(acceptance: 0, longest: 0) }
         // Before its cost is known, one guess is enough.
         let longest = costs.seconds(rows: 1) == nil ? 1 : room
-        return .init(acceptance: text(of: sequence.id).rate.rate, longest: longest)
+        let text = text(of: sequence)
+        return .init(acceptance: text.rate.rate, longest: text.isForeign ? 0 : longest)
     }
 
     func drafts(
@@ -70,7 +78,8 @@ final class ModelDrafter: Drafter {
         guard !hasFailed else { return result }
         var demands: [Demand] = []
         for (index, sequence) in sequences.enumerated() {
-            let text = text(of: sequence.id)
+            let text = text(of: sequence)
+            guard !text.isForeign else { continue }
             var length = lengths[index]
             if length == 0 {
                 text.idleSteps += 1
@@ -113,6 +122,16 @@ final class ModelDrafter: Drafter {
     func forget(_ id: UInt64) {
         guard let text = texts.removeValue(forKey: id) else { return }
         pool.release(table: &text.table)
+    }
+
+    private func text(of sequence: ScheduledSequence) -> Text {
+        let text = text(of: sequence.id)
+        while text.scanned < sequence.tokens.count {
+            // What the draft model has no row for it cannot compute.
+            if Int(sequence.tokens[text.scanned]) >= pass.vocabulary { text.isForeign = true }
+            text.scanned += 1
+        }
+        return text
     }
 
     private func text(of id: UInt64) -> Text {
@@ -201,7 +220,7 @@ final class ModelDrafter: Drafter {
         try pass.run(batch)
         if batch.rowCount <= 2 * planned.count { costs.record(rows: planned.count, seconds: clock() - start) }
         for (output, index) in outputs.enumerated() {
-            guard let token = sampler.token(pass.logits(output)) else {
+            guard let token = sampler.token(.init(rebasing: pass.logits(output).prefix(vocabulary))) else {
                 demands[index].isReady = false
                 continue
             }

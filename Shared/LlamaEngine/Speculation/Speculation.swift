@@ -32,11 +32,7 @@ final class Speculation {
         case .lookup: return Speculation(configuration, drafter: LookupDrafter())
         case .draft:
             guard let draftPass else { throw .unavailable("speculation: no draft model is given") }
-            guard draftPass.vocabulary == vocabulary else {
-                throw .unavailable(
-                    "speculation: the draft model has \(draftPass.vocabulary) tokens, the model \(vocabulary)")
-            }
-            return Speculation(configuration, drafter: ModelDrafter(pass: draftPass))
+            return Speculation(configuration, drafter: ModelDrafter(pass: draftPass, vocabulary: vocabulary))
         }
     }
 

@@ -84,3 +84,52 @@ import Testing
         }
     }
 }
+
+/// The check of the books in slices finds what the whole one finds, and misses no block.
+@Suite struct IntegrityCheckTests {
+    /// A pool of 64 blocks in which cached chains of some lengths lie.
+    private func pool() -> BlockPool {
+        var pool = BlockPool(blockCount: 64)
+        for (chain, length) in [3, 5, 1].enumerated() {
+            let scope = CacheScope.salt("\(chain)")
+            var table: [Int32] = []
+            var hash = pool.cache.rootHash(scope)
+            for index in 0..<length {
+                guard let block = pool.allocate() else { return pool }
+                table.append(block)
+                let tokens = (0..<16).map { Int32(chain * 1000 + index * 16 + $0) }
+                hash = pool.cache.hash(after: hash, tokens[...])
+                _ = pool.list(&table, at: index, scope: scope, hash: hash, tokens: tokens[...])
+            }
+            pool.release(table: &table)
+        }
+        return pool
+    }
+
+    private func slices(_ pool: BlockPool, of steps: Int) throws(IntegrityFault) -> Int {
+        var check = IntegrityCheck(pool)
+        var count = 1
+        while try !check.advance(pool, steps: steps) { count += 1 }
+        return count
+    }
+
+    @Test func slicesComeToTheEnd() throws {
+        let pool = pool()
+        #expect(pool.cachedCount == 9)
+        #expect(try slices(pool, of: .max) == 1)
+        // Each goes on by no more than it may.
+        #expect(try slices(pool, of: 8) >= (64 + 64 + 9) / 8)
+    }
+
+    @Test(arguments: [1, 7, 1000])
+    func everyBlockThatWasLostIsFound(steps: Int) {
+        for place in 0..<55 {
+            var pool = pool()
+            var blocks = (0...place).compactMap { _ in pool.allocate() }
+            // The last one keeps an owner that no table knows.
+            _ = blocks.removeLast()
+            for block in blocks { pool.release(block) }
+            #expect(throws: IntegrityFault.self) { try slices(pool, of: steps) }
+        }
+    }
+}

@@ -227,6 +227,23 @@ import Testing
         }
     }
 
+    /// The books are checked whole when nothing has come for a while, once for what has run.
+    @Test func idleEnginesCheckTheirBooks() async throws {
+        let fixture = try EngineFixture(blocks: 4096)
+        let requests = EngineFixture.mixed(20, seed: 4).map { request in
+            var request = request
+            request.cacheSalt = "tenant"
+            return request
+        }
+        try await fixture.run(requests)
+        while fixture.engine.statistics.integrityChecks < 1 { await Task.yield() }
+        #expect(fixture.engine.statistics.cachedBlocks > 0)
+        try await fixture.run([Self.request(50)])
+        while fixture.engine.statistics.integrityChecks < 2 { await Task.yield() }
+        #expect(fixture.engine.statistics.integrityFaults == 0)
+        await fixture.engine.shutdown()
+    }
+
     @Test func booksThatDoNotBalanceAreFoundAndMadeAnew() throws {
         let scheduler = Scheduler(configuration: .init(), blockCount: 4, contextLength: 64, maxRows: 16)
         _ = scheduler.pool.allocate()

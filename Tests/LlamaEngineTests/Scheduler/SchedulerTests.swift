@@ -19,13 +19,33 @@ import Testing
     @Test func timeBudgetShrinksTheChunkOfASlowMachine() {
         var budget = StepBudget(SchedulerConfiguration())
         for _ in 0..<50 { budget.record(decodeRows: 0, prefillRows: 100, seconds: 0.1) }
-        #expect(budget.prefillRows(besideDecodes: 0) == 50)
+        // Prompts alone keep nobody waiting: the step is as large as it may be.
+        #expect(budget.prefillRows(besideDecodes: 0) == 512)
         for _ in 0..<50 { budget.record(decodeRows: 4, prefillRows: 0, seconds: 0.02) }
         #expect((28...30).contains(budget.prefillRows(besideDecodes: 4)))
         // Decodes alone are over the target: prompts still go on.
         for _ in 0..<50 { budget.record(decodeRows: 4, prefillRows: 0, seconds: 1) }
         #expect(budget.prefillRows(besideDecodes: 4) == SchedulerConfiguration().minimumPrefillRows)
         #expect(budget.prefillRows(besideDecodes: 512) == 0)
+    }
+
+    /// A big model: each step reads all weights, so a few rows at a time would cost it a quarter of its speed.
+    @Test func promptsAloneTakeTheWholeStep() {
+        var budget = StepBudget(SchedulerConfiguration())
+        // Before anything is measured, a step is small: its time is not known.
+        #expect(budget.prefillRows(besideDecodes: 0) == 16)
+        for _ in 0..<50 { budget.record(decodeRows: 0, prefillRows: 16, seconds: 16 * 0.016) }
+        // Who comes meanwhile waits no longer than three quarters of a second.
+        #expect((45...47).contains(budget.prefillRows(besideDecodes: 0)))
+        #expect(budget.prefillRows(besideDecodes: 1) == SchedulerConfiguration().minimumPrefillRows)
+    }
+
+    @Test func theRateOfDecodesIsThatOfTokensThatCame() {
+        var budget = StepBudget(SchedulerConfiguration())
+        // Four sequences, four drafts each, none of them right.
+        budget.record(decodeRows: 20, prefillRows: 0, seconds: 0.1)
+        budget.recordDecoded(tokens: 4, seconds: 0.1)
+        #expect(budget.decodeTokensPerSecond == 40)
     }
 
     /// A slow moment is forgotten though no step since has brought decodes alone.

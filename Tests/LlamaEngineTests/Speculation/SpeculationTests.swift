@@ -131,7 +131,7 @@ import Testing
         return ModelDrafter(
             pass: FakeForwardPass(
                 blocks: 200, contextLength: 2000, maxRows: 256, memory: memory, probe: probe,
-                onRun: { (_, _) throws(EngineError) in }),
+                onRun: { (_, _) throws(EngineError) in }), vocabulary: 97,
             clock: {
                 time += seconds
                 return time
