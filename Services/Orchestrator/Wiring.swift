@@ -15,11 +15,14 @@ import TurnProtocol
 func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [any Service] {
     let redisConfiguration = try settings.redis(client: "orchestrator")
     let rabbitConfiguration = try settings.rabbit(client: "orchestrator")
-    var planners = PromptPlanners(standard: try PromptPlanner(modelAt: try settings(Settings.modelPath)))
+    var planners = PromptPlanners(
+        standard: try PromptPlanner(
+            modelAt: try settings(Settings.modelPath), templateFile: try settings.optional(Settings.chatTemplateFile),
+            logger: logger))
     if let lighter = try settings.optional(Settings.degradeModel),
         let path = try settings.optional(Settings.degradeModelPath)
     {
-        planners.others[lighter] = try PromptPlanner(modelAt: path)
+        planners.others[lighter] = try PromptPlanner(modelAt: path, logger: logger)
     }
     var logger = logger
     let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
@@ -131,12 +134,20 @@ private struct Heart: Service {
 
 extension PromptPlanner {
     /// Reads tokenizer, template and context length of a model; its weights are not touched.
-    init(modelAt path: String) throws {
+    /// - Parameter templateFile: a template that stands for the model's own.
+    init(modelAt path: String, templateFile: String? = nil, logger: Logger) throws {
         let source = try ModelSource(path: path)
         let tokenizer = try Tokenizer(source: source)
-        self.init(
-            tokenizer: tokenizer, template: try ChatTemplate(source: source, tokenizer: tokenizer),
-            contextLength: try source.contextLength)
+        for note in tokenizer.notes { logger.warning("the model's tokenizer", metadata: ["note": "\(note)"]) }
+        let template =
+            try templateFile.map { try ChatTemplate(path: $0, tokenizer: tokenizer) }
+            ?? ChatTemplate(source: source, tokenizer: tokenizer)
+        if template.isFallback {
+            logger.warning(
+                "the model has no chat template: it is asked in ChatML; CHAT_TEMPLATE_FILE names another",
+                metadata: ["model": "\(path)"])
+        }
+        self.init(tokenizer: tokenizer, template: template, contextLength: try source.contextLength)
     }
 }
 

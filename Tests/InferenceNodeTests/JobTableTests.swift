@@ -28,6 +28,7 @@ import Testing
         #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .run(1, cancelling: nil))
         #expect(table.admit(job(epoch: 5, attempt: 2), at: .now) == .repeated(1))
         #expect(table.admit(job(epoch: 4, attempt: 9), at: .now) == .superseded)
+        #expect(table.holds(job(epoch: 5, attempt: 2)) && !table.holds(job(epoch: 5, attempt: 3)))
         #expect(table.admit(job(epoch: 6, attempt: 1), at: .now) == .run(2, cancelling: 1))
         // The old request's end arrives late and must not take the new one's entry with it.
         let late = table.batches(

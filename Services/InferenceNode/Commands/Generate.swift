@@ -28,6 +28,12 @@ struct Generate: AsyncParsableCommand {
     @Option(help: "A text that ends the answer; may be given several times.")
     var stop: [String] = []
 
+    func validate() throws {
+        guard (1...(1 << 24)).contains(maxTokens) else {
+            throw ValidationError("--max-tokens must be between 1 and \(1 << 24)")
+        }
+    }
+
     func run() async throws {
         let prompt = String(decoding: try FileHandle.readInput(), as: UTF8.self)
         let tokenizer = try Tokenizer(source: try ModelSource(path: model.path))

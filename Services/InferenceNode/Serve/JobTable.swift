@@ -65,6 +65,11 @@ struct JobTable {
         return .run(lastRequest, cancelling: older)
     }
 
+    /// Whether this very attempt is here.
+    func holds(_ job: GenerationJob) -> Bool {
+        requests[job.turn].flatMap { jobs[$0] }.map { ($0.epoch, $0.attempt) == (job.epoch, job.attempt) } ?? false
+    }
+
     /// Whether nobody wants the job any more.
     func isCancelled(_ job: GenerationJob, at now: ContinuousClock.Instant = .now) -> Bool {
         cancellation(of: job, at: now) != nil

@@ -143,7 +143,7 @@ final class NodeServer: Service {
     }
 
     private func submit(_ job: GenerationJob) {
-        guard !isDraining.load(ordering: .acquiring) else {
+        guard !isDraining.load(ordering: .acquiring) || table.withLock({ $0.holds(job) }) else {
             return reply(to: job, TokenBatch.End(.unavailable, reason: "the node is leaving"))
         }
         switch table.withLock({ $0.admit(job, at: .now) }) {

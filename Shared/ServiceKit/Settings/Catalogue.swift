@@ -3,6 +3,7 @@ public enum LogFormat: String, Sendable, CaseIterable { case automatic, text, js
 public enum LogLevel: String, Sendable, CaseIterable { case trace, debug, info, notice, warning, error, critical }
 
 public enum KVCacheType: String, Sendable, CaseIterable { case f16, bf16, q8 }
+public enum KVBlocks: Sendable, Equatable { case automatic, count(Int) }
 public enum MatrixBackend: String, Sendable, CaseIterable { case automatic, openblas, panel }
 public enum AnswerCaching: String, Sendable, CaseIterable { case off, overload, always }
 public enum DraftSource: String, Sendable, CaseIterable { case off, lookup, draft }
@@ -19,12 +20,16 @@ extension Settings {
         "MODEL_PATH", default: nil, help: "the GGUF file of the model, or its Hugging Face folder")
     public static let modelName = Setting<String>.text(
         "MODEL_NAME", default: "SmolLM2-135M-Instruct", help: "the model's name in the API")
+    public static let chatTemplateFile = Setting<String>.text(
+        "CHAT_TEMPLATE_FILE", default: nil,
+        help: "a chat template (Jinja) that stands for the model's own; without either, ChatML")
     public static let maxConcurrent = Setting<Int>.integer(
         "MAX_CONCURRENT", default: 64, in: 1...16_384, help: "sequences that a node generates at the same time")
     public static let engineThreads = Setting<Int>.integer(
         "ENGINE_THREADS", default: 0, in: 0...64, help: "threads of the engine; 0 takes every core")
-    public static let engineKVBlocks = Setting<Int>.integer(
-        "ENGINE_KV_BLOCKS", default: 4096, in: 16...4_000_000, help: "blocks of 16 tokens in the KV cache")
+    public static let engineKVBlocks = Setting<KVBlocks>.kvBlocks(
+        "ENGINE_KV_BLOCKS", default: "auto", in: 16...4_000_000,
+        help: "blocks of 16 tokens in the KV cache; auto is what MAX_CONCURRENT contexts take or memory allows")
     public static let engineKVType = Setting<KVCacheType>.choice(
         "ENGINE_KV_TYPE", default: .f16, help: "what keys and values are stored as; q8 takes half of the memory")
     public static let engineStepTokens = Setting<Int>.integer(
@@ -254,7 +259,8 @@ extension Settings {
         (
             "The model and the engine",
             [
-                modelPath, modelName, maxConcurrent, engineThreads, engineKVBlocks, engineKVType, engineStepTokens,
+                modelPath, modelName, chatTemplateFile, maxConcurrent, engineThreads, engineKVBlocks, engineKVType,
+                engineStepTokens,
                 engineSwap,
                 engineKernels, engineMatrices, engineSpeculation, engineDraftModel, nodeDrain,
             ]

@@ -60,6 +60,21 @@ extension Setting where Value == Int {
     }
 }
 
+extension Setting where Value == KVBlocks {
+    static func kvBlocks(
+        _ name: String, default text: String, in range: ClosedRange<Int>, help: String
+    ) -> Setting {
+        Setting(name, default: text, help: help) { text in
+            if text == "auto" { return .success(.automatic) }
+            guard let number = Int(text), range.contains(number) else {
+                return .failure(
+                    .init(reason: "is neither auto nor between \(range.lowerBound) and \(range.upperBound)"))
+            }
+            return .success(.count(number))
+        }
+    }
+}
+
 extension Setting where Value == Double {
     static func number(_ name: String, default value: Double, in range: ClosedRange<Double>, help: String) -> Setting {
         Setting(name, default: PlainNumber.text(value), help: help) { text in
