@@ -28,6 +28,34 @@ import Testing
         }
     }
 
+    /// Turns that gateways with wrong clocks accepted, and among them one of a release that gave no numbers.
+    @Test func historyIsInTheOrderOfTheTurnsNumbers() async throws {
+        try await withDatabase { database in
+            let key = try ConversationKey.test()
+            let conversations = ConversationRepository(database: database)
+            let settlements = SettlementRepository(database: database)
+            // By number 2, 0, 3, 1; by acceptance and id the other way round.
+            let steps: [(number: Int, step: Int64?)] = [(0, 1500), (1, nil), (2, 1000), (3, 2000)]
+            let outcomes = steps.map { number, step in
+                TurnOutcome.test(
+                    number, in: key, system: "system \(number)", acceptedAt: testEpoch + (number == 1 ? 3 : 900),
+                    sequence: step.map { testEpoch * 1000 + $0 })
+            }
+            for outcome in outcomes { _ = try await settlements.settle([outcome], on: database.shards[0]) }
+            let history = try await conversations.history(of: key, limit: 10)
+            #expect(history.map(\.turn) == [2, 0, 3, 1].map { TurnID.test($0) })
+            #expect(history.map(\.position) == [1000, 1500, 2000, 3000].map { testEpoch * 1000 + $0 })
+            #expect(try await conversations.history(of: key, limit: 1).map(\.system) == ["system 1"])
+            // A turn comes back with its number, and without one when it had none.
+            for outcome in outcomes {
+                #expect(try await conversations.turn(outcome.turn, tenant: "acme") == outcome)
+            }
+            // What is no number is not stored; nor does it keep the turn from being.
+            let odd = TurnOutcome.test(9, in: key, sequence: -1)
+            #expect(try await settlements.settle([odd], on: database.shards[0]).stored.count == 1)
+        }
+    }
+
     @Test func theSystemMessageSurvivesTheCut() async throws {
         try await withDatabase { database in
             let key = try ConversationKey.test()

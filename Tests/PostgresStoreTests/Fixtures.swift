@@ -102,7 +102,7 @@ extension TurnOutcome {
     static func test(
         _ number: Int, in conversation: ConversationKey, status: Status = .done, error: String? = nil,
         system: String? = nil, message: String? = nil, response: String = "Grüße 👋", eventEnds: [Int]? = nil,
-        promptTokens: Int = 7, seed: UInt64 = 1, acceptedAt: Int64? = nil
+        promptTokens: Int = 7, seed: UInt64 = 1, acceptedAt: Int64? = nil, sequence: Int64? = nil
     ) -> TurnOutcome {
         let accepted = acceptedAt ?? testEpoch + Int64(number) * 1000
         return TurnOutcome(
@@ -112,6 +112,6 @@ extension TurnOutcome {
             eventEnds: eventEnds ?? [0, 2, 2, response.utf8.count],
             usage: Usage(promptTokens: promptTokens, completionTokens: 4),
             model: "smollm2-135m", seed: seed, acceptedAt: accepted, firstTokenAt: accepted + 25,
-            endedAt: accepted + 300, attempts: 1)
+            endedAt: accepted + 300, attempts: 1, sequence: sequence)
     }
 }

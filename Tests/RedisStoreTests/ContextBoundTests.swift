@@ -96,19 +96,20 @@ import Testing
         }
     }
 
-    @Test func aHashOfTheFormWithoutABoundIsReadWithinItAndThenReplaced() async throws {
+    @Test func aHashOfTheFormWithoutABoundIsNotReadAndThenReplaced() async throws {
         try await withPool { pool in
             let cache = ContextCache(pool: pool)
             let key = Turn.sample().conversation
             let entries = entries(6, text: String(repeating: "d", count: 1_000_000))
             try await cache.append(key, entry: entries[0], beginsConversation: true)
-            let value = try await pool.send("HGET", name(key), RedisArgument(entries[0].turn.description)).data ?? []
-            for entry in entries.dropFirst() {
+            let value = try await pool.send("HGET", name(key), entries[0].field).data ?? []
+            _ = try await pool.send("DEL", name(key))
+            for entry in entries {
                 _ = try await pool.send("HSET", name(key), RedisArgument(entry.turn.description), .bytes(value))
             }
-            _ = try await pool.send("HDEL", name(key), "bytes")
+            _ = try await pool.send("HSET", name(key), "complete", 1)
             let loaded = try #require(try await cache.load(key))
-            #expect(bytes(loaded.entries) <= ContextCache.maximumBytes && loaded.entries.count == 5)
+            #expect(loaded.entries.isEmpty && !loaded.complete)
             let newest = ContextCache.Entry(turn: entries[5].turn, system: nil, message: "m", response: "r")
             try await cache.append(key, entry: newest, beginsConversation: false)
             #expect(try await cache.load(key)?.entries == [newest])

@@ -5,7 +5,7 @@ import TestServers
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ConversationTests {
-    @Test func headIsTheFirstAccepted() async throws {
+    @Test func headIsTheFirstThatJoined() async throws {
         let configuration = RedisConfiguration(try await TestServers.redis())
         let events = Collector<RedisSubscriber.Event>()
         let subscriber = RedisSubscriber(
@@ -17,13 +17,18 @@ import Testing
                 let order = ConversationOrder(pool: pool)
                 let first = Turn.sample()
                 let key = first.conversation
-                let later = Turn.sample(conversation: key, acceptedAt: first.acceptedAt + 1)
+                // Whatever the clock of the gateway said that accepted it.
+                let later = Turn.sample(
+                    conversation: key, acceptedAt: first.acceptedAt - 5000, beginsConversation: false)
                 #expect(try await !order.exists(key))
                 #expect(try await order.head(of: key) == nil)
-                try await order.add(later)
-                #expect(try await order.join(first).predecessor == nil)
-                #expect(try await order.join(later).predecessor == first.id)
-                try await order.add(first)
+                let place = try #require(try await order.join(first))
+                #expect(place.predecessor == nil && place.head == first.id)
+                let next = try #require(try await order.join(later))
+                #expect(next.predecessor == first.id && next.head == first.id && next.sequence > place.sequence)
+                // A repeat stays where it is.
+                #expect(try await order.join(first) == place)
+                #expect(try await order.join(later) == next)
                 #expect(try await order.head(of: key) == first.id)
                 #expect(try await order.exists(key))
                 try await order.remove(first.id, of: key)
@@ -39,6 +44,86 @@ import Testing
         }
     }
 
+    /// Redis lost the order: holders put their turns back, in whatever sequence they come, and the next one joins behind.
+    @Test func turnsGoBackToTheirPlaces() async throws {
+        try await withPool { pool in
+            let order = ConversationOrder(pool: pool)
+            var turns = [Turn.sample()]
+            let key = turns[0].conversation
+            for _ in 0..<3 { turns.append(.sample(conversation: key, beginsConversation: false)) }
+            for index in turns.indices { turns[index].sequence = try await order.join(turns[index])?.sequence }
+            #expect(turns.map(\.position) == turns.map(\.position).sorted())
+            try await forget(key, pool)
+            for turn in [turns[2], turns[0], turns[3], turns[1]] { try await order.add(turn) }
+            let late = Turn.sample(conversation: key, beginsConversation: false)
+            #expect(try await order.join(late)?.predecessor == turns[3].id)
+            for turn in turns {
+                #expect(try await order.head(of: key) == turn.id)
+                try await order.remove(turn.id, of: key)
+            }
+            #expect(try await order.head(of: key) == late.id)
+        }
+    }
+
+    /// The last number is in the future: the server's clock was set back since.
+    @Test func numbersRiseOverAClockThatIsSetBack() async throws {
+        try await withPool { pool in
+            let order = ConversationOrder(pool: pool)
+            var first = Turn.sample()
+            let key = first.conversation
+            first.sequence = try #require(try await order.join(first)).sequence + 3_600_000_000
+            try await order.add(first)
+            let second = Turn.sample(conversation: key, beginsConversation: false)
+            #expect(try await order.join(second)?.sequence == first.position + 1)
+            // Also when both have ended.
+            for turn in [first, second] { try await order.remove(turn.id, of: key) }
+            let third = Turn.sample(conversation: key, beginsConversation: false)
+            #expect(try await order.join(third)?.sequence == first.position + 2)
+            // An emptied Redis gives its time.
+            try await forget(key, pool)
+            let fourth = Turn.sample(conversation: key, beginsConversation: false)
+            let place = try #require(try await order.join(fourth))
+            #expect(place.sequence < first.position && place.sequence > fourth.acceptedAt * 1000 - 60_000_000)
+        }
+    }
+
+    /// Turns of releases that went by the time of acceptance stand among the others.
+    @Test func turnsWithoutANumberStandByTheirAcceptance() async throws {
+        try await withPool { pool in
+            let order = ConversationOrder(pool: pool)
+            let old = Turn.sample(acceptedAt: Turn.sample().acceptedAt - 60_000)
+            let key = old.conversation
+            // As those releases did it.
+            _ = try await pool.send(
+                "ZADD", .text("order:{\(key.storageName)}"), .integer(old.acceptedAt), .text(old.id.description))
+            let new = Turn.sample(conversation: key, beginsConversation: false)
+            let place = try #require(try await order.join(new))
+            #expect(place.predecessor == old.id && place.sequence > old.position)
+            #expect(try await order.add(old) == old.id)
+            #expect(try await order.join(new) == place)
+        }
+    }
+
+    @Test func twoConversationsDoNotBeginUnderOneNumber() async throws {
+        try await withPool { pool in
+            let order = ConversationOrder(pool: pool)
+            let first = Turn.sample()
+            let second = Turn.sample(conversation: first.conversation)
+            #expect(try await order.join(first) != nil)
+            #expect(try await order.join(second) == nil)
+            #expect(try await order.join(first) != nil)
+            // Nor when the first turn has ended.
+            try await order.remove(first.id, of: first.conversation)
+            #expect(try await order.join(second) == nil)
+            #expect(try await order.head(of: first.conversation) == nil)
+        }
+    }
+
+    private func forget(_ key: ConversationKey, _ pool: RedisPool) async throws {
+        let name = "order:{\(key.storageName)}"
+        _ = try await pool.send("DEL", .text(name), .text(name + ":deadlines"), .text(name + ":last"))
+    }
+
     @Test func abandonedHeadFallsOutAfterItsDeadline() async throws {
         try await withPool { pool in
             let order = ConversationOrder(pool: pool)
@@ -47,6 +132,55 @@ import Testing
             try await order.add(alive)
             try await order.add(dead)
             #expect(try await order.head(of: dead.conversation) == alive.id)
+        }
+    }
+
+    /// History goes by the turns' numbers: their ids are of gateways whose clocks differ.
+    @Test func contextIsInTheOrderOfTheTurnsNumbers() async throws {
+        try await withPool { pool in
+            let cache = ContextCache(pool: pool)
+            let first = Turn.sample()
+            let key = first.conversation
+            var random = SystemRandomNumberGenerator()
+            func entry(_ step: Int64, earlierBy milliseconds: UInt64, system: String?) -> ContextCache.Entry {
+                ContextCache.Entry(
+                    turn: TurnID(milliseconds: first.id.milliseconds - milliseconds, using: &random),
+                    position: first.position + step, system: system, message: "m\(step)", response: "r")
+            }
+            let entries = [
+                entry(0, earlierBy: 0, system: "old"), entry(1, earlierBy: 700, system: "new"),
+                entry(2, earlierBy: 300, system: nil),
+            ]
+            for index in [1, 0, 2] {
+                try await cache.append(key, entry: entries[index], beginsConversation: index == 0)
+            }
+            #expect(try await cache.load(key)?.entries == entries)
+            // What a turn sees: those with smaller numbers, whatever its own id says.
+            var turn = Turn.sample(conversation: key, acceptedAt: first.acceptedAt - 5000)
+            turn.sequence = first.position + 2
+            #expect(try await cache.load(key)?.entries.filter { $0.isBefore(turn) }.map(\.message) == ["m0", "m1"])
+            // The one that the bound of a reader leaves out carries the newest system message of the older ones.
+            #expect(try await cache.load(key, maximumBytes: 0)?.entries.map(\.turn) == [entries[2].turn])
+            #expect(try await cache.load(key, maximumBytes: 0)?.entries.first?.system == "new")
+        }
+    }
+
+    /// A release that ordered turns by their ids writes beside this one.
+    @Test func whatAnOlderReleaseAddedMakesTheContextIncompleteUntilItIsFilled() async throws {
+        try await withPool { pool in
+            let cache = ContextCache(pool: pool)
+            let turn = Turn.sample()
+            let entry = ContextCache.Entry(
+                turn: turn.id, position: turn.position, system: nil, message: "m", response: "r")
+            try await cache.append(turn.conversation, entry: entry, beginsConversation: true)
+            #expect(try await cache.load(turn.conversation)?.complete == true)
+            let old = Turn.sample()
+            _ = try await pool.send(
+                "HSET", .text("context:{\(turn.conversation.storageName)}"), .text(old.id.description), "x")
+            #expect(try await cache.load(turn.conversation)?.complete == false)
+            try await cache.fill(turn.conversation, entries: [entry])
+            let filled = try #require(try await cache.load(turn.conversation))
+            #expect(filled.complete && filled.entries == [entry])
         }
     }
 
@@ -94,7 +228,7 @@ import Testing
                     message: text, response: "\(number)")
             }
             try await cache.append(key, entry: entries[0], beginsConversation: true)
-            let field = RedisArgument(entries[0].turn.description)
+            let field = entries[0].field
             let size = try await pool.send("HSTRLEN", "context:{\(key.storageName)}", field).int ?? 0
             #expect(size > 0 && size < 2000)
             for entry in entries.dropFirst() { try await cache.append(key, entry: entry, beginsConversation: false) }
@@ -134,7 +268,7 @@ import Testing
             let turn = Turn.sample()
             let name = RedisArgument("context:{\(turn.conversation.storageName)}")
             let entry = ContextCache.Entry(turn: turn.id, system: nil, message: "m", response: "r")
-            let field = RedisArgument(turn.id.description)
+            let field = entry.field
             // Nothing, a size that lies, a size beyond every bound, and no deflate at all.
             let hostile: [[UInt8]] = [[], [1, 0, 0, 0], [255, 255, 255, 255, 120, 1], [4, 0, 0, 0, 1, 2, 3, 4]]
             for bytes in hostile {

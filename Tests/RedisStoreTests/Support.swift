@@ -122,3 +122,11 @@ func failure(of operation: @Sendable () async throws(RedisError) -> Void) async 
         return nil
     } catch { return error }
 }
+
+extension ContextCache.Entry {
+    /// The entry's field in its conversation's hash.
+    var field: RedisArgument {
+        let digits = "\(position)"
+        return .text(String(repeating: "0", count: 16 - digits.utf8.count) + digits + ":\(turn)")
+    }
+}

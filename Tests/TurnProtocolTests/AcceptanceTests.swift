@@ -149,6 +149,94 @@ import TurnProtocol
         }
     }
 
+    /// Two gateways, of which one's clock is far behind: the second message of a client comes after its first.
+    @Test func theOrderOfAConversationDoesNotDependOnAGatewaysClock() async throws {
+        try await withAcceptance { acceptance, _, broker in
+            let topology = Topology.platform(responseShards: [])
+            let consumer = RabbitConsumer(
+                configuration: broker, queues: topology.queues.filter { $0.name == Topology.streamQueue },
+                alsoDeclares: topology, prefetch: 8, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            let running = Task { try await consumer.run() }
+            defer { running.cancel() }
+            let first = Turn.sample()
+            let key = first.conversation
+            let second = Turn.sample(in: key, acceptedAt: first.acceptedAt - 700)
+            try await acceptance.accept(first, limits: .test(8), now: first.acceptedAt)
+            try await acceptance.accept(second, limits: .test(8), now: second.acceptedAt)
+            #expect(second.id < first.id)
+            #expect(try await acceptance.order.head(of: key) == first.id)
+            let messages = try await received(2, from: consumer)
+            #expect(messages.map(\.id) == [first.id, second.id])
+            #expect(messages[1].after == first.id && messages[1].position > messages[0].position)
+            // The first has ended before the third is posted, at the gateway whose clock is behind.
+            for turn in [first, second] { try await acceptance.order.remove(turn.id, of: key) }
+            let third = Turn.sample(in: key, acceptedAt: first.acceptedAt - 700)
+            try await acceptance.accept(third, limits: .test(8), now: third.acceptedAt)
+            #expect(try await received(1, from: consumer)[0].position > messages[1].position)
+        }
+    }
+
+    @Test func aConversationDoesNotBeginUnderAnothersNumber() async throws {
+        try await withAcceptance { acceptance, _ in
+            let first = Turn.sample()
+            let second = Turn.sample(key: "k", in: first.conversation, begins: true)
+            try await acceptance.accept(first, limits: .test(8), now: first.acceptedAt)
+            do throws(AcceptanceError) {
+                try await acceptance.accept(second, limits: .test(8), now: second.acceptedAt)
+                Issue.record("it was accepted")
+            } catch .conversationTaken {
+            }
+            #expect(try await acceptance.log.record(of: second.id) == nil)
+            #expect(try await acceptance.keys.look("k", of: second.conversation.owner) == nil)
+            #expect(try await acceptance.order.head(of: first.conversation) == first.id)
+        }
+    }
+
+    /// The last of several attempts under one key takes back what they reserved, whichever began first.
+    @Test func attemptsUnderOneKeyThatAreAllRefusedLeaveNothing() async throws {
+        try await withAcceptance { acceptance, _ in
+            for round in 0..<20 {
+                let turn = Turn.sample(key: "k\(round)")
+                // Two at once; a user without any free place.
+                async let first: Void = expectNoPlace(for: turn, by: acceptance)
+                async let second: Void = expectNoPlace(for: turn, by: acceptance)
+                _ = await (first, second)
+                try await expectNothingLeft(of: turn, acceptance)
+            }
+            // One after the other: the first is still under way when the second is refused.
+            let turn = Turn.sample(key: "k")
+            _ = try await acceptance.keys.take(turn, body: [1])
+            await expectNoPlace(for: turn, by: acceptance)
+            #expect(try await acceptance.log.record(of: turn.id) != nil)
+            #expect(try await acceptance.keys.release(turn, attempt: 1))
+            // Its reply was lost: the same once more.
+            #expect(try await acceptance.keys.release(turn, attempt: 1))
+            // One that may have published, or died, leaves the places to the next.
+            let other = Turn.sample(key: "l")
+            _ = try await acceptance.keys.take(other, body: [1])
+            for _ in 0..<3 { await expectNoPlace(for: other, by: acceptance) }
+            #expect(try await acceptance.log.record(of: other.id) != nil)
+        }
+    }
+
+    private func expectNoPlace(for turn: Turn, by acceptance: TurnAcceptance) async {
+        do throws(AcceptanceError) {
+            try await acceptance.accept(turn, limits: .test(0), now: turn.acceptedAt)
+            Issue.record("it was accepted")
+        } catch .tooManyUnfinished {
+        } catch {
+            Issue.record("\(error)")
+        }
+    }
+
+    private func expectNothingLeft(of turn: Turn, _ acceptance: TurnAcceptance) async throws {
+        let key = try #require(turn.idempotency?.key)
+        #expect(try await acceptance.keys.look(key, of: turn.conversation.owner) == nil)
+        #expect(try await acceptance.log.record(of: turn.id) == nil)
+        #expect(try await acceptance.order.head(of: turn.conversation) == nil)
+        #expect(try await acceptance.outstanding.count(of: turn.conversation.owner) == 0)
+    }
+
     @Test func whatCannotBeTakenBackAtOnceIsTakenBackLater() async throws {
         try await withAcceptance { acceptance, inspector in
             let turn = Turn.sample(key: "k")
@@ -200,9 +288,28 @@ import TurnProtocol
         try await inspector.statistics(of: [Topology.streamQueue])[Topology.streamQueue]?.messages ?? 0
     }
 
+    /// Turns out of the stream queue, in its order.
+    private func received(_ count: Int, from consumer: RabbitConsumer) async throws -> [Turn] {
+        var turns: [Turn] = []
+        for await delivery in consumer.deliveries {
+            turns.append(try JSONDecoder().decode(Turn.self, from: Data(delivery.body)))
+            try await delivery.acknowledge()
+            if turns.count == count { break }
+        }
+        return turns
+    }
+
     private func withAcceptance(
         topology: Topology = .platform(responseShards: []),
         _ body: (TurnAcceptance, QueueInspector) async throws -> Void
+    ) async throws {
+        try await withAcceptance(topology: topology) { acceptance, inspector, _ in try await body(acceptance, inspector)
+        }
+    }
+
+    private func withAcceptance(
+        topology: Topology = .platform(responseShards: []),
+        _ body: (TurnAcceptance, QueueInspector, RabbitConfiguration) async throws -> Void
     ) async throws {
         let endpoint = try await TestServers.redis()
         let broker = try RabbitConfiguration(uri: try await TestServers.rabbit().freshVirtualHost().uri)
@@ -221,7 +328,7 @@ import TurnProtocol
             TurnAcceptance(
                 keys: IdempotencyKeys(pool: redis), outstanding: OutstandingTurns(pool: redis),
                 log: TurnLog(pool: redis), order: ConversationOrder(pool: redis), publisher: publisher, logger: silent),
-            inspector)
+            inspector, broker)
     }
 
     /// The time limit of the suite ends a wait in vain.
@@ -256,15 +363,23 @@ extension OutstandingTurns.Limits {
 }
 
 extension Turn {
-    fileprivate static func sample(key: String, user: UserKey? = nil) -> Turn {
+    /// - Parameters:
+    ///   - conversation: nil begins one.
+    ///   - acceptedAt: what the gateway's clock says.
+    fileprivate static func sample(
+        key: String? = nil, user: UserKey? = nil, in conversation: ConversationKey? = nil, begins: Bool? = nil,
+        acceptedAt: Int64? = nil
+    ) -> Turn {
         var random = SystemRandomNumberGenerator()
-        let now = Int64(Date().timeIntervalSince1970 * 1000)
+        let now = acceptedAt ?? Int64(Date().timeIntervalSince1970 * 1000)
         let id = TurnID(milliseconds: UInt64(now), using: &random)
         let owner = user ?? UserKey(tenant: "acme", user: "user-\(id)")
         return Turn(
-            id: id, conversation: ConversationKey(owner: owner, id: ConversationID(firstTurn: id)),
-            beginsConversation: true, kind: .stream, message: "Hello", system: nil, context: [], model: nil,
+            id: id,
+            conversation: conversation ?? ConversationKey(owner: owner, id: ConversationID(firstTurn: id)),
+            beginsConversation: begins ?? (conversation == nil), kind: .stream, message: "Hello", system: nil,
+            context: [], model: nil,
             sampling: Sampling(maxTokens: 16, seed: 1), acceptedAt: now, deadline: now + 600_000,
-            idempotency: .init(key: key, requestDigest: String(repeating: "a", count: 64)))
+            idempotency: key.map { .init(key: $0, requestDigest: String(repeating: "a", count: 64)) })
     }
 }

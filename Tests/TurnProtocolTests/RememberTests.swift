@@ -48,7 +48,8 @@ import TurnProtocol
         #expect(
             loaded.entries == [
                 .init(
-                    turn: turn.id, system: "s", message: isShown ? turn.message : "", response: isShown ? response : "")
+                    turn: turn.id, position: turn.position, system: "s", message: isShown ? turn.message : "",
+                    response: isShown ? response : "")
             ])
         #expect(loaded.complete)
         try await contexts.remove(turn.conversation)

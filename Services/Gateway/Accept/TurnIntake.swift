@@ -99,7 +99,8 @@ struct TurnIntake: Sendable {
         throw .keyInUse
     }
 
-    /// - Returns: false when the turn's key stands for another turn since a moment ago.
+    /// - Returns: false when the turn's key stands for another turn since a moment ago, or its conversation's number for
+    ///   another conversation.
     private func makeDurable(_ turn: Turn, insteadOf lapsed: TurnID? = nil) async throws(APIError) -> Bool {
         let now = try await now()
         var turn = turn
@@ -112,7 +113,8 @@ struct TurnIntake: Sendable {
         } catch {
             span?.fail("\(error)")
             switch error {
-            case .keyTaken: return false
+            // Another look: whose turn the key stands for, or under which number a conversation begins.
+            case .keyTaken, .conversationTaken: return false
             case .tooManyUnfinished(let limit):
                 throw .tooManyRequests("\(limit)", retryAfter: .seconds(5))
             case .unwritable: throw .invalid("body", "cannot be encoded")

@@ -32,7 +32,7 @@ struct HistorySource: Sendable {
     ) async throws -> [ContextCache.Entry] {
         if turn.beginsConversation { return [] }
         if let cached = try await contexts.load(turn.conversation, maximumBytes: maximumBytes), cached.complete {
-            let entries = cached.entries.filter { $0.turn < turn.id }
+            let entries = cached.entries.filter { $0.isBefore(turn) }
             if turn.after == nil || entries.contains(where: { $0.turn == turn.after }) { return entries }
         }
         // What ended a moment ago may still wait to be settled: the shard is right only when that queue has been worked
@@ -41,7 +41,8 @@ struct HistorySource: Sendable {
         let stored = try await conversations.history(
             of: turn.conversation, limit: HistorySource.maximumTurns, maximumBytes: ContextCache.maximumBytes)
         let entries = stored.map {
-            ContextCache.Entry(turn: $0.turn, system: $0.system, message: $0.message, response: $0.response)
+            ContextCache.Entry(
+                turn: $0.turn, position: $0.position, system: $0.system, message: $0.message, response: $0.response)
         }
         do throws(RedisError) {
             try await contexts.fill(turn.conversation, entries: entries)
@@ -53,7 +54,7 @@ struct HistorySource: Sendable {
             let isKnown = try await log.record(of: after) != nil
             guard !isKnown, !insists else { throw PredecessorMissing(turn: after) }
         }
-        return entries.filter { $0.turn < turn.id }
+        return entries.filter { $0.isBefore(turn) }
     }
 
     private func waitUntilSettled(_ turn: Turn) async throws {

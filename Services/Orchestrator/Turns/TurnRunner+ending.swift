@@ -42,7 +42,7 @@ extension TurnRunner {
             model: turn.model ?? services.model, seed: turn.sampling.seed, acceptedAt: turn.acceptedAt,
             firstTokenAt: firstTokenAt, endedAt: max(now, turn.acceptedAt), attempts: holder.attempts,
             idempotency: turn.idempotency, replayOf: turn.replayOf, degradation: degradation,
-            attemptLog: holder.history)
+            attemptLog: holder.history, sequence: turn.sequence)
     }
 
     /// What was taken off the turn at accept and by its plan, and whether another one's answer was given.

@@ -23,6 +23,9 @@ public struct Turn: Sendable, Codable, Equatable {
     /// The conversation's newest unfinished turn before this one at accept: this one's history holds it. Redis may forget
     /// the order of turns; their messages do not.
     public var after: TurnID?
+    /// The number that the turn was given when it joined its conversation (`ConversationPosition`): earlier turns have
+    /// smaller ones. Nil until then, and in messages of releases that went by the time of acceptance.
+    public var sequence: Int64?
     /// The client's Idempotency-Key; nil when it sent none.
     public var idempotency: Idempotency?
     /// The dead-lettered turn that this one does again.

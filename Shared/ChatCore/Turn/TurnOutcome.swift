@@ -59,6 +59,8 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
     /// The W3C trace context under which the turn was ended; nil when nobody traces it.
     public var traceparent: String?
     public var tracestate: String?
+    /// The turn's number in its conversation, as the turn had it; `position` reads it.
+    public var sequence: Int64?
 
     public static let maximumAttemptLog = 64
 
@@ -86,7 +88,7 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
         eventEnds: [Int], usage: Usage, model: String, seed: UInt64, acceptedAt: Int64, firstTokenAt: Int64?,
         endedAt: Int64, attempts: Int, idempotency: Turn.Idempotency? = nil, replayOf: TurnID? = nil,
         degradation: Turn.Degradation? = nil, attemptLog: [Attempt]? = nil, traceparent: String? = nil,
-        tracestate: String? = nil
+        tracestate: String? = nil, sequence: Int64? = nil
     ) {
         self.turn = turn
         self.conversation = conversation
@@ -112,6 +114,7 @@ public struct TurnOutcome: Sendable, Codable, Equatable {
         self.attemptLog = attemptLog
         self.traceparent = traceparent
         self.tracestate = tracestate
+        self.sequence = sequence
     }
 
     /// Whether later turns of the conversation see this one: it has an answer, or the part that was read of one.

@@ -93,7 +93,8 @@ extension ConversationRepository {
             degradation: try StoredJSON.decode(
                 Turn.Degradation.self, try row.optional("degradation_text"), column: "degradation"),
             attemptLog: try StoredJSON.decode(
-                [TurnOutcome.Attempt].self, try row.optional("attempt_text"), column: "attempt_log"))
+                [TurnOutcome.Attempt].self, try row.optional("attempt_text"), column: "attempt_log"),
+            sequence: try row.optional("sequence", as: Int64.self))
     }
 
     /// The newest settled turn that a user asked for under this key, at or after `since` (Unix milliseconds).

@@ -4,6 +4,8 @@ import ChatCore
 /// of bytes cut off have no message and no response.
 public struct HistoryTurn: Sendable, Equatable {
     public let turn: TurnID
+    /// Its number in the conversation.
+    public let position: Int64
     public let status: TurnOutcome.Status
     /// A system message that this turn brought. The oldest turn of a cut history carries the one that was in force
     /// before it, unless a later turn of the list brought another: the newest in the list is always the conversation's.
@@ -11,8 +13,11 @@ public struct HistoryTurn: Sendable, Equatable {
     public let message: String
     public let response: String
 
-    public init(turn: TurnID, status: TurnOutcome.Status, system: String?, message: String, response: String) {
+    public init(
+        turn: TurnID, position: Int64, status: TurnOutcome.Status, system: String?, message: String, response: String
+    ) {
         self.turn = turn
+        self.position = position
         self.status = status
         self.system = system
         self.message = message
@@ -29,7 +34,7 @@ public struct ConversationRepository: Sendable {
 
     public init(database: ShardedDatabase) { self.database = database }
 
-    /// The last `limit` ended turns of a conversation in the order they were accepted, oldest first; empty when there
+    /// The last `limit` ended turns of a conversation in the order in which they joined it, oldest first; empty when there
     /// is no such conversation.
     /// - Parameter maximumBytes: of all texts that are given, so that neither the server nor this process holds more of
     ///   one conversation (and one system message). The newest turn that does not fit is the last to be given.
@@ -41,31 +46,32 @@ public struct ConversationRepository: Sendable {
         let rows = try await database.shard(for: conversation.owner).pool.query(
             """
             WITH recent AS (
-                SELECT * FROM turns WHERE tenant = $1 AND user_name = $2 AND conversation = $3
-                ORDER BY accepted_at DESC, id DESC LIMIT $4
+                SELECT *, turn_position(sequence, accepted_at) AS place
+                FROM turns WHERE tenant = $1 AND user_name = $2 AND conversation = $3
+                ORDER BY turn_position(sequence, accepted_at) DESC, id DESC LIMIT $4
             ), shown AS (
-                SELECT t.id, t.status, t.accepted_at, s.content AS system,
+                SELECT t.id, t.status, t.place, s.content AS system,
                     CASE WHEN t.status <> 'failed' AND octet_length(a.content) > 0 THEN q.content ELSE '' END AS message,
                     CASE WHEN t.status <> 'failed' THEN coalesce(a.content, '') ELSE '' END AS response
                 FROM recent t
                 \(Self.messages)
             ), measured AS (
-                SELECT *, sum(bytes) OVER (ORDER BY accepted_at DESC, id DESC ROWS UNBOUNDED PRECEDING) AS total
+                SELECT *, sum(bytes) OVER (ORDER BY place DESC, id DESC ROWS UNBOUNDED PRECEDING) AS total
                 FROM shown, LATERAL (
                     SELECT coalesce(octet_length(system), 0)::bigint + octet_length(message) + octet_length(response) AS bytes
                 ) size
             ), given AS (
-                SELECT id, status, accepted_at,
+                SELECT id, status, place,
                     CASE WHEN total <= $5 THEN system END AS system,
                     CASE WHEN total <= $5 THEN message ELSE '' END AS message,
                     CASE WHEN total <= $5 THEN response ELSE '' END AS response
                 FROM measured WHERE total - bytes <= $5
             )
-            SELECT id, status, system, message, response,
-                CASE WHEN count(system) OVER () = 0 AND row_number() OVER (ORDER BY accepted_at, id) = 1 THEN (
+            SELECT id, place, status, system, message, response,
+                CASE WHEN count(system) OVER () = 0 AND row_number() OVER (ORDER BY place, id) = 1 THEN (
                     SELECT c.system FROM conversations c WHERE c.tenant = $1 AND c.user_name = $2 AND c.id = $3
                 ) END AS conversation_system
-            FROM given ORDER BY accepted_at, id
+            FROM given ORDER BY place, id
             """,
             [
                 .text(conversation.owner.tenant), .text(conversation.owner.user), .integer(conversation.id.value),
@@ -75,12 +81,14 @@ public struct ConversationRepository: Sendable {
         for row in rows {
             history.append(
                 HistoryTurn(
-                    turn: try row.value("id"), status: try row.choice("status"), system: try row.optional("system"),
+                    turn: try row.value("id"), position: try row.value("place"), status: try row.choice("status"),
+                    system: try row.optional("system"),
                     message: try row.value("message"), response: try row.value("response")))
         }
         if let oldest = history.first, history.allSatisfy({ $0.system == nil }) {
             history[0] = HistoryTurn(
-                turn: oldest.turn, status: oldest.status, system: try rows[0].optional("conversation_system"),
+                turn: oldest.turn, position: oldest.position, status: oldest.status,
+                system: try rows[0].optional("conversation_system"),
                 message: oldest.message, response: oldest.response)
         }
         return history

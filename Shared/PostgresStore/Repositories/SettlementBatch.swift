@@ -28,6 +28,7 @@ struct SettlementBatch {
     private var replays: [String?] = []
     private var attemptLogs: [String?] = []
     private var degradations: [String?] = []
+    private var sequences: [Int64?] = []
 
     /// - Throws: `decoding`, which names the field that can never be stored.
     mutating func append(_ outcome: TurnOutcome) throws(DatabaseError) {
@@ -93,6 +94,7 @@ struct SettlementBatch {
         replays.append(outcome.replayOf?.description)
         attemptLogs.append(attemptLogText)
         degradations.append(degradationText)
+        sequences.append(outcome.sequence.flatMap { ConversationPosition.range.contains($0) ? $0 : nil })
     }
 
     /// PostgreSQL's text cannot hold U+0000. U+001A SUBSTITUTE (ECMA-48: a stand-in for a character that cannot be
@@ -110,7 +112,7 @@ struct SettlementBatch {
             .texts(responses), .byteStrings(eventEnds), .integers(promptTokens), .integers(completionTokens),
             .texts(models), .integers(seeds), .timestamps(acceptedAt), .timestamps(firstTokenAt),
             .timestamps(endedAt), .integers(attempts), .texts(idempotencyKeys), .texts(requestDigests),
-            .texts(replays), .texts(attemptLogs), .texts(degradations),
+            .texts(replays), .texts(attemptLogs), .texts(degradations), .integers(sequences),
         ]
     }
 
@@ -121,27 +123,31 @@ struct SettlementBatch {
         WITH batch AS MATERIALIZED (
             SELECT * FROM unnest(
                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                $22, $23, $24, $25, $26
+                $22, $23, $24, $25, $26, $27
             ) AS o (
                 id, tenant, user_name, conversation, begins_conversation, kind, status, finish_reason, error, system,
                 message, response, event_ends, prompt_tokens, completion_tokens, model, seed, accepted_at,
-                first_token_at, ended_at, attempts, idempotency_key, request_digest, replay_of, attempt_log, degradation
+                first_token_at, ended_at, attempts, idempotency_key, request_digest, replay_of, attempt_log, degradation,
+                sequence
             )
         ), gate AS (
             INSERT INTO turns (
                 id, tenant, user_name, conversation, begins_conversation, kind, status, finish_reason, error, model,
                 seed, prompt_tokens, completion_tokens, event_ends, accepted_at, first_token_at, ended_at, attempts,
-                idempotency_key, request_digest, replay_of, attempt_log, degradation
+                idempotency_key, request_digest, replay_of, attempt_log, degradation, sequence
             )
             SELECT
                 id, tenant, user_name, conversation, begins_conversation, kind, status, finish_reason, error, model,
                 seed, prompt_tokens, completion_tokens, event_ends, accepted_at, first_token_at, ended_at, attempts,
-                idempotency_key, request_digest, replay_of::uuid, attempt_log::jsonb, degradation::jsonb
+                idempotency_key, request_digest, replay_of::uuid, attempt_log::jsonb, degradation::jsonb,
+                sequence
             FROM batch ORDER BY id
             ON CONFLICT (id) DO NOTHING
             RETURNING id
         ), fresh AS MATERIALIZED (
-            SELECT batch.* FROM batch JOIN gate USING (id)
+            SELECT batch.*,
+                'epoch'::timestamptz + turn_position(sequence, accepted_at) * interval '1 microsecond' AS placed_at
+            FROM batch JOIN gate USING (id)
         ), add_users AS (
             INSERT INTO users (tenant, user_name, created_at)
             SELECT tenant, user_name, min(accepted_at) FROM fresh GROUP BY 1, 2 ORDER BY 1, 2
@@ -152,8 +158,8 @@ struct SettlementBatch {
             )
             SELECT
                 tenant, user_name, conversation,
-                (array_agg(system ORDER BY accepted_at DESC, id DESC) FILTER (WHERE system IS NOT NULL))[1],
-                max(accepted_at) FILTER (WHERE system IS NOT NULL),
+                (array_agg(system ORDER BY placed_at DESC, id DESC) FILTER (WHERE system IS NOT NULL))[1],
+                max(placed_at) FILTER (WHERE system IS NOT NULL),
                 min(accepted_at), max(ended_at), count(*)
             FROM fresh GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
             ON CONFLICT (tenant, user_name, id) DO UPDATE SET

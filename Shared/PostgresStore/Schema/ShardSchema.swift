@@ -97,6 +97,23 @@ enum ShardSchema {
                     ON turns (tenant, user_name, idempotency_key, accepted_at DESC)
                     WHERE idempotency_key IS NOT NULL;
                 """),
+        Migration(
+            version: 4, name: "the order of a conversation",
+            sql: """
+                -- The turn's number in its conversation; NULL when it came from a release that went by accepted_at.
+                ALTER TABLE turns ADD COLUMN sequence bigint CHECK (sequence BETWEEN 0 AND 9007199254740991);
+                -- extract() of a timestamptz is not immutable for the sake of fields that depend on the time zone; the epoch
+                -- does not. Old rows, and those that an older worker still inserts, have their place by it.
+                CREATE FUNCTION turn_position(sequence bigint, accepted_at timestamptz) RETURNS bigint
+                    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+                    AS $$ SELECT coalesce(sequence, (extract(epoch FROM accepted_at) * 1000000)::bigint) $$;
+                CREATE INDEX turns_by_position ON turns
+                    (tenant, user_name, conversation, turn_position(sequence, accepted_at) DESC, id DESC);
+                -- The new index begins with the same columns.
+                DROP INDEX turns_by_conversation;
+                -- It is the newest turn's number as a time, from now on.
+                COMMENT ON COLUMN conversations.system_set_at IS 'the position of the turn that brought system';
+                """),
     ]
 
     /// A month's partition is filled from the default one, and attached when it is complete: rows that came before it

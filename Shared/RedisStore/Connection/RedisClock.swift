@@ -1,15 +1,12 @@
 import Synchronization
 
-/// The time that deadlines run on: Redis TIME, as one clock for all services.
+/// The time that deadlines run on: Redis TIME, as one clock for all services. A measurement whose round trip was long does
+/// not take the place of a better one.
 public final class RedisClock: Sendable {
-    private struct Measurement {
-        /// Server's Unix time in µs at the local instant `at`.
-        let time: Int64
-        let at: ContinuousClock.Instant
-    }
-
     private struct State {
-        var measurement: Measurement?
+        var estimate: ClockEstimate?
+        /// When the server was asked last.
+        var asked: ContinuousClock.Instant?
         var isMeasuring = false
     }
 
@@ -27,20 +24,21 @@ public final class RedisClock: Sendable {
     /// Redis is away or another caller is measuring.
     /// - Throws: only while Redis was never reached.
     public func now() async throws(RedisError) -> Int64 {
-        let (known, mustMeasure) = state.withLock { state -> (Measurement?, Bool) in
-            guard let measurement = state.measurement else { return (nil, true) }
-            if measurement.at.duration(to: .now) < refresh || state.isMeasuring { return (measurement, false) }
+        let (known, mustMeasure) = state.withLock { state -> (ClockEstimate?, Bool) in
+            guard let estimate = state.estimate, let asked = state.asked else { return (nil, true) }
+            if asked.duration(to: .now) < refresh || state.isMeasuring { return (estimate, false) }
             state.isMeasuring = true
-            return (measurement, true)
+            return (estimate, true)
         }
         if let known, !mustMeasure { return RedisClock.milliseconds(known) }
         do {
             let measured = try await measure()
-            state.withLock { state in
-                state.measurement = measured
-                state.isMeasuring = false
+            let best = state.withLock { state in
+                let best = state.estimate?.orNewer(measured) ?? measured
+                (state.estimate, state.asked, state.isMeasuring) = (best, .now, false)
+                return best
             }
-            return RedisClock.milliseconds(measured)
+            return RedisClock.milliseconds(best)
         } catch {
             state.withLock { $0.isMeasuring = false }
             guard let known else { throw error }
@@ -48,17 +46,14 @@ public final class RedisClock: Sendable {
         }
     }
 
-    private func measure() async throws(RedisError) -> Measurement {
+    private func measure() async throws(RedisError) -> ClockEstimate {
         let before = ContinuousClock.now
         let reply = try await pool.send("TIME")
         guard let parts = reply.array, parts.count == 2, let seconds = parts[0].int, let micros = parts[1].int,
             (0..<1 << 40).contains(seconds), (0..<1_000_000).contains(micros)
         else { throw .unexpectedReply("TIME gave \(reply.summary)") }
-        // The server looked at its clock about half way through the round trip.
-        return Measurement(time: seconds * 1_000_000 + micros, at: before + before.duration(to: .now) / 2)
+        return ClockEstimate(time: seconds * 1_000_000 + micros, sent: before, received: .now)
     }
 
-    private static func milliseconds(_ measurement: Measurement) -> Int64 {
-        (measurement.time + Int64(measurement.at.duration(to: .now) / .microseconds(1))) / 1000
-    }
+    private static func milliseconds(_ estimate: ClockEstimate) -> Int64 { estimate.time(at: .now) / 1000 }
 }

@@ -1,9 +1,15 @@
 import ChatCore
 
-/// The unfinished turns of a conversation in the order of acceptance; only the head runs.
+/// The unfinished turns of a conversation in the order in which they joined it; only the head runs.
 ///
-/// Sorted set `order:{conversation}` (score: accepted at) and, so that a turn whose remover died does not block the
-/// conversation for ever, `order:{conversation}:deadlines` (score: when the turn falls out).
+/// Whoever joins is given a number: the server's time in µs, or one more than the last one's. It rises whatever the clocks
+/// of gateways say; when Redis was emptied, by its time; when its clock was set back, by the last number, which is kept for
+/// an hour. The number is frozen in the turn, so that holders put it back in its place.
+///
+/// Sorted set `order:{conversation}` (score: the number, in milliseconds and thousandths: the releases before put times of
+/// acceptance there) and, so that a turn whose remover died does not block the conversation for ever,
+/// `order:{conversation}:deadlines` (score: when the turn falls out). Hash `order:{conversation}:last`: the last number, and
+/// the turn that began the conversation.
 public struct ConversationOrder: Sendable {
     /// Where the new head's turn id (text) is published when a turn leaves. A hint: whoever waits also looks again from
     /// time to time, since a head that falls out by its deadline is only noticed by looking.
@@ -12,28 +18,51 @@ public struct ConversationOrder: Sendable {
     /// Time after its deadline at which a turn falls out: its ending, which begins at the deadline, takes a moment.
     static let grace: Duration = .seconds(30)
 
+    /// How long the last number is kept beyond the last joining.
+    static let memory: Duration = .seconds(3600)
+
+    /// Where a turn stands.
+    public struct Place: Sendable, Equatable {
+        /// The conversation's head; nil when the turn is past its time and there is no other.
+        public let head: TurnID?
+        /// The unfinished turn right before this one.
+        public let predecessor: TurnID?
+        /// The turn's number in its conversation.
+        public let sequence: Int64
+    }
+
     private let pool: RedisPool
 
     public init(pool: RedisPool) { self.pool = pool }
 
-    /// Idempotent. The turn falls out by itself `grace` after its deadline.
+    /// Puts an accepted turn into its place, where it may have been forgotten. Idempotent. The turn falls out by itself
+    /// `grace` after its deadline.
     /// - Returns: the conversation's head; nil when the turn is past its time and there is no other.
     @discardableResult
-    public func add(_ turn: Turn) async throws(RedisError) -> TurnID? { try await join(turn).head }
+    public func add(_ turn: Turn) async throws(RedisError) -> TurnID? {
+        try await join(turn, at: turn.position)?.head
+    }
 
-    /// The same, and which unfinished turn comes right before this one.
-    public func join(_ turn: Turn) async throws(RedisError) -> (head: TurnID?, predecessor: TurnID?) {
+    /// Puts a turn that is being accepted at the end. A repeat finds it where it stands.
+    /// - Returns: its place; nil for a turn that would begin a conversation, when another turn has begun one under its number.
+    public func join(_ turn: Turn) async throws(RedisError) -> Place? { try await join(turn, at: turn.sequence) }
+
+    private func join(_ turn: Turn, at number: Int64?) async throws(RedisError) -> Place? {
         let leaves = turn.deadline.addingReportingOverflow(ConversationOrder.grace.milliseconds)
         let reply = try await pool.run(
             Self.addition, keys: keys(turn.conversation),
             arguments: [
-                .text(turn.id.description), .integer(turn.acceptedAt),
-                .integer(leaves.overflow ? .max : leaves.partialValue),
+                .text(turn.id.description), .text(number.map { "\($0)" } ?? ""),
+                .integer(leaves.overflow ? .max : leaves.partialValue), .integer(Self.memory.milliseconds),
+                turn.beginsConversation ? 1 : 0,
             ])
-        guard let parts = reply.array, parts.count == 2 else {
+        if reply.isNull { return nil }
+        guard let parts = reply.array, parts.count == 3, let sequence = parts[2].text.flatMap({ Int64($0) }) else {
             throw .unexpectedReply("an order: \(reply.summary)")
         }
-        return (parts[0].text.flatMap { TurnID($0) }, parts[1].text.flatMap { TurnID($0) })
+        return Place(
+            head: parts[0].text.flatMap { TurnID($0) }, predecessor: parts[1].text.flatMap { TurnID($0) },
+            sequence: sequence)
     }
 
     /// Removes the turn and publishes the new head, if there is one. Idempotent.
@@ -53,7 +82,7 @@ public struct ConversationOrder: Sendable {
 
     private func keys(_ conversation: ConversationKey) -> [String] {
         let order = "order:{\(conversation.storageName)}"
-        return [order, order + ":deadlines"]
+        return [order, order + ":deadlines", order + ":last"]
     }
 
     /// Drops what is past its deadline, then answers with the head.
@@ -70,10 +99,24 @@ public struct ConversationOrder: Sendable {
 
             """
 
-    /// Both keys stay until the last of their turns falls out.
+    /// ARGV: id, number (empty: the next one), when the turn falls out, for how long the last number is kept, whether the
+    /// turn begins the conversation. Both sets stay until the last of their turns falls out.
     private static let addition = RedisScript(
         head + """
-            redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+            local function number(score) return math.floor(tonumber(score) * 1000 + 0.5) end
+            local known = redis.call('HMGET', KEYS[3], 'number', 'first')
+            local place = redis.call('ZSCORE', KEYS[1], ARGV[1])
+            if ARGV[2] ~= '' then place = tonumber(ARGV[2])
+            elseif place then place = number(place)
+            elseif ARGV[5] == '1' and known[2] and known[2] ~= ARGV[1] then return false
+            else
+              local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+              place = math.max(micros, (tonumber(known[1] or 0)) + 1, newest and number(newest) + 1 or 0)
+            end
+            redis.call('HSET', KEYS[3], 'number', whole(math.max(place, tonumber(known[1] or 0))))
+            if ARGV[5] == '1' then redis.call('HSETNX', KEYS[3], 'first', ARGV[1]) end
+            redis.call('PEXPIRE', KEYS[3], ARGV[4])
+            redis.call('ZADD', KEYS[1], string.format('%.3f', place / 1000), ARGV[1])
             redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
             local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
             last = string.format('%.0f', tonumber(last))
@@ -81,8 +124,8 @@ public struct ConversationOrder: Sendable {
             redis.call('PEXPIREAT', KEYS[2], last)
             local first = head() or false
             local rank = redis.call('ZRANK', KEYS[1], ARGV[1])
-            if not rank or rank == 0 then return {first, false} end
-            return {first, redis.call('ZRANGE', KEYS[1], rank - 1, rank - 1)[1]}
+            local before = rank and rank > 0 and redis.call('ZRANGE', KEYS[1], rank - 1, rank - 1)[1]
+            return {first, before or false, whole(place)}
             """, effect: .writes)
 
     private static let removal = RedisScript(

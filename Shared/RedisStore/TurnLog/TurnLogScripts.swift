@@ -3,8 +3,8 @@
 /// The record's fields: tenant, user, conversation, kind, accepted, deadline, retention (ms); next (index after the last
 /// token); epoch, owner (the lease; owner empty when nobody holds it); ended; cancel (reason); absent (ms since when
 /// nobody reads); plan, outcome (both until the end); attempts, stalled, node, numerics; for the last 64 attempts
-/// `begun:<slot>` (epoch, time in ms, node) and `end:<slot>` (why it ended); mark (of the last beginning); suspected; retries,
-/// parked (who put the turn on a rung of the retry ladder).
+/// `begun:<slot>` (epoch, time in ms, node) and `end:<slot>` (why it ended); mark (of the last beginning); suspected;
+/// retries, parked (who put the turn on a rung of the retry ladder).
 enum TurnLogScripts {
     /// Makes a record from ARGV 1...7: tenant, user, conversation, kind, accepted, deadline, retention.
     /// A log without a record is left over and goes. A turn past its deadline still gets `retention` to be ended in.

@@ -8,6 +8,8 @@ public enum AcceptanceError: Error, Sendable, CustomStringConvertible {
     case tooManyUnfinished(OutstandingTurns.Limit)
     /// The turn's Idempotency-Key stands for another turn, or for this one, which is published already.
     case keyTaken(IdempotencyKeys.Claim)
+    /// The turn would begin a conversation under a number under which another turn has begun one.
+    case conversationTaken
     /// The turn cannot be written as a message.
     case unwritable
     /// Redis did not reserve it; nothing was published.
@@ -21,6 +23,7 @@ public enum AcceptanceError: Error, Sendable, CustomStringConvertible {
         switch self {
         case .tooManyUnfinished(let limit): "\(limit)"
         case .keyTaken(let claim): "the Idempotency-Key stands for turn \(claim.turn)"
+        case .conversationTaken: "the conversation's number is another's"
         case .unwritable: "the turn cannot be encoded"
         case .store(let error): "\(error)"
         case .refused(let error), .unconfirmed(let error): "\(error)"

@@ -54,24 +54,14 @@ public struct TurnAcceptance: Sendable {
     private func acceptToEnd(
         _ turn: Turn, _ limits: OutstandingTurns.Limits, _ now: Int64, _ lapsed: TurnID?
     ) async throws(AcceptanceError) {
-        let body: [UInt8]
-        do {
-            body = try await WorkPool.shared.encode(turn, bytes: turn.wireBytes)
-        } catch {
-            throw error is WorkPool.Full ? .store(.overloaded) : .unwritable
-        }
+        let body = try await encode(turn)
         let attempt = try await takeKey(of: turn, body, lapsed)
         do throws(AcceptanceError) {
-            // The message knows what it comes after: Redis may forget the conversation's order before it is taken.
+            // The message knows its place, and what it comes after: Redis may forget both before it is taken.
             var placed = turn
-            placed.after = try await reserve(turn, body.count, limits)
-            let message: [UInt8]
-            if placed.after == nil {
-                message = body
-            } else {
-                message = (try? await WorkPool.shared.encode(placed, bytes: placed.wireBytes)) ?? body
-            }
-            try await publish(OutgoingMessage(turn: turn, body: message, now: now))
+            let place = try await reserve(turn, body.count, limits)
+            (placed.sequence, placed.after) = (place.sequence, place.predecessor)
+            try await publish(OutgoingMessage(turn: turn, body: try await encode(placed), now: now))
         } catch {
             // A turn that may be queued keeps its places: if it is, it runs and ends; its id was never given out.
             if case .unconfirmed = error {} else { await withdraw(turn, attempt: attempt) }
@@ -83,6 +73,14 @@ public struct TurnAcceptance: Sendable {
             // A repeat publishes the turn once more; the lease makes that harmless.
             logger.about(turn.id, in: turn.trace).warning(
                 "an accepted turn's key was not confirmed", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func encode(_ turn: Turn) async throws(AcceptanceError) -> [UInt8] {
+        do {
+            return try await WorkPool.shared.encode(turn, bytes: turn.wireBytes)
+        } catch {
+            throw error is WorkPool.Full ? .store(.overloaded) : .unwritable
         }
     }
 
@@ -99,24 +97,25 @@ public struct TurnAcceptance: Sendable {
         }
     }
 
-    /// - Returns: the unfinished turn of the conversation right before this one.
+    /// - Returns: the turn's place in its conversation.
     private func reserve(
         _ turn: Turn, _ bytes: Int, _ limits: OutstandingTurns.Limits
-    ) async throws(AcceptanceError) -> TurnID? {
+    ) async throws(AcceptanceError) -> ConversationOrder.Place {
         let passed: OutstandingTurns.Limit?
-        let predecessor: TurnID?
+        let place: ConversationOrder.Place?
         do {
             // Keys and scripts of their own, one trip: what a refusal leaves behind is withdrawn.
             async let taken = outstanding.take(turn, bytes: bytes, limits: limits)
             async let reserved = log.reserve(turn)
-            async let place = order.join(turn)
-            let places = try await (taken, reserved, place)
-            (passed, predecessor) = (places.0, places.2.predecessor)
+            async let joined = order.join(turn)
+            let places = try await (taken, reserved, joined)
+            (passed, place) = (places.0, places.2)
         } catch {
             throw .store(error as? RedisError ?? .cancelled)
         }
         if let passed { throw .tooManyUnfinished(passed) }
-        return predecessor
+        guard let place else { throw .conversationTaken }
+        return place
     }
 
     private func publish(_ message: OutgoingMessage) async throws(AcceptanceError) {

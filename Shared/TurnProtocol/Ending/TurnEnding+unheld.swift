@@ -92,6 +92,7 @@ extension TurnOutcome {
             seed: turn.sampling.seed, acceptedAt: turn.acceptedAt, firstTokenAt: nil,
             endedAt: max(now, turn.acceptedAt), attempts: progress.attempts.total,
             idempotency: turn.idempotency, replayOf: turn.replayOf, degradation: turn.degradation,
-            attemptLog: progress.history, traceparent: turn.traceparent, tracestate: turn.tracestate)
+            attemptLog: progress.history, traceparent: turn.traceparent, tracestate: turn.tracestate,
+            sequence: turn.sequence)
     }
 }

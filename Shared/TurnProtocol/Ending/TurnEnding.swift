@@ -54,7 +54,7 @@ public struct TurnEnding: Sendable {
             let outcome = ending.outcome
             let isShown = outcome.isPartOfHistory
             let entry = ContextCache.Entry(
-                turn: turn.id, system: turn.system, message: isShown ? turn.message : "",
+                turn: turn.id, position: turn.position, system: turn.system, message: isShown ? turn.message : "",
                 response: isShown ? outcome.response : "")
             try await contexts.append(turn.conversation, entry: entry, beginsConversation: turn.beginsConversation)
         case .show:

@@ -36,8 +36,16 @@ extension SimulatedWorld {
     init(seed: UInt64) {
         var random = SeededGenerator(seed: seed)
         let first = Turn.sample(number: 1, run: seed)
-        let second = Turn.sample(number: 2, run: seed, after: first)
-        let third = Turn.sample(number: 3, run: seed, after: first)
+        // Their gateways' clocks are wrong by up to half a second: the numbers that they were given say who comes first.
+        var skewed = random
+        func next(_ number: UInt64) -> Turn {
+            let accepted = 1_790_000_000_000 + Int64.random(in: -500...500, using: &skewed)
+            var turn = Turn.sample(number: number, run: seed, acceptedAt: accepted, after: first)
+            turn.sequence = first.position + Int64(number)
+            return turn
+        }
+        let second = next(2)
+        let third = next(3)
         let premium = Turn.sample(number: 4, run: seed, tier: .premium)
         let poison = Turn.sample(number: 5, run: seed)
         let all = [first, second, third, premium] + (seed % 4 == 0 ? [poison] : [])
@@ -49,7 +57,7 @@ extension SimulatedWorld {
         self.random = random
         for turn in all {
             _ = log.reserve(turn.id)
-            order[turn.conversation, default: [:]][turn.id] = turn.acceptedAt
+            order[turn.conversation, default: [:]][turn.id] = turn.position
             publish(turn.id)
             // A confirm that got lost: published twice.
             if self.random.one(in: 4) { publish(turn.id) }

@@ -18,7 +18,7 @@ extension SimulatedWorld {
             return .done
         case .findOwner(let owner): return .owner(isAlive: orchestrators.contains { $0.name == owner && !$0.isPaused })
         case .joinOrder:
-            order[turn.conversation, default: [:]][turn.id] = turn.acceptedAt
+            order[turn.conversation, default: [:]][turn.id] = turn.position
             return .head(head(of: turn.conversation))
         case .tidyUp:
             leaveOrder(turn)
@@ -39,7 +39,8 @@ extension SimulatedWorld {
                 let stored = try? TurnPlan(decoding: begun.plan)
             else { return .fenced }
             check(
-                head(of: turn.conversation).map { $0 >= turn.id } ?? true || wasEmptied,
+                head(of: turn.conversation).flatMap { turns[$0] }.map { $0.position >= turn.position } ?? true
+                    || wasEmptied,
                 "\(turn.id) runs before the head of its conversation")
             return .begun(begun.attempts, plan: stored, startedAt: clock)
         case .append(let first, _):
