@@ -84,51 +84,6 @@ import TurnProtocol
         }
     }
 
-    /// The last of several attempts under one key takes back what they reserved, whichever began first.
-    @Test func attemptsUnderOneKeyThatAreAllRefusedLeaveNothing() async throws {
-        try await withAcceptance { acceptance, _ in
-            for round in 0..<20 {
-                let turn = Turn.sample(key: "k\(round)")
-                // Two at once; a user without any free place.
-                async let first: Void = expectNoPlace(for: turn, by: acceptance)
-                async let second: Void = expectNoPlace(for: turn, by: acceptance)
-                _ = await (first, second)
-                try await expectNothingLeft(of: turn, acceptance)
-            }
-            // One after the other: the first is still under way when the second is refused.
-            let turn = Turn.sample(key: "k")
-            _ = try await acceptance.keys.take(turn, body: [1])
-            await expectNoPlace(for: turn, by: acceptance)
-            #expect(try await acceptance.log.record(of: turn.id) != nil)
-            #expect(try await acceptance.keys.release(turn, attempt: 1))
-            // Its reply was lost: the same once more.
-            #expect(try await acceptance.keys.release(turn, attempt: 1))
-            // One that may have published, or died, leaves the places to the next.
-            let other = Turn.sample(key: "l")
-            _ = try await acceptance.keys.take(other, body: [1])
-            for _ in 0..<3 { await expectNoPlace(for: other, by: acceptance) }
-            #expect(try await acceptance.log.record(of: other.id) != nil)
-        }
-    }
-
-    private func expectNoPlace(for turn: Turn, by acceptance: TurnAcceptance) async {
-        do throws(AcceptanceError) {
-            try await acceptance.accept(turn, limits: .test(0), now: turn.acceptedAt)
-            Issue.record("it was accepted")
-        } catch .tooManyUnfinished {
-        } catch {
-            Issue.record("\(error)")
-        }
-    }
-
-    private func expectNothingLeft(of turn: Turn, _ acceptance: TurnAcceptance) async throws {
-        let key = try #require(turn.idempotency?.key)
-        #expect(try await acceptance.keys.look(key, of: turn.conversation.owner) == nil)
-        #expect(try await acceptance.log.record(of: turn.id) == nil)
-        #expect(try await acceptance.order.head(of: turn.conversation) == nil)
-        #expect(try await acceptance.outstanding.count(of: turn.conversation.owner) == 0)
-    }
-
     @Test func aTenantsBytesAreCountedOverItsUsersAndComeBack() async throws {
         try await withAcceptance { acceptance, _ in
             let tenant = "t-\(UUID())"
