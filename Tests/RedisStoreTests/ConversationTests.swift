@@ -149,7 +149,7 @@ import Testing
             }
             let entries = [
                 entry(0, earlierBy: 0, system: "old"), entry(1, earlierBy: 700, system: "new"),
-                entry(2, earlierBy: 300, system: nil),
+                entry(3, earlierBy: 300, system: nil),
             ]
             for index in [1, 0, 2] {
                 try await cache.append(key, entry: entries[index], beginsConversation: index == 0)

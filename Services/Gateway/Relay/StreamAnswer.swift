@@ -78,14 +78,14 @@ final class StreamAnswer: Sendable {
     @discardableResult
     private func hear(_ news: TurnRelay.News) -> Bool {
         let (isTaken, position) = state.withLock { state -> (Bool, Position?) in
+            // A client that does not read comes back elsewhere once it finds its stream cut off: nothing waits for it.
+            if case .leave = news, !connection.hasRoom {
+                connection.channel.close(promise: nil)
+                return (true, nil)
+            }
             switch state.progress {
             case .over: return (true, nil)
             case .working:
-                // It waits for a client that does not read, which comes back elsewhere once it finds its stream cut off.
-                if case .leave = news, !connection.hasRoom {
-                    connection.channel.close(promise: nil)
-                    return (true, nil)
-                }
                 guard state.news.count < TurnRelay.newsCapacity else {
                     state.hasGap = true
                     return (false, nil)

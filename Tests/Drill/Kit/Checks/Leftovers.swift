@@ -27,8 +27,13 @@ struct Leftovers: Sendable {
                     found.append("\(name) has not ended (\(record[2].text ?? ""), \(record[3].text ?? "") tokens)")
                 }
             }
-            let isOrder = name.hasPrefix("order:") && !name.hasSuffix(":deadlines")
-            if isOrder || name.hasPrefix("outstanding:"), let count = try await redis.send("ZCARD", .bytes(key)).int,
+            let isOrder =
+                name.hasPrefix("order:") && !name.hasSuffix(":deadlines") && !name.hasSuffix(":last")
+            if name.hasPrefix("outstanding:"), name.hasSuffix(":bytes") {
+                let bytes = try await redis.send("HGET", .bytes(key), "sum").int ?? 0
+                if bytes != 0 { found.append("\(name) counts \(bytes) bytes of unfinished turns") }
+            } else if isOrder || name.hasPrefix("outstanding:"),
+                let count = try await redis.send("ZCARD", .bytes(key)).int,
                 count > 0
             {
                 found.append("\(name) holds \(count) unfinished turns")
