@@ -7,10 +7,15 @@ import Testing
 /// docker-compose.yml gives it, and nothing of them is left when they have ended.
 @Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches: its tokenizer"), .serialized)
 struct WeightTests {
-    /// Text that hardly shrinks, which costs more than any other wherever it is packed.
+    /// A megabyte that hardly shrinks, which costs more than any other wherever it is packed. Its bytes alone do not show how
+    /// many tokens it is, so that it is accepted.
     private static let text: String = {
         var random = SystemRandomNumberGenerator()
-        return String(decoding: (0..<1_000_000).map { _ in UInt8.random(in: 48...91, using: &random) }, as: UTF8.self)
+        let scalars = (0..<333_000).compactMap { _ in Unicode.Scalar(UInt32.random(in: 0x4E00...0x9FA5, using: &random))
+        }
+        var text = ""
+        text.unicodeScalars.append(contentsOf: scalars)
+        return text
     }()
 
     @Test(.timeLimit(.minutes(3))) func aTenantsLargestTurnsFitAndLeaveNothing() async throws {
