@@ -65,7 +65,7 @@ import Testing
     func aShortPromptDoesNotWaitForLongOnes(priority: RequestPriority) throws {
         var driver = SchedulerDriver(blocks: 1400, context: 2048, rows: 512)
         for id in 1...16 as ClosedRange<UInt64> { try driver.submit(id, prompt: 1200, output: 1, .stream) }
-        for _ in 0..<20 { driver.step() }
+        for _ in 0..<15 { driver.step() }
         #expect(driver.firstTokenStep.count < 8)
         let before = driver.steps
         try driver.submit(100, prompt: 30, output: 1, .stream, at: driver.now)
