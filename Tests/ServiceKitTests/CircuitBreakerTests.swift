@@ -259,7 +259,7 @@ import Testing
     }
 
     private func closed(_ breaker: DependencyBreaker) async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .seconds(120)
         while breaker.state != .closed {
             try #require(ContinuousClock.now < deadline)
             try await Task.sleep(for: .milliseconds(2))
