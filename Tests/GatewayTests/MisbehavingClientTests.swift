@@ -88,7 +88,7 @@ import Testing
     }
 
     @Test func anAnswerThatIsNotTakenEndsItsConnection() async throws {
-        try await LiveServer.run(router(Buffered()), limits: .init(idle: .seconds(2))) { port, connections in
+        try await LiveServer.run(router(Buffered()), limits: .init(idle: .seconds(10))) { port, connections in
             let client = try await LiveServer.deafClient(port)
             let request = "GET /much HTTP/1.1\r\nHost: x\r\n\r\n"
             client.writeAndFlush(ByteBuffer(string: String(repeating: request, count: 5000)), promise: nil)
