@@ -107,7 +107,7 @@ final class FaultInjector: Sendable {
             }
         case .brokerDisk:
             try await lasting(fault) {
-                try await broker.ask("set_disk_free_limit", "100TB")
+                try await broker.ask("set_disk_free_limit", "100000GB")
             } end: {
                 try await broker.ask("set_disk_free_limit", "100MB")
             }
