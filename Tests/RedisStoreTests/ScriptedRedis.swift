@@ -47,7 +47,11 @@ final class ScriptedRedis: Sendable {
             open.withLock { $0.append(descriptor) }
             Thread.detachNewThread { [self, number] in
                 serve(descriptor, number)
-                close(descriptor)
+                // Under the lock, and out of the list: its number is another's as soon as it is closed.
+                open.withLock { descriptors in
+                    descriptors.removeAll { $0 == descriptor }
+                    _ = close(descriptor)
+                }
             }
         }
     }

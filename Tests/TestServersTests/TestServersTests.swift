@@ -44,13 +44,13 @@ import Testing
         try await server.stop()
     }
 
-    @Test(.timeLimit(.minutes(2))) func aPausedServerAcceptsAndSaysNothing() async throws {
+    @Test func aPausedServerAcceptsAndSaysNothing() async throws {
         let server = try await TestServers.startRedis()
         let port = server.endpoint.port
         #expect(LoopbackProbe.reply(to: "PING\r\n", on: port)?.hasPrefix("-NOAUTH") == true)
         try await server.pause()
-        // Stopped, and not merely slow, once the signal has reached its threads; the kernel accepts for it.
-        while try state(of: server.path) != "T" { try await Task.sleep(for: .milliseconds(5)) }
+        // Stopped, and not merely slow; the kernel accepts for it.
+        #expect(try state(of: server.path) == "T")
         #expect(LoopbackProbe.answers(on: port))
         try await server.resume()
         #expect(LoopbackProbe.reply(to: "PING\r\n", on: port)?.hasPrefix("-NOAUTH") == true)
