@@ -50,7 +50,7 @@ import Testing
         let turn = turns(1)[0]
         parked.add(turn, until: now + .seconds(1), at: now)
         parked.add(turn, until: now + .seconds(2), at: now)
-        #expect(parked.count == 1 && parked.bytes == turn.textBytes)
+        #expect(parked.count == 1 && parked.bytes == turn.wireBytes)
         parked.add(turns(1, bytes: 2 << 20)[0], until: now + .seconds(1), at: now)
         #expect(parked.bytes <= 1 << 20)
     }

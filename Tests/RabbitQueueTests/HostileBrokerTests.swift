@@ -1,5 +1,6 @@
 import Foundation
 import RabbitQueue
+import TestServers
 import Testing
 
 /// What answers is not a RabbitMQ.
@@ -36,8 +37,8 @@ import Testing
 
 /// Accepts on a free port of 127.0.0.1, says `answer` to each, and leaves the connection open.
 private final class Listener: Sendable {
-    let port: Int
-    private let descriptor: Int32
+    var port: Int { listener.port }
+    private let listener: LoopbackListener
     private let connections = Accepted()
 
     private final class Accepted: @unchecked Sendable {
@@ -49,35 +50,18 @@ private final class Listener: Sendable {
     }
 
     init?(answer: [UInt8]) {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, size) == 0 && listen(descriptor, 16) == 0
-                    && getsockname(descriptor, $0, &size) == 0
-            }
-        }
-        guard descriptor >= 0, isBound else { return nil }
-        self.descriptor = descriptor
-        port = Int(UInt16(bigEndian: address.sin_port))
-        Thread.detachNewThread { [connections] in
-            while true {
-                let accepted = accept(descriptor, nil, nil)
-                guard accepted >= 0 else { return }
-                _ = answer.withUnsafeBytes { send(accepted, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-                connections.add(accepted)
-            }
+        guard let listener = LoopbackListener() else { return nil }
+        self.listener = listener
+        listener.begin { [connections] accepted in
+            _ = answer.withUnsafeBytes { send(accepted, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            connections.add(accepted)
         }
     }
 
     var accepted: Int { connections.all.count }
 
     func close() {
-        shutdown(descriptor, Int32(SHUT_RDWR))
-        Foundation.close(descriptor)
+        listener.close()
         for connection in connections.all { Foundation.close(connection) }
     }
 }

@@ -1,57 +1,40 @@
 import CRabbitMQ
 import Foundation
+import Synchronization
+import TestServers
 
 @testable import RabbitQueue
 
 /// A peer that greets as a RabbitMQ of some version, answers what a client needs to become connected, and remembers the
 /// arguments of the queues that were declared. Serves one connection after another on a port of 127.0.0.1.
 final class ScriptedBroker: Sendable {
-    let port: Int
-    private let descriptor: Int32
-    private let state = Locked()
+    var port: Int { listener.port }
+    private let listener: LoopbackListener
+    private let state = Declared()
 
-    private final class Locked: @unchecked Sendable {
-        // The lock guards both.
-        private let lock = NSLock()
-        private var declared: [String: [String: String]] = [:]
-        func add(_ queue: String, _ arguments: [String: String]) { lock.withLock { declared[queue] = arguments } }
-        var all: [String: [String: String]] { lock.withLock { declared } }
+    private final class Declared: Sendable {
+        private let queues = Mutex<[String: [String: String]]>([:])
+        func add(_ queue: String, _ arguments: [String: String]) { queues.withLock { $0[queue] = arguments } }
+        var all: [String: [String: String]] { queues.withLock { $0 } }
     }
 
     /// The arguments that are numbers, flags or text, as text, for each declared queue.
     var declared: [String: [String: String]] { state.all }
 
     init?(version: String) {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, size) == 0 && listen(descriptor, 16) == 0
-                    && getsockname(descriptor, $0, &size) == 0
-            }
-        }
-        guard descriptor >= 0, isBound else { return nil }
-        self.descriptor = descriptor
-        port = Int(UInt16(bigEndian: address.sin_port))
-        Thread.detachNewThread { [state] in
-            while true {
-                let accepted = accept(descriptor, nil, nil)
-                guard accepted >= 0 else { return }
-                Self.serve(accepted, version, state)
-                Foundation.close(accepted)
-            }
+        guard let listener = LoopbackListener() else { return nil }
+        self.listener = listener
+        listener.begin { [state] accepted in
+            Self.serve(accepted, version, state)
+            Foundation.close(accepted)
         }
     }
 
     func close() {
-        shutdown(descriptor, Int32(SHUT_RDWR))
-        Foundation.close(descriptor)
+        listener.close()
     }
 
-    private static func serve(_ client: Int32, _ version: String, _ state: Locked) {
+    private static func serve(_ client: Int32, _ version: String, _ state: Declared) {
         guard let decoder = amqp_new_connection() else { return }
         defer { amqp_destroy_connection(decoder) }
         let pool = WirePool()
@@ -80,7 +63,7 @@ final class ScriptedBroker: Sendable {
         }
     }
 
-    private static func reply(_ client: Int32, _ frame: amqp_frame_t, _ state: Locked) {
+    private static func reply(_ client: Int32, _ frame: amqp_frame_t, _ state: Declared) {
         switch frame.payload.method.id {
         case AMQP_CONNECTION_START_OK_METHOD:
             var tune = amqp_connection_tune_t(channel_max: 16, frame_max: 131_072, heartbeat: 60)

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestServers
 
 /// A peer that speaks the Redis protocol and says what a test tells it to.
 final class ScriptedRedis: Sendable {
@@ -9,49 +10,33 @@ final class ScriptedRedis: Sendable {
     ///   - command: the command's words.
     typealias Script = @Sendable (_ connection: Int, _ command: [String]) -> String
 
-    let port: Int
-    private let listener: Int32
+    var port: Int { listener.port }
+    private let listener: LoopbackListener
+    private let accepted = Atomic(0)
     private let open = Mutex<[Int32]>([])
     private let script: Script
 
     init(_ script: @escaping Script) throws {
         self.script = script
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-                bind(listener, raw, size) == 0 && listen(listener, 16) == 0 && getsockname(listener, raw, &size) == 0
-            }
-        }
-        guard isBound else { throw TestFailure("no port for a scripted Redis") }
+        guard let listener = LoopbackListener() else { throw TestFailure("no port for a scripted Redis") }
         self.listener = listener
-        port = Int(UInt16(bigEndian: address.sin_port))
-        Thread.detachNewThread { [self] in accept() }
+        listener.begin { [self] in accept($0) }
     }
 
     func stop() {
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
+        listener.close()
         open.withLock { descriptors in for descriptor in descriptors { shutdown(descriptor, Int32(SHUT_RDWR)) } }
     }
 
-    private func accept() {
-        var number = 0
-        while true {
-            let descriptor = Foundation.accept(listener, nil, nil)
-            guard descriptor >= 0 else { return }
-            number += 1
-            open.withLock { $0.append(descriptor) }
-            Thread.detachNewThread { [self, number] in
-                serve(descriptor, number)
-                // Under the lock, and out of the list: its number is another's as soon as it is closed.
-                open.withLock { descriptors in
-                    descriptors.removeAll { $0 == descriptor }
-                    _ = close(descriptor)
-                }
+    private func accept(_ descriptor: Int32) {
+        let number = accepted.add(1, ordering: .relaxed).newValue
+        open.withLock { $0.append(descriptor) }
+        Thread.detachNewThread { [self] in
+            serve(descriptor, number)
+            // Under the lock, and out of the list: its number is another's as soon as it is closed.
+            open.withLock { descriptors in
+                descriptors.removeAll { $0 == descriptor }
+                _ = close(descriptor)
             }
         }
     }

@@ -25,7 +25,7 @@ struct ParkedTurns {
     mutating func add(_ turn: Turn, until: ContinuousClock.Instant, at now: ContinuousClock.Instant) {
         _ = remove(turn.id)
         for (id, place) in places where place.until <= now { _ = remove(id) }
-        let size = turn.textBytes
+        let size = turn.wireBytes
         guard size <= maximumBytes else { return }
         while places.count >= maximumCount || bytes + size > maximumBytes,
             let next = places.min(by: { $0.value.until < $1.value.until })?.key
@@ -40,12 +40,5 @@ struct ParkedTurns {
         guard let place = places.removeValue(forKey: turn) else { return nil }
         bytes -= place.bytes
         return place.turn
-    }
-}
-
-extension Turn {
-    /// Everything in it that has no fixed size, about.
-    var textBytes: Int {
-        message.utf8.count + (system?.utf8.count ?? 0) + context.reduce(512) { $0 + $1.content.utf8.count + 32 }
     }
 }

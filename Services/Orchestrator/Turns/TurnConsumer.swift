@@ -49,6 +49,7 @@ struct TurnConsumer: Service {
             }
         }
     }
+
     /// Whether a message was not read for want of room or because this process leaves.
     private static func isOurs(_ error: any Error) -> Bool { error is WorkPool.Full || error is CancellationError }
 

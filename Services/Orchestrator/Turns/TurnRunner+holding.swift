@@ -95,7 +95,8 @@ extension TurnRunner {
         trace.note("tried again later", ["switchboard.delay_seconds": .int64(Int64(seconds))])
         try await services.publisher.publish(
             OutgoingMessage(
-                queue: ladder.queue(rung: step), body: Array(try JSONEncoder().encode(turn)), id: turn.id.description))
+                queue: ladder.queue(rung: step), body: try await WorkPool.shared.encode(turn, bytes: turn.wireBytes),
+                id: turn.id.description))
         services.metrics.parked(holder.verdicts)
     }
 

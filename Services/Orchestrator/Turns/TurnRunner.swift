@@ -102,7 +102,7 @@ struct TurnRunner {
         case .bury(let reason):
             logger.error("a turn is given up", metadata: ["reason": "\(reason)"])
             trace.note("given up")
-            let body = Array(try JSONEncoder().encode(turn))
+            let body = try await WorkPool.shared.encode(turn, bytes: turn.wireBytes)
             try await services.publisher.publish(OutgoingMessage(givenUp: delivery, body: body, reason: reason))
         case .publishToRung(let seconds): try await publishToRung(seconds)
         case .release(let parks, let verdicts): try await release(parks: parks, verdicts)

@@ -194,7 +194,7 @@ extension CommandQueue {
     /// Takes no more commands, if none waits: then nothing is lost when the connection is closed.
     func retire(_ reason: String) -> Bool {
         state.withLock { state in
-            guard state.isReady, state.waiting.first == nil, state.unsent.isEmpty else { return false }
+            guard state.isReady, state.waiting.first == nil, state.unsentCount == 0 else { return false }
             state.isReady = false
             state.unavailability = reason
             publishLoad(state)
