@@ -3,9 +3,8 @@
 sources := Package.swift Services Shared Tests
 
 # Tests that others would starve, and tests that starve others.
-serial := IntegrationTests|DrillTests|DeployTests|NginxTests|TestServersTests
-stores := RedisStoreTests|TurnProtocolTests
-shards := PostgresStoreTests
+serial := IntegrationTests|DrillTests|DeployTests|NginxTests
+stores := RedisStoreTests|PostgresStoreTests|TurnProtocolTests|TestServersTests
 broker := RabbitQueueTests
 calculating := LlamaEngineTests|ModelFileTests
 
@@ -34,9 +33,8 @@ test: ## set up and run every test, on real servers of its own
 	Tests/Kernels/run
 	Tests/Kernels/run aarch64 # cross-compiled, emulated
 	swift build --build-tests
-	swift test --skip-build --disable-xctest --skip '$(calculating)' --skip '$(serial)' --skip '$(stores)' --skip '$(shards)' --skip '$(broker)'
+	swift test --skip-build --disable-xctest --skip '$(calculating)' --skip '$(serial)' --skip '$(stores)' --skip '$(broker)'
 	swift test --skip-build --disable-xctest --filter '$(stores)'
-	swift test --skip-build --disable-xctest --filter '$(shards)'
 	swift test --skip-build --disable-xctest --filter '$(broker)'
 	swift test --skip-build --disable-xctest --no-parallel --filter '$(serial)' # one cluster at a time
 	swift test --skip-build --disable-xctest --filter '$(calculating)' # alone: they keep every core busy
