@@ -21,7 +21,7 @@ public final class RedisPool: Service, Sendable {
     /// Open while Redis refuses writes; reads go on.
     public let writes: DependencyBreaker
     private let rights: RefusedRights
-    private let lastRenewal = Mutex<ContinuousClock.Instant?>(nil)
+    private let renewals = Throttle(.seconds(1))
     private let unknown: UnknownReplies
     private let commandTime = Measures.redisCommand()
 
@@ -200,13 +200,7 @@ public final class RedisPool: Service, Sendable {
     private func leaveReplica(_ connection: RedisConnection, _ values: [RedisValue]) {
         let isReplica = values.contains { if case .error(let text) = $0 { text.hasPrefix("READONLY") } else { false } }
         guard isReplica, gate.count > 1, connection.load == 0 else { return }
-        let isDue = lastRenewal.withLock { last in
-            let now = ContinuousClock.now
-            if let last, now < last + .seconds(1) { return false }
-            last = now
-            return true
-        }
-        guard isDue else { return }
+        guard renewals.take() else { return }
         Task { await connection.link.renew("the server is a replica") }
     }
 

@@ -1,4 +1,5 @@
 import Logging
+import ServiceKit
 import Synchronization
 
 /// Remembers that the server refused this process' credentials, or a command to its user.
@@ -22,21 +23,13 @@ final class RefusedRights: Sendable {
 
 /// Says in the log, at most once a second, that the server answered what no table knows.
 final class UnknownReplies: Sendable {
-    private static let interval: Duration = .seconds(1)
-
     private let logger: Logger
-    private let last = Mutex<ContinuousClock.Instant?>(nil)
+    private let lines = Throttle(.seconds(1))
 
     init(logger: Logger) { self.logger = logger }
 
     func note(_ text: String) {
-        let isDue = last.withLock { last in
-            let now = ContinuousClock.now
-            if let last, now < last + Self.interval { return false }
-            last = now
-            return true
-        }
-        guard isDue else { return }
+        guard lines.take() else { return }
         logger.error(
             "Redis answered with an error that is not known; it counts as an outage",
             metadata: ["reply": "\(text.prefix(200))"])
