@@ -53,18 +53,6 @@ import Testing
         try await LiveServer.run(router) { port, _ in try await body(port, redis, log) }
     }
 
-    private func turn() -> Turn {
-        var random = SystemRandomNumberGenerator()
-        let now = Int64(Date().timeIntervalSince1970 * 1000)
-        let id = TurnID(milliseconds: UInt64(now), using: &random)
-        return Turn(
-            id: id,
-            conversation: ConversationKey(
-                owner: UserKey(tenant: "acme", user: "user-\(id)"), id: ConversationID(firstTurn: id)),
-            beginsConversation: true, kind: .batch, message: "Hello", system: nil, context: [], model: nil,
-            sampling: .init(maxTokens: 16, seed: 1), acceptedAt: now, deadline: now + 600_000)
-    }
-
     private func ask(_ port: Int, _ turn: Turn, _ fields: String = "") async throws -> String {
         try await LiveServer.exchange(
             port, "GET /check-response/\(turn.id) HTTP/1.1\r\nHost: x\r\n\(fields)Connection: close\r\n\r\n")
@@ -72,7 +60,7 @@ import Testing
 
     @Test func theLogOfATurnThatGoesOnIsNotRead() async throws {
         try await withRoutes { port, redis, log in
-            let turn = turn()
+            let turn = Turn.sample()
             _ = try await log.reserve(turn)
             guard case .acquired(let lease, _) = try await log.acquire(turn, owner: "o", redelivered: false) else {
                 Issue.record("no lease")
@@ -101,7 +89,7 @@ import Testing
     @Test(arguments: ["-1", "2147483647", "9223372036854775807", "9223372036854775808", "1.5", "x"])
     func anEventIdThatIsNoneIsRefused(id: String) async throws {
         try await withRoutes { port, _, log in
-            let turn = turn()
+            let turn = Turn.sample()
             _ = try await log.reserve(turn)
             let answer = try await LiveServer.exchange(
                 port,
