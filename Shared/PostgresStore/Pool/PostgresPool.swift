@@ -226,28 +226,36 @@ public final class PostgresPool: Service, Sendable {
 
     private func open() async throws(DatabaseError) -> PostgresConnection {
         // Of several hosts the one that takes writes; while none does, any can be read.
-        if target.hasChoice, let connection = try? await open(forWriting: true) { return connection }
+        let givesSettings = traits.takesOptions.load(ordering: .relaxed)
+        if target.hasChoice, let connection = try? await open(forWriting: true, givesSettings: givesSettings) {
+            return connection
+        }
         do throws(DatabaseError) {
-            return try await open(forWriting: false)
+            return try await open(forWriting: false, givesSettings: givesSettings)
         } catch {
-            guard case .unavailable(_, let reason) = error, reason.contains("unsupported startup parameter"),
-                traits.takesOptions.exchange(false, ordering: .relaxed)
+            // Connections open side by side: each that gave settings tries again, the first of them says so.
+            guard givesSettings, case .unavailable(_, let reason) = error,
+                reason.contains("unsupported startup parameter")
             else { throw error }
-            logger.notice(
-                "a pooler takes no settings: the server's own statement_timeout holds", metadata: ["error": "\(error)"])
-            return try await open(forWriting: false)
+            if traits.takesOptions.exchange(false, ordering: .relaxed) {
+                logger.notice(
+                    "a pooler takes no settings: the server's own statement_timeout holds",
+                    metadata: ["error": "\(error)"])
+            }
+            return try await open(forWriting: false, givesSettings: false)
         }
     }
 
-    private func open(forWriting isForWriting: Bool) async throws(DatabaseError) -> PostgresConnection {
+    private func open(forWriting isForWriting: Bool, givesSettings: Bool) async throws(DatabaseError)
+        -> PostgresConnection
+    {
         let connection = PostgresConnection(
             executor: executor, shard: name, statementTimeout: configuration.statementTimeout, traits: traits,
             generation: guarded.withLock { $0.generation }
         ) { [weak self] connection in self?.connectionEnded(connection) }
         try await connection.open(
             target.parameters(
-                statementTimeout: traits.takesOptions.load(ordering: .relaxed) ? configuration.statementTimeout : nil,
-                isForWriting: isForWriting),
+                statementTimeout: givesSettings ? configuration.statementTimeout : nil, isForWriting: isForWriting),
             timeout: configuration.connectTimeout)
         return connection
     }
