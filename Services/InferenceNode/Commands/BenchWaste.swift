@@ -115,6 +115,7 @@ private final class SilentForwardPass: ForwardPass {
     let contextLength: Int
     let maxRows: Int
     let numericsID = "silent"
+    let expectedRowSeconds = 0.0005
     private let row: UnsafeMutableBufferPointer<Float>
 
     init(kvBlockCount: Int, contextLength: Int, maxRows: Int) {

@@ -53,7 +53,8 @@ public final class Engine: InferenceEngine {
         statistics.freeBlocks = blockCount
         let speculation = try Speculation.make(
             configuration.speculation, vocabulary: pass.vocabulary, draftPass: draftPass)
-        let scheduling = configuration.scheduler.bounded(maxRows: pass.maxRows)
+        var scheduling = configuration.scheduler.bounded(maxRows: pass.maxRows)
+        scheduling.expectedRowSeconds = pass.expectedRowSeconds
         mailbox = Mailbox(maxWaiting: scheduling.maxWaiting, statistics: statistics)
         let space = SwapSpace(byteCount: configuration.swapBytes, blockBytes: pass.blockBytes)
         let file: SwapFile? =

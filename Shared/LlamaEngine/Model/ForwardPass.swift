@@ -14,6 +14,8 @@ public protocol ForwardPass: AnyObject {
     var maxRows: Int { get }
     /// Names what the bits of keys and values depend on.
     var numericsID: String { get }
+    /// Seconds that a prompt's row may take on an ordinary machine: what the scheduler goes by until it has measured one.
+    var expectedRowSeconds: Double { get }
 
     /// Computes all rows of the batch, writes their keys and values into the KV blocks of their sequences and the
     /// logits of the output rows.

@@ -8,6 +8,8 @@ public final class LlamaForwardPass: ForwardPass {
     public var contextLength: Int { model.configuration.contextLength }
     public var maxRows: Int { model.options.maxRows }
     public var numericsID: String { model.numericsID }
+    /// Half a millisecond for 100 MB of weights.
+    public var expectedRowSeconds: Double { Double(model.weightBytes) * 5e-12 }
 
     /// Threads of the next steps, 1...``ModelOptions/threads``; nil chooses by the step's rows and what was measured. Any number
     /// gives the same bits.

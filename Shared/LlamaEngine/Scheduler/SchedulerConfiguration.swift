@@ -13,6 +13,8 @@ public struct SchedulerConfiguration: Sendable, Equatable {
     /// What a step of prompts alone may take. No decode waits for it, and each step reads all weights; but who comes meanwhile
     /// waits for its end, and an engine that makes no step for 1.5 s is taken for one that hangs.
     public var aloneSeconds = 0.75
+    /// Seconds of one prefill row until one is measured.
+    public var expectedRowSeconds = 0.0005
     /// How much later a request of this class counts as arrived. A request of a lower class that has waited the difference
     /// goes before new ones of a higher class: that is its ageing.
     public var patience = Patience()

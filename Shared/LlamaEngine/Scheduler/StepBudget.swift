@@ -6,12 +6,14 @@ struct StepBudget {
     /// Seconds of a step's decode rows together.
     private(set) var decodeSeconds: Double?
     /// Seconds of one prefill row.
-    private(set) var prefillRowSeconds = 0.0005
+    private(set) var prefillRowSeconds: Double
     /// Seconds of one step.
     private(set) var stepSeconds: Double?
     /// Tokens that came out of a second of steps with decodes only.
     private(set) var decodeTokensPerSecond: Double?
     private var measuredPrefill = false
+    /// Rows of the largest step of prompts alone so far.
+    private var mostRows = 0.0
 
     private let target: Double
     private let minimumRows: Int
@@ -27,15 +29,15 @@ struct StepBudget {
         minimumRows = configuration.minimumPrefillRows
         aloneTarget = max(configuration.stepSeconds, configuration.aloneSeconds)
         maximumRows = configuration.maxStepRows
+        prefillRowSeconds = configuration.expectedRowSeconds
     }
 
     var prefillRowsPerSecond: Double? { measuredPrefill ? 1 / prefillRowSeconds : nil }
 
     /// Prefill rows for a step with this many decode rows: what the target leaves, at least the minimum, at most the rows left.
-    /// Before a row's time is known, the minimum: the first step of a big model would else take longer than anybody waits.
+    /// Before a row's time is known, no more than beside decodes: the guess may be wrong, and who comes next waits for it.
     func prefillRows(besideDecodes decodes: Int) -> Int {
-        guard measuredPrefill else { return max(0, min(minimumRows, maximumRows - decodes)) }
-        let left = decodes == 0 ? aloneTarget : target - (decodeSeconds ?? 0)
+        let left = decodes > 0 ? target - (decodeSeconds ?? 0) : measuredPrefill ? aloneTarget : target
         let affordable = (left / prefillRowSeconds).rounded(.down)
         let rows = affordable < Double(maximumRows) ? max(minimumRows, Int(max(0, affordable))) : maximumRows
         return max(0, min(rows, maximumRows - decodes))
@@ -59,8 +61,14 @@ struct StepBudget {
             return
         }
         let rows = Double(prefillRows)
-        if decodeRows == 0, !measuredPrefill { prefillRowSeconds = seconds / rows }
         measuredPrefill = true
+        // A small step's time is mostly that of reading the weights: one that is half as large again says it better than all
+        // before it.
+        if decodeRows == 0, mostRows < Self.tellingRows, rows >= mostRows * 1.5 {
+            prefillRowSeconds = seconds / rows
+            mostRows = rows
+            return
+        }
         let prefill = prefillRowSeconds * rows
         let decode = decodeRows > 0 ? decodeSeconds ?? max(0, seconds - prefill) : 0
         let expected = prefill + decode

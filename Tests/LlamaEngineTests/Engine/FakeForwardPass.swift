@@ -13,6 +13,7 @@ final class FakeForwardPass: ForwardPass {
     let contextLength: Int
     let maxRows: Int
     let numericsID = "fake"
+    let expectedRowSeconds = 0.0005
     /// Tokens that the logits depend on. With few of them the text soon repeats itself.
     private let memory: Int
 

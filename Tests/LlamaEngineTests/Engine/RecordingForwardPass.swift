@@ -9,6 +9,7 @@ final class RecordingForwardPass: ForwardPass {
     let contextLength: Int
     let maxRows: Int
     let numericsID: String
+    let expectedRowSeconds: Double
 
     private let pass: LlamaForwardPass
     private let recording: Recording
@@ -37,6 +38,7 @@ final class RecordingForwardPass: ForwardPass {
         kvBlockCount = min(blocks, pass.kvBlockCount)
         maxRows = min(rows, pass.maxRows)
         numericsID = pass.numericsID
+        expectedRowSeconds = pass.expectedRowSeconds
         slots = Array(repeating: -1, count: kvBlockCount * StepBatch.blockSize)
     }
 

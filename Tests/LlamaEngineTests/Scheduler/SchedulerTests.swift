@@ -32,12 +32,26 @@ import Testing
     /// A big model: each step reads all weights, so a few rows at a time would cost it a quarter of its speed.
     @Test func promptsAloneTakeTheWholeStep() {
         var budget = StepBudget(SchedulerConfiguration())
-        // Before anything is measured, a step is small: its time is not known.
-        #expect(budget.prefillRows(besideDecodes: 0) == 16)
+        // Before anything is measured, a step of prompts alone is no larger than any other.
+        #expect(budget.prefillRows(besideDecodes: 0) == 100 && budget.prefillRows(besideDecodes: 1) == 100)
         for _ in 0..<50 { budget.record(decodeRows: 0, prefillRows: 16, seconds: 16 * 0.016) }
         // Who comes meanwhile waits no longer than three quarters of a second.
         #expect((45...47).contains(budget.prefillRows(besideDecodes: 0)))
         #expect(budget.prefillRows(besideDecodes: 1) == SchedulerConfiguration().minimumPrefillRows)
+    }
+
+    /// What a row may take is guessed from the model's size: the first step of a large one is not longer than anybody waits.
+    @Test func theFirstStepOfALargeModelIsSmall() {
+        var configuration = SchedulerConfiguration()
+        configuration.expectedRowSeconds = 0.04
+        var budget = StepBudget(configuration)
+        #expect(budget.prefillRows(besideDecodes: 0) == configuration.minimumPrefillRows)
+        // 0.3 s to read the weights, 10 ms a row: 45 rows are three quarters of a second, and a few steps come near them.
+        for _ in 0..<6 {
+            let rows = budget.prefillRows(besideDecodes: 0)
+            budget.record(decodeRows: 0, prefillRows: rows, seconds: 0.3 + 0.01 * Double(rows))
+        }
+        #expect((30...45).contains(budget.prefillRows(besideDecodes: 0)))
     }
 
     @Test func theRateOfDecodesIsThatOfTokensThatCame() {
