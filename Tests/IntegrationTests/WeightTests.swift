@@ -3,7 +3,7 @@ import RedisStore
 import ServiceHarness
 import Testing
 
-/// The largest requests in the largest number that a tenant may have: no service comes near the memory that
+/// The largest requests in the largest number that tenants may have: no service comes near the memory that
 /// docker-compose.yml gives it, and nothing of them is left when they have ended.
 @Suite(.enabled(if: Cluster.hasModel, "needs the model that deploy/local/setup fetches: its tokenizer"), .serialized)
 struct WeightTests {
@@ -18,42 +18,63 @@ struct WeightTests {
         return text
     }()
 
-    @Test(.timeLimit(.minutes(3))) func aTenantsLargestTurnsFitAndLeaveNothing() async throws {
+    @Test(.timeLimit(.minutes(5))) func tenantsLargestTurnsFitAndLeaveNothing() async throws {
         let cluster = try await Cluster(
             .simulated(ttft: 5, itl: 20),
             settings: [
                 "RATE_LIMIT_ASYNC": "0", "MAX_OUTSTANDING_PER_USER": "1000", "ADMISSION_STANDARD": "0s",
                 "LOG_LEVEL": "info",
             ])
-        // A turn that runs for long is what the others wait for.
-        let first = try await cluster.beginStream(["message": "Hi", "user_id": "ann", "max_tokens": 1])
-        let conversation = try #require(try await cluster.stream(first).end?.conversation_id)
-        let head = try await begin(["message": "Hi", "max_tokens": 100_000], conversation, cluster)
+        var tenants: [Tenant] = []
+        for name in ["first", "second", "third"] {
+            let key = try await Executable.output(
+                "switchboard", ["keys", "create", "--name", name, "--tenant", name], environment: cluster.environment)
+            // A turn that runs for long is what the others wait for.
+            let begun = try await cluster.post("/chat", ["message": "Hi", "user_id": "ann", "max_tokens": 1], key: key)
+            let conversation = try #require(begun.json["conversation_id"] as? Int, "\(begun.text)")
+            var tenant = Tenant(key: key, conversation: Int64(conversation))
+            let head = try await post(["message": "Hi", "max_tokens": 100_000], tenant, cluster)
+            tenant.turns = [try #require(head.json["correlation_id"] as? String, "\(head.text)")]
+            tenants.append(tenant)
+        }
         let memory = try await withRedis(cluster) { redis in try await redis.memory().usedBytes }
 
-        var ids: [String] = []
-        var refusal: HTTPAnswer?
-        while refusal == nil, ids.count < 200 {
-            let answer = try await post(["message": Self.text, "max_tokens": 1], conversation, cluster)
-            if let id = answer.json["correlation_id"] as? String { ids.append(id) } else { refusal = answer }
+        for index in tenants.indices {
+            var refusal: HTTPAnswer?
+            while refusal == nil, tenants[index].turns.count < 200 {
+                let answer = try await post(["message": Self.text, "max_tokens": 1], tenants[index], cluster)
+                if let id = answer.json["correlation_id"] as? String {
+                    tenants[index].turns.append(id)
+                } else {
+                    refusal = answer
+                }
+            }
+            // The default bound of a tenant's bytes, and not a count, is what ends it.
+            #expect((50..<72).contains(tenants[index].turns.count), "\(tenants[index].turns.count)")
+            #expect(refusal?.status == 429 && refusal?.headers["retry-after"] != nil, "\(refusal?.text ?? "")")
         }
-        // The default bound of a tenant's bytes, and not a count, is what ends it.
-        #expect((50..<72).contains(ids.count), "\(ids.count)")
-        #expect(refusal?.status == 429 && refusal?.headers["retry-after"] != nil, "\(refusal?.text ?? "")")
         try fits(cluster)
 
-        for id in ids + [head] {
-            #expect(try await cluster.send("DELETE", "/stream/\(id)", body: nil).status == 202)
-        }
-        for id in ids {
-            try await eventually("turn \(id) has ended", within: .seconds(90), or: { cluster.logs }) {
-                try await cluster.get("/check-response/\(id)").status != 202
+        for tenant in tenants {
+            for id in tenant.turns {
+                #expect(try await cluster.send("DELETE", "/stream/\(id)", body: nil, key: tenant.key).status == 202)
             }
         }
-        // The tenant is welcome again, and what ended before costs the next turn nothing.
-        let hi = try await cluster.post(
-            "/chat", ["message": "hi", "user_id": "ann", "conversation_id": conversation, "max_tokens": 1])
-        #expect(hi.status == 200, "\(hi.text)")
+        for tenant in tenants {
+            for id in tenant.turns {
+                try await eventually("turn \(id) has ended", within: .seconds(90), or: { cluster.logs }) {
+                    try await cluster.get("/check-response/\(id)", key: tenant.key).status != 202
+                }
+            }
+        }
+        // The tenants are welcome again, and what ended before costs the next turn nothing.
+        for tenant in tenants {
+            let hi = try await cluster.post(
+                "/chat",
+                ["message": "hi", "user_id": "ann", "conversation_id": tenant.conversation, "max_tokens": 1],
+                key: tenant.key)
+            #expect(hi.status == 200, "\(hi.text)")
+        }
         try await withRedis(cluster) { redis in
             for key in try await redis.send("KEYS", "context:*").array?.compactMap(\.text) ?? [] {
                 let bytes = try await redis.send("MEMORY", "USAGE", .text(key), "SAMPLES", 0).int ?? .max
@@ -66,14 +87,16 @@ struct WeightTests {
         await cluster.stop()
     }
 
-    private func post(_ body: [String: Any], _ conversation: Int64, _ cluster: Cluster) async throws -> HTTPAnswer {
-        try await cluster.post(
-            "/async-chat", body.merging(["user_id": "ann", "conversation_id": conversation]) { $1 })
+    private struct Tenant {
+        let key: String
+        let conversation: Int64
+        var turns: [String] = []
     }
 
-    private func begin(_ body: [String: Any], _ conversation: Int64, _ cluster: Cluster) async throws -> String {
-        let answer = try await post(body, conversation, cluster)
-        return try #require(answer.json["correlation_id"] as? String, "\(answer.text)")
+    private func post(_ body: [String: Any], _ tenant: Tenant, _ cluster: Cluster) async throws -> HTTPAnswer {
+        try await cluster.post(
+            "/async-chat", body.merging(["user_id": "ann", "conversation_id": tenant.conversation]) { $1 },
+            key: tenant.key)
     }
 
     /// Each service has had at most 80 % of its limit.
