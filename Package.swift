@@ -147,6 +147,10 @@ let package = Package(
 
         // Random cases that can be repeated.
         .target(name: "SeededRandom", path: "Tests/SeededRandom", swiftSettings: swiftSettings),
+        // A pool for long computation that has no room.
+        .target(
+            name: "FullWorkPool", dependencies: ["ServiceKit"] + lifecycle, path: "Tests/FullWorkPool",
+            swiftSettings: swiftSettings),
         // Real RabbitMQ, Redis and PostgreSQL on free ports, for the tests of whoever needs them.
         .target(name: "TestServers", path: "Tests/TestServers", swiftSettings: swiftSettings),
         // Our executables as processes, and clients of their gateways.
@@ -191,8 +195,8 @@ let package = Package(
             ]),
         tests("ChatCoreTests", ["ChatCore"]),
         tests("ServiceKitTests", ["ServiceKit", "SeededRandom"]),
-        tests("PostgresStoreTests", ["PostgresStore", "SeededRandom", "TestServers"] + lifecycle),
-        tests("RedisStoreTests", ["RedisStore", "SeededRandom", "TestServers"] + lifecycle),
+        tests("PostgresStoreTests", ["PostgresStore", "FullWorkPool", "SeededRandom", "TestServers"] + lifecycle),
+        tests("RedisStoreTests", ["RedisStore", "FullWorkPool", "SeededRandom", "TestServers"] + lifecycle),
         tests("RabbitQueueTests", ["RabbitQueue", "SeededRandom", "TestServers"] + lifecycle),
         tests("ChatClientTests", ["ChatClient"]),
         tests(
@@ -202,7 +206,9 @@ let package = Package(
                 .product(name: "Metrics", package: "swift-metrics"),
                 .product(name: "Tracing", package: "swift-distributed-tracing"),
             ] + lifecycle),
-        tests("TurnProtocolTests", ["TurnProtocol", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
+        tests(
+            "TurnProtocolTests",
+            ["TurnProtocol", "FullWorkPool", "RedisStore", "RabbitQueue", "TestServers"] + lifecycle),
         tests(
             "SwitchboardTests",
             [
@@ -214,8 +220,8 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "gateway", "ChatCore", "PostgresStore", "RabbitQueue", "RedisStore", "SeededRandom", "ServiceKit",
-                "TestServers", "TurnProtocol",
+                "gateway", "ChatCore", "FullWorkPool", "PostgresStore", "RabbitQueue", "RedisStore", "SeededRandom",
+                "ServiceKit", "TestServers", "TurnProtocol",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
@@ -225,10 +231,15 @@ let package = Package(
         tests(
             "OrchestratorTests",
             [
-                "orchestrator", "ChatCore", "ModelFile", "RedisStore", "SeededRandom", "ServiceKit", "TurnProtocol",
+                "orchestrator", "ChatCore", "FullWorkPool", "ModelFile", "RabbitQueue", "RedisStore", "SeededRandom",
+                "ServiceKit", "TurnProtocol", "TestServers",
+            ] + lifecycle),
+        tests(
+            "QueueWorkerTests",
+            [
+                "queue-worker", "ChatCore", "FullWorkPool", "PostgresStore", "RabbitQueue", "RedisStore", "ServiceKit",
                 "TestServers",
             ] + lifecycle),
-        tests("QueueWorkerTests", ["queue-worker", "ChatCore", "RabbitQueue"]),
         tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
         tests("ModelFileTests", ["ModelFile", "SeededRandom"], exclude: ["Fixtures"]),
         tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels", "SeededRandom"], exclude: ["Fixtures"]),

@@ -1,4 +1,5 @@
 import ChatCore
+import ServiceKit
 
 /// What became of a batch of outcomes. An outcome that is in neither was stored before.
 public struct Settlement: Sendable, Equatable {
@@ -20,6 +21,7 @@ public struct Settlement: Sendable, Equatable {
 /// alone.
 public struct SettlementRepository: Sendable {
     private let database: ShardedDatabase
+    private let work: WorkPool
 
     /// Outcomes that go into one statement; a longer list is stored in several.
     public static let maximumBatch = 500
@@ -28,7 +30,10 @@ public struct SettlementRepository: Sendable {
     /// How often a statement is tried that lost a deadlock.
     static let maximumAttempts = 4
 
-    public init(database: ShardedDatabase) { self.database = database }
+    public init(database: ShardedDatabase, work: WorkPool = .shared) {
+        self.database = database
+        self.work = work
+    }
 
     /// Stores outcomes, all of users of `shard`.
     /// - Returns: what is newly stored, and what can never be and why.
@@ -71,14 +76,8 @@ public struct SettlementRepository: Sendable {
     private func store(
         _ outcomes: ArraySlice<TurnOutcome>, on shard: ShardedDatabase.Shard, into settlement: inout Settlement
     ) async throws(DatabaseError) {
-        var batch = SettlementBatch()
-        for outcome in outcomes {
-            do throws(DatabaseError) {
-                try batch.append(outcome)
-            } catch {
-                settlement.refused[outcome.turn] = error
-            }
-        }
+        let (batch, refused) = try await batch(of: outcomes, for: shard)
+        settlement.refused.merge(refused) { $1 }
         guard !batch.turns.isEmpty else { return }
         do throws(DatabaseError) {
             settlement.stored.formUnion(try await write(batch, on: shard))
@@ -91,6 +90,28 @@ public struct SettlementRepository: Sendable {
             }
             try await store(storable.prefix(storable.count / 2), on: shard, into: &settlement)
             try await store(storable.dropFirst(storable.count / 2), on: shard, into: &settlement)
+        }
+    }
+
+    /// Outcomes as a statement's columns, and those that can never be stored. Every byte of them is looked at.
+    private func batch(
+        of outcomes: ArraySlice<TurnOutcome>, for shard: ShardedDatabase.Shard
+    ) async throws(DatabaseError) -> (SettlementBatch, refused: [TurnID: DatabaseError]) {
+        do {
+            return try await work.run(bytes: outcomes.reduce(0) { $0 + $1.storedBytes }) { _ in
+                var batch = SettlementBatch()
+                var refused: [TurnID: DatabaseError] = [:]
+                for outcome in outcomes {
+                    do throws(DatabaseError) {
+                        try batch.append(outcome)
+                    } catch {
+                        refused[outcome.turn] = error
+                    }
+                }
+                return (batch, refused)
+            }
+        } catch {
+            throw error is WorkPool.Full ? .overloaded(shard: shard.name) : .cancelled
         }
     }
 

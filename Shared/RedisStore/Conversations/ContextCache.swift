@@ -82,11 +82,14 @@ public struct ContextCache: Sendable {
 
     private let pool: RedisPool
     private let lifetime: Duration
+    /// Compression and JSON of a whole history take long.
+    private let work: WorkPool
 
     /// - Parameter lifetime: time that a conversation stays after its last use.
-    public init(pool: RedisPool, lifetime: Duration = .seconds(3600)) {
+    public init(pool: RedisPool, lifetime: Duration = .seconds(3600), work: WorkPool = .shared) {
         self.pool = pool
         self.lifetime = lifetime
+        self.work = work
     }
 
     /// The newest entries, as many as the bound allows, in the order of their turns; and whether all of the
@@ -107,7 +110,7 @@ public struct ContextCache: Sendable {
         guard parts.count >= 3 else { throw .unexpectedReply("a context: \(reply.summary)") }
         let bytes = parts.reduce(0) { $0 + ($1.data?.count ?? 0) }
         // About twice as much when it is unpacked.
-        return try await computing(2 * bytes) { ticket in try Self.read(parts, room: room, ticket) }
+        return try await work.compute(bytes: 2 * bytes) { ticket in try Self.read(parts, room: room, ticket) }
     }
 
     private static func read(
@@ -215,20 +218,11 @@ public struct ContextCache: Sendable {
         let bytes = entries.reduce(0) {
             $0 + $1.message.utf8.count + $1.response.utf8.count + ($1.system?.utf8.count ?? 0)
         }
-        return try await computing(bytes) { ticket in
+        return try await work.compute(bytes: bytes) { ticket in
             try entries.map { entry in
                 try ticket.check()
                 return Self.packed(entry)
             }
-        }
-    }
-
-    /// Compression and JSON of a whole history take long.
-    private func computing<Result: Sendable>(
-        _ bytes: Int, _ work: @escaping @Sendable (WorkPool.Ticket) throws -> Result
-    ) async throws(RedisError) -> Result {
-        do { return try await WorkPool.shared.run(bytes: bytes, work) } catch {
-            throw error is CancellationError ? .cancelled : .overloaded
         }
     }
 

@@ -31,7 +31,10 @@ extension TurnLog {
             TurnLogScripts.follow, keys: TurnLog.keys(turn),
             arguments: [.text(reader), .integer(readerLifetime.milliseconds), .integer(Int64(from))])
         guard !reply.isNull else { return ([], false) }
-        return (try LogEntry.list(reply).flatMap { $0.events(from: from) }, true)
+        let events = try await work.compute(bytes: reply.extent) { _ in
+            try LogEntry.list(reply).flatMap { $0.events(from: from) }
+        }
+        return (events, true)
     }
 
     /// The events from token index `from` on, for one look that registers nobody; nil when there is no such log.

@@ -27,7 +27,8 @@ extension TurnLog {
         case "held" where parts.count == 2: return .held(owner: parts[1].text ?? "")
         case "acquired" where parts.count == 10:
             guard let epoch = parts[1].int, WireBounds.epochs.contains(epoch) else { throw TurnLog.unexpected(reply) }
-            return .acquired(Lease(turn: turn.id, epoch: epoch, owner: owner), try Progress(parts))
+            let progress = try await work.compute(bytes: reply.extent) { _ in try Progress(parts) }
+            return .acquired(Lease(turn: turn.id, epoch: epoch, owner: owner), progress)
         default: throw TurnLog.unexpected(reply)
         }
     }

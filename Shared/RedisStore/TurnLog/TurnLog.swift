@@ -1,4 +1,5 @@
 import ChatCore
+import ServiceKit
 
 /// The log of a turn: what clients see of it, the lease of the orchestrator that writes it, and who reads it.
 ///
@@ -9,12 +10,18 @@ public struct TurnLog: Sendable {
     let pool: RedisPool
     let retention: Duration
     let readerLifetime: Duration
+    /// A log may have as many tokens as a model's context.
+    let work: WorkPool
 
     /// - Parameters:
     ///   - retention: time that an ended turn's log stays.
     ///   - readerLifetime: a reader that has not called `follow` for this long counts as gone.
-    public init(pool: RedisPool, retention: Duration = .seconds(3600), readerLifetime: Duration = .seconds(20)) {
+    public init(
+        pool: RedisPool, retention: Duration = .seconds(3600), readerLifetime: Duration = .seconds(20),
+        work: WorkPool = .shared
+    ) {
         self.pool = pool
+        self.work = work
         self.retention = retention
         self.readerLifetime = readerLifetime
     }
