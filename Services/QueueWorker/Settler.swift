@@ -6,6 +6,7 @@ import RedisStore
 import ServiceKit
 import ServiceLifecycle
 import TraceKit
+import TurnProtocol
 
 /// Settles one shard's response queue: many outcomes in one statement, each stored once however often it is delivered.
 ///
@@ -21,6 +22,7 @@ struct Settler: Service {
     let metrics: SettleMetrics
     let logger: Logger
     var tracer: SpanTracer?
+    var pool = WorkPool.shared
 
     /// The bytes of outcomes that all settlers of a worker hold at a time, when each is as large as one can be. Another
     /// as much is decoded, and a statement of a shard takes some 8 MiB a few times over.
@@ -93,14 +95,16 @@ struct Settler: Service {
                 if delivery.headers[SettleMarker.header] != nil {
                     marked.append(try SettleMarker(message: delivery.body))
                 } else {
-                    let outcome = try await WorkPool.shared.decode(TurnOutcome.self, from: delivery.body)
+                    // Those behind it wait too: a marker means that all before it are settled.
+                    let patience = Patience(logger: logger) { delivery.isLive && !Task.isShuttingDownGracefully }
+                    let outcome = try await patience.read(TurnOutcome.self, of: delivery, on: pool)
                     metrics.delivered(outcome)
                     outcomes.append(outcome)
                     if delivery.redelivered { redelivered.insert(outcome.turn) }
                 }
                 settled.append(delivery)
-            } catch  where error is WorkPool.Full || error is CancellationError {
-                // The message is not at fault: unacknowledged, it comes again.
+            } catch  where error is Abandoned || error is CancellationError {
+                // Its channel is gone, or this process leaves: unacknowledged, it comes again.
                 continue
             } catch {
                 logger.error("a message is no outcome", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])

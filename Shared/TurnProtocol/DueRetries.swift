@@ -50,7 +50,7 @@ public struct DueRetries: Service {
         do {
             let message: OutgoingMessage
             do {
-                let turn = try Turn(message: delivery.body)
+                let turn = try await patience.read(Turn.self, of: delivery)
                 let now = try await patience { try await clock.now() }
                 message = OutgoingMessage(turn: turn, body: delivery.body, now: now)
             } catch let error where error is DecodingError || error is WireError {

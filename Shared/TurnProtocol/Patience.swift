@@ -1,3 +1,4 @@
+import ChatCore
 import Logging
 import RabbitQueue
 import RedisStore
@@ -37,13 +38,25 @@ public struct Patience: Sendable {
         }
     }
 
-    /// Whether the same step may succeed later: a store is away, or refuses for now. What a store found wrong with the step
-    /// itself it will refuse again.
+    /// Whether the same step may succeed later: a store is away, or refuses for now, or the pool for long computation is
+    /// full. What a store found wrong with the step itself it will refuse again.
     public static func isPassing(_ error: any Error) -> Bool {
         switch error {
         case let error as RedisError: error.isPassing
         case let error as RabbitError: if case .invalid = error { false } else { true }
+        case is WorkPool.Full: true
         default: false
         }
+    }
+}
+
+extension Patience {
+    /// Reads a delivery's message. While the pool is full it waits, and the delivery stays as it is: to give it back would
+    /// have it come again at once, and count against the message.
+    /// - Throws: `DecodingError` or `WireError` when the message is at fault; `Abandoned.fenced`, `CancellationError`.
+    public func read<Message: WireMessage & Sendable>(
+        _ type: Message.Type, of delivery: Delivery, on pool: WorkPool = .shared
+    ) async throws -> Message {
+        try await self { try await pool.decode(type, from: delivery.body) }
     }
 }

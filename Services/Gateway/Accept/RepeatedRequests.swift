@@ -20,6 +20,7 @@ struct RepeatedRequests: Sendable {
     let generation: GenerationMark
     let clock: RedisClock
     let logger: Logger
+    var pool = WorkPool.shared
 
     /// A request that comes while its twin is just being accepted waits for it so long, then publishes the turn as well.
     static let patience: Duration = .seconds(1)
@@ -34,11 +35,23 @@ struct RepeatedRequests: Sendable {
         case .published: return .accepted(claim.turn)
         case .reserved(let body):
             // What this version cannot read it cannot publish: the key is taken from it.
-            guard let turn = try? await WorkPool.shared.decode(Turn.self, from: body), turn.id == claim.turn else {
+            guard let turn = try await turn(reservedAs: body), turn.id == claim.turn else {
                 return .new(insteadOf: claim.turn)
             }
             return .reserved(turn)
         case .lapsed: return try await whatBecame(of: claim.turn, idempotency, owner)
+        }
+    }
+
+    /// A turn that was frozen; nil when this version cannot read it.
+    private func turn(reservedAs body: [UInt8]) async throws(APIError) -> Turn? {
+        do {
+            return try await pool.decode(Turn.self, from: body)
+        } catch  where error is WorkPool.Full || error is CancellationError {
+            // The turn is not at fault: a second one for the same request would be.
+            throw .busy
+        } catch {
+            return nil
         }
     }
 

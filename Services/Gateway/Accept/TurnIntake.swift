@@ -45,6 +45,7 @@ struct TurnIntake: Sendable {
     let metrics: IntakeMetrics
     let logger: Logger
     var tracer: SpanTracer?
+    var pool = WorkPool.shared
 
     /// How often a request whose key another one takes at the same moment looks again whose turn it is.
     private static let looks = 3
@@ -71,9 +72,10 @@ struct TurnIntake: Sendable {
         if let model = request.model, ExactName(model) != ExactName(limits.model) {
             throw .invalid("model", "names no model of this server; it has \(limits.model)")
         }
-        try ContextCheck.check(request, admission.contexts(of: limits.model))
+        let bounds = admission.contexts(of: limits.model)
+        try await goThrough(request) { () throws(APIError) in try ContextCheck.check(request, bounds) }
         try await limitRate(kind, owner: owner, key: principal.keyID)
-        let idempotency = key.map { $0.idempotency(for: request, kind) }
+        let idempotency = try await goThrough(request) { key?.idempotency(for: request, kind) }
         for _ in 0..<TurnIntake.looks {
             switch try await repeats.find(idempotency, of: owner) {
             case .accepted(let id): return Accepted(id: id, isRepeat: true)
@@ -99,6 +101,15 @@ struct TurnIntake: Sendable {
         throw .keyInUse
     }
 
+    /// Does what looks at every byte of a request's texts.
+    private func goThrough<Result: Sendable>(
+        _ request: TurnRequest, _ work: @escaping @Sendable () throws(APIError) -> Result
+    ) async throws(APIError) -> Result {
+        do { return try await pool.run(bytes: request.textBytes) { _ in try work() } } catch {
+            throw error as? APIError ?? .busy
+        }
+    }
+
     /// - Returns: false when the turn's key stands for another turn since a moment ago, or its conversation's number for
     ///   another conversation.
     private func makeDurable(_ turn: Turn, insteadOf lapsed: TurnID? = nil) async throws(APIError) -> Bool {
@@ -118,6 +129,7 @@ struct TurnIntake: Sendable {
             case .tooManyUnfinished(let limit):
                 throw .tooManyRequests("\(limit)", retryAfter: .seconds(5))
             case .unwritable: throw .invalid("body", "cannot be encoded")
+            case .busy: throw .busy
             case .store: throw .unavailable("Redis")
             case .refused, .unconfirmed: throw .unavailable("the message broker")
             }

@@ -102,6 +102,11 @@ struct TurnRequest: Decodable {
 }
 
 extension TurnRequest {
+    /// Of all its texts.
+    var textBytes: Int {
+        (context ?? []).reduce(message.utf8.count + (system?.utf8.count ?? 0)) { $0 + $1.content.utf8.count }
+    }
+
     static let maximumContextMessages = 256
     static let maximumStops = 4
     static let maximumStopBytes = 256

@@ -1,5 +1,6 @@
 import ChatCore
 import Hummingbird
+import ServiceKit
 
 /// Every error of the API: one shape, `{"error":{"code","message","field"?}}`.
 struct APIError: Error, Equatable {
@@ -71,6 +72,11 @@ struct APIError: Error, Equatable {
             status: .serviceUnavailable, code: "unavailable", message: "\(component) cannot be reached; try again",
             retryAfter: .seconds(2))
     }
+
+    /// As much long computation waits here as may.
+    static let busy = APIError(
+        status: .serviceUnavailable, code: "unavailable",
+        message: "this gateway has as much to compute as it can hold; try again", retryAfter: .seconds(2))
 
     static let draining = APIError(
         status: .serviceUnavailable, code: "unavailable", message: "this gateway is shutting down; try again",
@@ -144,6 +150,8 @@ struct ErrorMiddleware<Context: RequestContext>: RouterMiddleware {
             return error.response
         } catch let error as any HTTPResponseError {
             return APIError.of(error.status).response
+        } catch is WorkPool.Full {
+            return APIError.busy.response
         } catch is CancellationError {
             throw CancellationError()  // the client has left: there is nobody to answer
         } catch {

@@ -132,13 +132,27 @@ final class NodeServer: Service {
     private func takeJobs() async {
         for await delivery in consumer.deliveries {
             do {
-                let job = try await WorkPool.shared.decode(GenerationJob.self, from: delivery.body)
-                submit(job)
+                submit(try await read(delivery))
+            } catch  where error is WorkPool.Full || error is CancellationError {
+                // Its channel is gone, or this node leaves.
+                continue
             } catch {
                 logger.error("a message is no job", metadata: ["id": "\(delivery.id ?? "")", "error": "\(error)"])
             }
             // Whatever became of it: the orchestrator's own unacknowledged delivery is what keeps the turn.
             try? await delivery.acknowledge()
+        }
+    }
+
+    /// While the pool is full the job waits, and those behind it: its orchestrator would lose time by sending it anew.
+    private func read(_ delivery: Delivery) async throws -> GenerationJob {
+        var backoff = Backoff(base: .milliseconds(20), cap: .seconds(1))
+        while true {
+            do {
+                return try await WorkPool.shared.decode(GenerationJob.self, from: delivery.body)
+            } catch is WorkPool.Full where delivery.isLive {
+                try await Task.sleep(for: backoff.next())
+            }
         }
     }
 

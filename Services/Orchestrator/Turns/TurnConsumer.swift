@@ -4,6 +4,7 @@ import RabbitQueue
 import RedisStore
 import ServiceKit
 import ServiceLifecycle
+import TurnProtocol
 
 /// Runs every delivered turn in a task of its own; the consumer's prefetch bounds how many there are.
 struct TurnConsumer: Service {
@@ -50,27 +51,29 @@ struct TurnConsumer: Service {
         }
     }
 
-    /// Whether a message was not read for want of room or because this process leaves.
-    private static func isOurs(_ error: any Error) -> Bool { error is WorkPool.Full || error is CancellationError }
-
     private func take(_ delivery: Delivery) async {
-        let turn: Turn
-        do {
-            turn = try await WorkPool.shared.decode(Turn.self, from: delivery.body)
-        } catch  where Self.isOurs(error) {
-            // The message is not at fault.
-            try? await delivery.reject(requeue: true)
-            return
-        } catch {
-            logger.error("a message is no turn", metadata: ["queue": "\(delivery.queue)", "error": "\(error)"])
-            try? await delivery.reject(requeue: false)
-            return
-        }
+        guard let turn = await TurnConsumer.read(delivery, logger) else { return }
         // A turn is held for minutes: once, not encoded beside it.
         delivery.forgetBody()
         services.metrics.delivered(turn, from: delivery.queue)
         await TurnRunner.run(
             delivery, turn: turn, services: services, logger: logger.about(turn.id, in: turn.trace))
         services.metrics.left(turn)
+    }
+
+    /// The delivery's turn. Nil when it is none, or when the delivery is another's to read: then it has been given back.
+    static func read(_ delivery: Delivery, on pool: WorkPool = .shared, _ logger: Logger) async -> Turn? {
+        do {
+            return try await Patience(logger: logger) { delivery.isLive }.read(Turn.self, of: delivery, on: pool)
+        } catch is Abandoned {
+            // Its channel is gone: the broker gives it out again by itself.
+        } catch is CancellationError {
+            // This process leaves.
+            try? await delivery.reject(requeue: true)
+        } catch {
+            logger.error("a message is no turn", metadata: ["queue": "\(delivery.queue)", "error": "\(error)"])
+            try? await delivery.reject(requeue: false)
+        }
+        return nil
     }
 }

@@ -64,15 +64,14 @@ struct TurnRunner {
     private mutating func perform(_ step: HolderStep) async -> HolderResult {
         do {
             return try await attempt(step)
-        } catch is Abandoned {
-            return .fenced
         } catch {
-            if Task.isCancelled { return .draining }
-            let isPassing = Patience.isPassing(error)
-            logger.log(
-                level: isPassing ? .warning : .error, isPassing ? "a step is tried again" : "a turn could not be run",
-                metadata: ["error": "\(error)"])
-            return .failed(isPassing: isPassing)
+            let result = HolderResult(of: error, isCancelled: Task.isCancelled)
+            if case .failed(let isPassing) = result {
+                logger.log(
+                    level: isPassing ? .warning : .error,
+                    isPassing ? "a step is tried again" : "a turn could not be run", metadata: ["error": "\(error)"])
+            }
+            return result
         }
     }
 
@@ -115,5 +114,17 @@ struct TurnRunner {
         case .leave: break
         }
         return .done
+    }
+}
+
+extension HolderResult {
+    /// What a step came to that threw.
+    /// - Parameter isCancelled: whether the task was cancelled that did it.
+    init(of error: any Error, isCancelled: Bool) {
+        if error is Abandoned {
+            self = .fenced
+        } else {
+            self = isCancelled ? .draining : .failed(isPassing: Patience.isPassing(error))
+        }
     }
 }

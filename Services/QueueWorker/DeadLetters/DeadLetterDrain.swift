@@ -51,13 +51,14 @@ struct DeadLetterDrain: Service {
     }
 
     private func drain(_ delivery: Delivery) async {
-        let letter = DeadLetter(body: delivery.body, messageID: delivery.id, death: delivery.death)
         var logger = logger
-        logger[metadataKey: "turn"] = "\(letter.name)"
-        if let trace = letter.trace { logger[metadataKey: "trace_id"] = "\(trace.trace)" }
-        let span = begin(letter, delivery)
+        var span: RecordedSpan?
         defer { span?.end() }
         do {
+            let letter = try await DeadLetter.read(delivery, logger)
+            logger[metadataKey: "turn"] = "\(letter.name)"
+            if let trace = letter.trace { logger[metadataKey: "trace_id"] = "\(trace.trace)" }
+            span = begin(letter, delivery)
             let patience = Patience(logger: logger) { delivery.isLive }
             try await end(letter, delivery, span, patience, logger)
             try await keep(letter, delivery, logger)
@@ -213,5 +214,19 @@ extension Turn {
             id: id, conversation: ConversationKey(owner: record.owner, id: record.conversation),
             beginsConversation: false, kind: record.kind, message: "", system: nil, context: [], model: nil,
             sampling: Sampling(maxTokens: 1, seed: 0), acceptedAt: record.acceptedAt, deadline: record.deadline)
+    }
+}
+
+extension DeadLetter {
+    /// Reads a letter of any size; while the pool is full it waits, and stays in its queue.
+    /// - Throws: `Abandoned.fenced`, `CancellationError`.
+    static func read(
+        _ delivery: Delivery, on pool: WorkPool = .shared, _ logger: Logger
+    ) async throws -> DeadLetter {
+        try await Patience(logger: logger) { delivery.isLive }.callAsFunction {
+            try await pool.run(bytes: delivery.bytes) { _ in
+                DeadLetter(body: delivery.body, messageID: delivery.id, death: delivery.death)
+            }
+        }
     }
 }

@@ -12,6 +12,8 @@ public enum AcceptanceError: Error, Sendable, CustomStringConvertible {
     case conversationTaken
     /// The turn cannot be written as a message.
     case unwritable
+    /// As much long computation waits in this process as may; nothing was published.
+    case busy
     /// Redis did not reserve it; nothing was published.
     case store(RedisError)
     /// The broker does not have it.
@@ -25,6 +27,7 @@ public enum AcceptanceError: Error, Sendable, CustomStringConvertible {
         case .keyTaken(let claim): "the Idempotency-Key stands for turn \(claim.turn)"
         case .conversationTaken: "the conversation's number is another's"
         case .unwritable: "the turn cannot be encoded"
+        case .busy: "too much waits to be computed in this process"
         case .store(let error): "\(error)"
         case .refused(let error), .unconfirmed(let error): "\(error)"
         }

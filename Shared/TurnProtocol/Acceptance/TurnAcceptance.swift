@@ -14,13 +14,14 @@ public struct TurnAcceptance: Sendable {
     public let order: ConversationOrder
     public let publisher: RabbitPublisher
     let logger: Logger
+    private let pool: WorkPool
 
     /// Publishes are repeated under the same id when their fate is unclear; the lease makes a double harmless.
     private static let publishAttempts = 4
 
     public init(
         keys: IdempotencyKeys, outstanding: OutstandingTurns, log: TurnLog, order: ConversationOrder,
-        publisher: RabbitPublisher, logger: Logger
+        publisher: RabbitPublisher, logger: Logger, pool: WorkPool = .shared
     ) {
         self.keys = keys
         self.outstanding = outstanding
@@ -28,6 +29,7 @@ public struct TurnAcceptance: Sendable {
         self.order = order
         self.publisher = publisher
         self.logger = logger
+        self.pool = pool
     }
 
     /// Takes the turn's key, reserves its places, publishes it. To be repeated with the same turn when it was not
@@ -78,9 +80,9 @@ public struct TurnAcceptance: Sendable {
 
     private func encode(_ turn: Turn) async throws(AcceptanceError) -> [UInt8] {
         do {
-            return try await WorkPool.shared.encode(turn, bytes: turn.wireBytes)
+            return try await pool.encode(turn, bytes: turn.wireBytes)
         } catch {
-            throw error is WorkPool.Full ? .store(.overloaded) : .unwritable
+            throw error is WorkPool.Full ? .busy : .unwritable
         }
     }
 

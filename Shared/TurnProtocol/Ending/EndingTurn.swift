@@ -14,19 +14,21 @@ public struct EndingTurn: Sendable {
     var body: [UInt8]
     let engineFirstToken: Double?
 
-    /// - Throws: `EncodingError` when the proposal cannot be written (a number that JSON has no form for).
+    /// - Throws: `EncodingError` when the proposal cannot be written (a number that JSON has no form for); `WorkPool.Full`,
+    ///   `CancellationError`.
     public init(
-        _ turn: Turn, under lease: TurnLog.Lease, proposal: TurnOutcome, engineFirstToken: Double? = nil
+        _ turn: Turn, under lease: TurnLog.Lease, proposal: TurnOutcome, engineFirstToken: Double? = nil,
+        on pool: WorkPool = .shared
     ) async throws {
         self.turn = turn
         self.lease = lease
         self.engineFirstToken = engineFirstToken
         outcome = proposal
-        body = try await WorkPool.shared.encode(proposal, bytes: proposal.wireBytes)
+        body = try await pool.encode(proposal, bytes: proposal.wireBytes)
     }
 
     /// Goes on with an outcome that an earlier holder recorded: it stands, whatever this one would have done.
-    /// - Throws: `DecodingError` for bytes that are none.
+    /// - Throws: `DecodingError` for bytes that are none; `WorkPool.Full`, `CancellationError`.
     public init(_ turn: Turn, under lease: TurnLog.Lease, recorded: [UInt8]) async throws {
         self.turn = turn
         self.lease = lease

@@ -66,7 +66,7 @@ extension TurnEnding {
     private func end(
         _ turn: Turn, under lease: TurnLog.Lease, patience: Patience, proposal: TurnOutcome
     ) async throws -> TurnOutcome {
-        var ending = try await EndingTurn(turn, under: lease, proposal: proposal)
+        var ending = try await patience { try await EndingTurn(turn, under: lease, proposal: proposal) }
         try await end(&ending, patience: patience)
         return ending.outcome
     }
