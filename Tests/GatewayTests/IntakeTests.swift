@@ -14,7 +14,7 @@ import TurnProtocol
 @Suite struct IntakeTests {
     private let owner = UserKey(tenant: "acme", user: "ann")
 
-    private func intake(
+    func intake(
         acceptsUncounted: Bool, redis: RedisPool? = nil, room: RedisRoom? = nil, perMinute: Int = 1,
         perMinuteOfTenant: Int = 0
     ) throws -> TurnIntake {
@@ -108,7 +108,9 @@ import TurnProtocol
             let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
             let room = RedisRoom(redis: redis, watermark: 80, logger: logger)
             let gate = try intake(acceptsUncounted: true, redis: redis, room: room).gate
-            func refusal() async -> APIError? { await error { () async throws(APIError) in try gate.check(owner, .chat) } }
+            func refusal() async -> APIError? {
+                await error { () async throws(APIError) in try gate.check(owner, .chat) }
+            }
             // No maximum, and one that is far away. The broker is away, which is all there is to refuse for.
             for maximum in ["0", "1gb"] {
                 _ = try await redis.send("CONFIG", "SET", "maxmemory", .text(maximum))

@@ -1,5 +1,6 @@
 import ChatCore
 import Hummingbird
+import ServiceKit
 import Testing
 
 @testable import gateway
@@ -44,7 +45,7 @@ import Testing
         for event in outcome.events(from: 0) { #expect(!text(event).isEmpty) }
     }
 
-    @Test func aFailureIsToldByItsCode() throws {
+    @Test func aFailureIsToldByItsCode() async throws {
         var outcome = try outcome(error: "the node is gone")
         #expect(
             text(.end(next: 1, TurnEnd(outcome: outcome)))
@@ -54,8 +55,9 @@ import Testing
         #expect(
             text(.end(next: 1, end)).contains(#""error":{"code":"context_length_exceeded","message":"9 tokens; 8"}"#))
         // A whole answer is a client's mistake then, and no 502, which clients repeat.
-        let refusal = #expect(throws: APIError.self) {
-            try Response.answer("", end, time: .zero, turn: outcome.turn)
+        let turn = outcome.turn
+        let refusal = await #expect(throws: APIError.self) {
+            _ = try await Response.answer("", end, time: .zero, turn: turn, on: WorkPool.shared)
         }
         #expect(refusal?.status == .badRequest && refusal?.code == "context_length_exceeded")
         #expect(refusal?.message == "9 tokens; 8")

@@ -80,15 +80,14 @@ final class AdmissionControl: Service {
         ) { model in served.withLock { $0.contains(model) } }
 
         let history = asked.isDeterministic ? await answers?.history(before: turn) : nil
-        func sharing(_ turn: Turn) -> Turn {
+        func sharing(_ turn: Turn) async -> Turn {
+            guard let history, let key = await answers?.key(of: turn, history: history) else { return turn }
             var turn = turn
-            turn.answers = history.map { history in
-                AnswerUse(key: AnswerUse.key(of: turn, history: history), mayReuse: grant.mayReuseAnswer)
-            }
+            turn.answers = AnswerUse(key: key, mayReuse: grant.mayReuseAnswer)
             return turn
         }
         // A whole answer that is there already costs nothing: better than a degraded one, and than none.
-        let whole = sharing(turn)
+        let whole = await sharing(turn)
         if pressure >= ladder.start, let use = whole.answers, use.mayReuse,
             await answers?.contains(use.key, of: owner.tenant) == true
         {
@@ -102,7 +101,7 @@ final class AdmissionControl: Service {
         degraded.model = grant.model
         degraded.sampling.maxTokens = grant.maxTokens
         degraded.degradation = degradation
-        return sharing(degraded)
+        return await sharing(degraded)
     }
 
     /// What is known of the model's context; nothing while no orchestrator says.

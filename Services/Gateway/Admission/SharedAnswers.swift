@@ -1,6 +1,7 @@
 import ChatCore
 import Logging
 import RedisStore
+import ServiceKit
 
 /// What the gateway knows of answers that identical requests share: under which key a turn's would stand, and whether
 /// there is one. Orchestrators keep and give them.
@@ -9,6 +10,15 @@ struct SharedAnswers: Sendable {
     let contexts: ContextCache
     let order: ConversationOrder
     let logger: Logger
+    var pool = WorkPool.shared
+
+    /// Under which key the turn's answer would stand: a digest of all that it follows from. nil for a turn that shares no
+    /// answers; while the pool is full none does.
+    /// - Parameter history: as `history(before:)` gave it.
+    func key(of turn: Turn, history: [ContextCache.Entry]) async -> String? {
+        let bytes = history.reduce(turn.wireBytes) { $0 + $1.message.utf8.count + $1.response.utf8.count }
+        return try? await pool.run(bytes: bytes) { _ in AnswerUse.key(of: turn, history: history) }
+    }
 
     /// The conversation so far; nil when it is not known for certain, and then the turn shares no answers: not every turn
     /// is cached, or one of them still goes on.

@@ -16,6 +16,18 @@ enum ServerSentEvents {
     /// Asks the client to reconnect after `pause`.
     static func retry(after pause: Duration) -> String { "retry: \(max(0, Int(pause / .milliseconds(1))))\n\n" }
 
+    /// What a token's event has besides its text.
+    static let tokenBytes = 48
+
+    /// About how many bytes events come to.
+    static func bytes(of events: [TurnEvent]) -> Int {
+        events.reduce(0) { bytes, event in
+            if case .token(_, let text) = event { bytes + tokenBytes + text.utf8.count } else { bytes + tokenBytes }
+        }
+    }
+
+    static func text(of events: [TurnEvent]) -> String { events.reduce(into: "") { append($1, to: &$0) } }
+
     /// Appends one event. A token's id is its index; the end carries none, so that a reconnect asks for it again.
     static func append(_ event: TurnEvent, to text: inout String) {
         switch event {

@@ -22,6 +22,9 @@ struct SettledTurns: Sendable {
 }
 
 extension TurnOutcome {
+    /// About how many bytes the events of the turn's log come to.
+    var eventBytes: Int { response.utf8.count + eventEnds.count * ServerSentEvents.tokenBytes }
+
     /// The events of the turn's log from token index `from` on, cut out of the stored text.
     func events(from: Int) -> [TurnEvent] {
         let bytes = Array(response.utf8)

@@ -4,6 +4,7 @@ import Logging
 import Metrics
 import NIOCore
 import Synchronization
+import TurnProtocol
 
 /// The answer of one client that follows a turn token by token.
 ///
@@ -112,8 +113,8 @@ final class StreamAnswer: Sendable {
         guard connection.hasRoom else { return false }
         var next = position
         let (events, mustRead) = next.reader.take([news], hasGap: false)
-        guard !mustRead, next.reader.leave == nil, case let passage = passage(events, next) else { return false }
-        switch passage {
+        guard !mustRead, next.reader.leave == nil else { return false }
+        switch passage(events, ServerSentEvents.text(of: events), next) {
         case .end: return false
         case .nothing: break
         case .text(let text):
@@ -130,7 +131,7 @@ final class StreamAnswer: Sendable {
             do {
                 var (events, mustRead) = position.reader.take(news, hasGap: hasGap)
                 if mustRead { events += try await position.reader.read() }
-                switch passage(events, position) {
+                switch passage(events, try await text(of: events), position) {
                 case .nothing: break
                 case .text(let text):
                     try await connection.send([.body(ByteBuffer(string: text))])
@@ -165,14 +166,25 @@ final class StreamAnswer: Sendable {
 
     // MARK: Writing
 
-    private func passage(_ events: [TurnEvent], _ position: Position) -> Passage {
-        var text = ""
-        for event in events { ServerSentEvents.append(event, to: &text) }
+    /// A log that is read from its beginning may be as long as a model's context. Its events are the client's alone by
+    /// now: while the pool is full they wait.
+    private func text(of events: [TurnEvent]) async throws -> String {
+        let pool = environment.relay.pool
+        return try await Patience(logger: environment.logger) { !self.isOver }.callAsFunction {
+            try await pool.run(bytes: ServerSentEvents.bytes(of: events)) { _ in ServerSentEvents.text(of: events) }
+        }
+    }
+
+    private func passage(_ events: [TurnEvent], _ text: String, _ position: Position) -> Passage {
         if case .end = events.last { return .end(text) }
         // This gateway drains: the stream ends here, and the client goes on at another.
         if let pause = position.reader.leave { return .end(text + ServerSentEvents.retry(after: pause)) }
         if !text.isEmpty { return .text(text) }
         return position.lastWrite + environment.heartbeat < .now ? .text(ServerSentEvents.heartbeat) : .nothing
+    }
+
+    private var isOver: Bool {
+        state.withLock { if case .over = $0.progress { true } else { false } }
     }
 
     private func noteWrite(_ position: inout Position) {

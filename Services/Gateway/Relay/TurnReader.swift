@@ -136,7 +136,12 @@ struct TurnReader {
             return []
         }
         guard case .settled(let outcome) = whereabouts else { return [] }
-        return admitted(outcome.events(from: sequence.next))
+        let next = sequence.next
+        do {
+            return admitted(try await relay.pool.run(bytes: outcome.eventBytes) { _ in outcome.events(from: next) })
+        } catch is WorkPool.Full {
+            return []
+        }
     }
 
     private mutating func admitted(_ new: [TurnEvent]) -> [TurnEvent] {

@@ -85,6 +85,8 @@ final class TurnRelay: Service {
     /// The name under which this gateway registers itself at a turn.
     let name: String
     let finder: TurnFinder
+    /// A whole answer may be as long as a model's context.
+    let pool: WorkPool
     private let logger: Logger
     private let subscriber: Mutex<RedisSubscriber?> = Mutex(nil)
     private let readers: Mutex<Readers>
@@ -95,10 +97,12 @@ final class TurnRelay: Service {
 
     /// - Parameter places: clients that are followed for at a time; the next one is refused.
     init(
-        name: String, finder: TurnFinder, places: ReaderPlaces.Limits, redis: RedisConfiguration, logger: Logger
+        name: String, finder: TurnFinder, places: ReaderPlaces.Limits, redis: RedisConfiguration, logger: Logger,
+        pool: WorkPool = .shared
     ) {
         self.name = name
         self.finder = finder
+        self.pool = pool
         readers = Mutex(Readers(places))
         self.logger = logger
         let subscriber = RedisSubscriber(

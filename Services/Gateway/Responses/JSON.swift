@@ -48,9 +48,14 @@ indirect enum JSON: Sendable {
 
 extension Response {
     init(status: HTTPResponse.Status = .ok, json: JSON, headers: HTTPFields = [:]) {
+        self.init(status: status, json: json.text, headers: headers)
+    }
+
+    /// - Parameter json: as it is written.
+    init(status: HTTPResponse.Status = .ok, json: String, headers: HTTPFields = [:]) {
         var headers = headers
         headers[.contentType] = JSON.mediaType
         headers[.cacheControl] = "no-store"
-        self.init(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(string: json.text + "\n")))
+        self.init(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(string: json + "\n")))
     }
 }

@@ -1,24 +1,29 @@
 import ChatCore
 import HTTPTypes
 import Hummingbird
+import ServiceKit
 
 /// The answers that more than one path of a turn gives.
 extension Response {
     /// A turn's whole answer.
     /// - Parameter time: what the client is told as `processing_time`.
-    /// - Throws: `APIError` for a turn that failed or was cancelled.
-    static func answer(_ text: String, _ end: TurnEnd, time: Duration, turn: TurnID) throws(APIError) -> Response {
+    /// - Throws: `APIError` for a turn that failed or was cancelled; `WorkPool.Full`, `CancellationError`.
+    static func answer(
+        _ text: String, _ end: TurnEnd, time: Duration, turn: TurnID, on pool: WorkPool
+    ) async throws -> Response {
         switch end.status {
         case .done: break
-        case .failed: throw .failed(TurnFailure(error: end.error ?? "the turn failed"))
-        case .cancelled: throw .turnCancelled
+        case .failed: throw APIError.failed(TurnFailure(error: end.error ?? "the turn failed"))
+        case .cancelled: throw APIError.turnCancelled
         }
         var members: [(String, JSON)] = [
             ("response", .string(text)), ("conversation_id", .integer(end.conversation.value)),
             ("processing_time", .number((time / .milliseconds(1)).rounded() / 1000)),
         ]
         if let degradation = end.degradation { members.append(("degradation", .degradation(degradation))) }
-        return Response(json: .object(members), headers: .correlation(turn))
+        let json = JSON.object(members)
+        let written = try await pool.run(bytes: text.utf8.count) { _ in json.text }
+        return Response(json: written, headers: .correlation(turn))
     }
 
     /// 202: the turn goes on.

@@ -14,6 +14,7 @@ struct BeginRoutes: Sendable {
     let relay: TurnRelay
     let body: BodyReader
     let unknownFields: UnknownFields
+    var pool = WorkPool.shared
 
     func add(to router: some RouterMethods<GatewayRequestContext>) {
         router.post("/chat", use: chat)
@@ -36,7 +37,7 @@ struct BeginRoutes: Sendable {
         context.connection.leaveWithClient()
         let (text, end) = try await wholeAnswer(
             of: accepted.id, by: context.principal, canBeAskedForAgain: key != nil)
-        return try .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id)
+        return try await .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id, on: pool)
             .marking(begun)
     }
 
@@ -122,12 +123,8 @@ struct BeginRoutes: Sendable {
 
     private func read(_ request: Request, _ context: GatewayRequestContext) async throws -> TurnRequest {
         let buffer = try await body.read(request, on: context.connection)
-        do {
-            return try await WorkPool.shared.run(bytes: buffer.readableBytes) { [unknownFields] _ in
-                try TurnRequest(body: Data(buffer.readableBytesView), unknownFields: unknownFields)
-            }
-        } catch is WorkPool.Full {
-            throw APIError.unavailable("gateway")
+        return try await pool.run(bytes: buffer.readableBytes) { [unknownFields] _ in
+            try TurnRequest(body: Data(buffer.readableBytesView), unknownFields: unknownFields)
         }
     }
 }

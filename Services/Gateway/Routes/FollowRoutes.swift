@@ -43,8 +43,9 @@ struct FollowRoutes: Sendable {
         case .logged: isKnown = true
         case .awaited: isKnown = false
         case .settled(let outcome):
-            let events = outcome.events(from: from)
-            let text = events.reduce(into: "") { ServerSentEvents.append($1, to: &$0) }
+            let text = try await relay.pool.run(bytes: outcome.eventBytes) { _ in
+                ServerSentEvents.text(of: outcome.events(from: from))
+            }
             return Response(status: .ok, headers: headers, body: .init(byteBuffer: ByteBuffer(string: text)))
         }
         let place = TurnReader.Place(
@@ -111,10 +112,11 @@ struct FollowRoutes: Sendable {
         case .logged(let record):
             // The log of a turn that goes on is read by nobody who only asks whether it has ended.
             guard record.hasEnded, let (text, end) = try await endedAnswer(of: id) else { return .processing(id) }
-            return try .answer(text, end, time: .milliseconds(end.duration), turn: id)
+            return try await .answer(text, end, time: .milliseconds(end.duration), turn: id, on: relay.pool)
         case .settled(let outcome):
             let end = TurnEnd(outcome: outcome)
-            return try .answer(outcome.response, end, time: .milliseconds(end.duration), turn: id)
+            return try await .answer(
+                outcome.response, end, time: .milliseconds(end.duration), turn: id, on: relay.pool)
         case .awaited: return .processing(id)
         }
     }

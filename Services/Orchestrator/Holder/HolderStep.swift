@@ -67,8 +67,10 @@ enum Taking: Equatable {
 /// What came of a step.
 enum HolderResult {
     case done
-    /// - Parameter isHeldHere: whether another runner of this process works on the turn.
-    case acquisition(TurnLog.Acquisition, isHeldHere: Bool)
+    /// - Parameters:
+    ///   - plan: the record's, read; nil when it has none that this version can read.
+    ///   - isHeldHere: whether another runner of this process works on the turn.
+    case acquisition(TurnLog.Acquisition, plan: TurnPlan? = nil, isHeldHere: Bool)
     case owner(isAlive: Bool)
     case head(TurnID?)
     case news([HolderNews], hasGap: Bool)

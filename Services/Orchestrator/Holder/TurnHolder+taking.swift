@@ -4,10 +4,10 @@ import TurnProtocol
 
 /// Who holds the turn.
 extension TurnHolder {
-    mutating func take(_ acquisition: TurnLog.Acquisition, isHeldHere: Bool) {
+    mutating func take(_ acquisition: TurnLog.Acquisition, _ plan: TurnPlan?, isHeldHere: Bool) {
         if recovery == .reacquiring { return takeAgain(acquisition) }
         switch acquisition {
-        case .acquired(let lease, let progress): open(lease, progress)
+        case .acquired(let lease, let progress): open(lease, progress, plan)
         case .ended:
             // Its last holder may have died before it tidied up.
             stage = .leaving
@@ -40,7 +40,7 @@ extension TurnHolder {
     }
 
     /// A turn is ours: where it stands decides what is next.
-    private mutating func open(_ lease: TurnLog.Lease, _ progress: TurnLog.Progress) {
+    private mutating func open(_ lease: TurnLog.Lease, _ progress: TurnLog.Progress, _ plan: TurnPlan?) {
         self.lease = lease
         looks = 0
         ids = progress.tokens.map(\.id)
@@ -53,7 +53,7 @@ extension TurnHolder {
         for index in history.indices where history[index].endReason == nil {
             history[index].endReason = "its orchestrator was gone"
         }
-        plan = progress.plan.flatMap { try? TurnPlan(decoding: $0) }
+        self.plan = plan
         if progress.outcome != nil {
             // It stands, whatever this holder would do.
             leave(as: .cancelled)

@@ -210,9 +210,9 @@ struct TurnHolder<Random: RandomNumberGenerator> {
 
     private mutating func take(_ result: HolderResult, _ seen: Seen) {
         switch result {
-        case .acquisition(let acquisition, let isHeldHere):
+        case .acquisition(let acquisition, let plan, let isHeldHere):
             lastLook = seen.now
-            take(acquisition, isHeldHere: isHeldHere)
+            take(acquisition, plan, isHeldHere: isHeldHere)
         case .owner(let isAlive): take(ownerIsAlive: isAlive)
         case .head(let head): take(head: head)
         case .news(let news, let hasGap): take(news, hasGap: hasGap, seen)

@@ -11,6 +11,9 @@ struct Transcript {
     private(set) var ends: [Int] = []
     private var assembler: TextAssembler
 
+    /// What one id counts for when it is asked how long work on a transcript takes.
+    static let idBytes = 8
+
     var next: Int { ids.count }
     /// A stop string was completed; the text ends before it.
     var hasStopped: Bool { assembler.stopped }

@@ -12,7 +12,8 @@ import TurnProtocol
 extension TurnRunner {
     mutating func beginToPlan(insists: Bool) {
         guard let mailbox else { return }
-        let (services, turn, logger) = (services, turn, logger)
+        let (services, turn, logger, delivery) = (services, turn, logger, delivery)
+        let patience = Patience(logger: logger) { delivery.isLive }
         // What killed an orchestrator comes again, redelivered; what comes for the first time pays nothing for this.
         let suspect = delivery.redelivered ? holder.lease : nil
         let span = trace.begin("plan")
@@ -35,8 +36,10 @@ extension TurnRunner {
                     let planner = services.planners[turn]
                     let history = try await services.history.history(
                         before: turn, upTo: planner.maximumHistoryBytes, insists: insists)
-                    preparation = try await planner.prepare(
-                        turn, history: history, capacity: await services.nodes.capacity(for: turn))
+                    preparation = try await patience {
+                        try await planner.prepare(
+                            turn, history: history, capacity: await services.nodes.capacity(for: turn))
+                    }
                     await acquit()
                 }
                 if case .plan(let plan) = preparation, let answer = await services.answers.find(for: turn, plan) {
@@ -123,7 +126,7 @@ extension TurnRunner {
     }
 
     mutating func append(first: Int, isFinal: Bool) async throws -> HolderResult {
-        let tokens = transcript.extend(to: holder.ids, isFinal: isFinal, from: first)
+        let tokens = try await extendTranscript(from: first, isFinal: isFinal)
         let result = try await services.log.append(try lease(), first: first, tokens: tokens)
         if firstTokenAt == nil, !tokens.isEmpty {
             firstTokenAt = try? await services.clock.now()
@@ -132,6 +135,22 @@ extension TurnRunner {
             trace.note("first token")
         }
         return .appended(result)
+    }
+
+    /// Usually by a token or a few; by a whole answer when it is another turn's, or when Redis lost the log.
+    private mutating func extendTranscript(from first: Int, isFinal: Bool) async throws -> [TurnLog.Token] {
+        let ids = holder.ids
+        let bytes = (ids.count - min(first, transcript.next)) * Transcript.idBytes
+        // Few ids do not go to the pool anyway, and a transcript that does is copied first.
+        guard bytes > WorkPool.inPlaceBytes else { return transcript.extend(to: ids, isFinal: isFinal, from: first) }
+        let old = transcript
+        let (longer, tokens) = try await WorkPool.shared.run(bytes: bytes) { _ in
+            var longer = old
+            let tokens = longer.extend(to: ids, isFinal: isFinal, from: first)
+            return (longer, tokens)
+        }
+        transcript = longer
+        return tokens
     }
 
     mutating func drop(_ job: HolderJob, cancels: Bool, avoids: Bool) async {

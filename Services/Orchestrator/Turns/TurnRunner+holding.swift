@@ -16,15 +16,31 @@ extension TurnRunner {
         let acquisition = try await services.log.acquire(
             turn, owner: services.rules.name, redelivered: taking == .anybody, from: owner, creates: creates,
             known: holder.lease?.epoch ?? 0)
+        var plan: TurnPlan?
         if case .acquired(let lease, let progress) = acquisition {
             confirmKey()
             if isAgain {
                 logger.warning("a turn's log was lost and is written again", metadata: ["tokens": "\(transcript.next)"])
             } else {
-                takeUp(lease, progress)
+                // When this fails the step is repeated: the lease is then found to be our own.
+                let left = try await read(progress)
+                plan = left.plan
+                takeUp(lease, progress, left.transcript)
             }
         }
-        return .acquisition(acquisition, isHeldHere: services.mail.holds(turn.id, besides: mailbox))
+        return .acquisition(acquisition, plan: plan, isHeldHere: services.mail.holds(turn.id, besides: mailbox))
+    }
+
+    /// The tokens and the plan that an earlier holder left; either may be as long as a model's context.
+    private func read(_ progress: TurnLog.Progress) async throws -> (transcript: Transcript, plan: TurnPlan?) {
+        let (tokenizer, stop) = (services.planners[turn].tokenizer, turn.sampling.stop)
+        let bytes = progress.tokens.reduce(progress.plan?.count ?? 0) { $0 + $1.text.utf8.count + Transcript.idBytes }
+        return try await WorkPool.shared.run(bytes: bytes) { _ in
+            (
+                Transcript(tokenizer: tokenizer, stop: stop, logged: progress.tokens),
+                progress.plan.flatMap { try? TurnPlan(decoding: $0) }
+            )
+        }
     }
 
     /// Whoever holds a turn knows that it was published. The gateway may have died before it could say so, and Redis may
@@ -34,11 +50,12 @@ extension TurnRunner {
         Task { [turn, keys = IdempotencyKeys(pool: services.redis)] in try? await keys.confirm(turn) }
     }
 
-    private mutating func takeUp(_ lease: TurnLog.Lease, _ progress: TurnLog.Progress) {
+    private mutating func takeUp(
+        _ lease: TurnLog.Lease, _ progress: TurnLog.Progress, _ transcript: Transcript
+    ) {
         mailbox = services.mail.open(turn.id)
         services.parking.remove(turn.id)
-        transcript = Transcript(
-            tokenizer: services.planners[turn].tokenizer, stop: turn.sampling.stop, logged: progress.tokens)
+        self.transcript = transcript
         (recorded, ending, firstTokenAt) = (progress.outcome, nil, nil)
         if !progress.tokens.isEmpty {
             services.metrics.tookOver()

@@ -79,7 +79,9 @@ extension SimulatedWorld {
         let isHeldHere = orchestrators[number].runners.contains {
             $0.turn.id == runner.turn.id && $0.message != runner.message && $0.isOpen && !$0.isOver
         }
+        var plan: TurnPlan?
         if case .acquired(_, let progress) = acquisition {
+            plan = progress.plan.flatMap { try? TurnPlan(decoding: $0) }
             if isAgain {
                 count("logs written again")
             } else {
@@ -88,7 +90,7 @@ extension SimulatedWorld {
                 if !progress.tokens.isEmpty { count("takeovers") }
             }
         }
-        return .acquisition(acquisition, isHeldHere: isHeldHere)
+        return .acquisition(acquisition, plan: plan, isHeldHere: isHeldHere)
     }
 
     private mutating func end(
