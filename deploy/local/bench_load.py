@@ -1,10 +1,12 @@
-"""Measures a gateway with many clients: streams held open at the same time (`bench streams`), and turns accepted at a set
-rate (`bench accept`). Called by `bench`, which starts a cluster with a simulated node; needs Python 3.9. The load comes from
-`switchboard load` on the same cores, which checks that every token comes exactly once."""
+"""Measures a gateway with many clients: streams held open at the same time (`bench streams`), turns accepted at a set
+rate (`bench accept`), and the pauses of streams beside large messages (`bench silence`). Called by `bench`, which starts a
+cluster with a simulated node; needs Python 3.9. The load comes from `switchboard load` on the same cores, which checks that
+every token comes exactly once."""
 
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -16,6 +18,9 @@ LOAD = "load"
 MEMORY_AIM = 20.0  # KiB of the gateway for each stream
 OWN_AIM = 5.0  # ms, 99th percentile
 WARM_UP = 200  # turns that come before, so that what is made at first use is not counted as a stream's
+SILENCE_AIM = 250.0  # ms, the longest
+POST_BYTES = 1_000_000  # of a message; a body may have 1 MiB
+POSTS = 8  # different ones, sent in turns
 SETTLE = 2.0  # seconds after the last stream has begun, until the cost of holding them is measured
 
 
@@ -122,6 +127,49 @@ def accept(cluster, arguments):
     }
 
 
+def large_messages(path):
+    """Words in Cyrillic, of whose bytes the gateway cannot tell that they are more than the model's context: they go the
+    whole way, and each is tokenized."""
+    letters = "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэф"
+    chance = random.Random(1)
+    words = ["".join(chance.choices(letters, weights=range(len(letters), 0, -1), k=chance.randint(1, 10)))
+             for _ in range(5000)]
+    with path.open("w", encoding="utf-8") as file:
+        for _ in range(POSTS):
+            line, size = [], 0
+            while size < POST_BYTES:
+                line.append(chance.choice(words))
+                size += len(line[-1].encode()) + 1
+            file.write(" ".join(line[:-1]) + "\n")
+
+
+def silence(cluster, arguments):
+    """Streams of a token each 25 ms, and beside them large asynchronous messages, each of a conversation of its own."""
+    prompts = cluster.state / "large-messages.txt"
+    large_messages(prompts)
+    cluster.result(cluster.load("--streams", 8, "--duration", "1s", "--max-tokens", 2))
+    length = ("--duration", f"{arguments.seconds}s", "--drain", "30s")
+    followed = cluster.load(
+        "--streams", arguments.streams, "--users", arguments.streams, "--ramp", "1s", "--max-tokens", 200, *length)
+    posted = cluster.load(
+        "--kind", "async", "--rate", arguments.posts, "--users", 100, "--prompt-file", prompts, "--max-tokens", 2, *length)
+    before, at = cluster.cpu(followed), time.monotonic()
+    while followed.poll() is None and time.monotonic() < at + arguments.seconds - 0.5:
+        time.sleep(0.1)
+    cores = shares(before, cluster.cpu(followed), time.monotonic() - at) if followed.poll() is None else {}
+    posts, result = cluster.result(posted), cluster.result(followed)
+    return {
+        "test": "silence", "streams": arguments.streams, "posts_a_second": arguments.posts, "post_bytes": POST_BYTES,
+        "seconds": arguments.seconds, "posted": posts["turns"]["done"], "refused": posts["errors"],
+        "tokens": result["tokens"]["count"], "failed": result["turns"]["failed"], "errors": result["errors"],
+        "violations": result["exactly_once"]["violations"], "aim_longest_ms": SILENCE_AIM,
+        "between_tokens_ms": milliseconds(result["latency_seconds"]["between_tokens"]),
+        "first_token_ms": milliseconds(result["latency_seconds"]["first_token"]),
+        "client_late_ms": milliseconds(result["latency_seconds"]["own_lateness"]),
+        "cores": cores, "is_clean": result["is_clean"],
+    }
+
+
 def row(name, values):
     return f"  {name:<18}" + "".join(f"{values[column]:10.2f}" for column in ("p50", "p90", "p99", "max")) + "  ms"
 
@@ -143,6 +191,18 @@ def describe(result):
             head]
         lines += [row(name, result[f"{key}_ms"]) for name, key in (
             ("accept", "accept"), ("first token", "first_token"), ("between tokens", "between_tokens"))]
+    elif result["test"] == "silence":
+        lines = [
+            f"{result['streams']} streams of a token each 25 ms for {result['seconds']} s, and {result['posts_a_second']} "
+            f"messages of {result['post_bytes'] / 1e6:g} MB a second",
+            f"  {result['posted']} messages accepted, {sum(result['refused'].values())} refused; {result['tokens']} "
+            f"tokens, {result['failed']} streams failed", head]
+        lines += [row(name, result[f"{key}_ms"]) for name, key in (
+            ("between tokens", "between_tokens"), ("first token", "first_token"))]
+        lines.append(
+            f"  the longest pause of any stream: {result['between_tokens_ms']['max']:g} ms "
+            f"(aim: under {result['aim_longest_ms']:g})")
+        wrong += [f"  {count} x a large message: {reason}" for reason, count in result["refused"].items()]
     else:
         lines = [
             f"{result['rate']} turns a second for {result['seconds']} s: {result['accepted']} accepted, "
@@ -164,22 +224,30 @@ def number(least, most):
     return parse
 
 
+# What measures it, and the defaults of --streams and --seconds.
+TESTS = {"streams": (streams, 10_000, 20), "accept": (accept, 10_000, 20), "silence": (silence, 32, 120)}
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("test", choices=("streams", "accept"))
+    parser.add_argument("test", choices=sorted(TESTS))
     parser.add_argument("--state", type=Path, required=True, help="the cluster's state folder")
     parser.add_argument("--program", required=True, help="switchboard")
-    parser.add_argument("--streams", type=number(1, 100_000), default=10_000, help="open at the same time (10000)")
+    parser.add_argument("--streams", type=number(1, 100_000), help="open at the same time (10000; of silence 32)")
     parser.add_argument("--ramp", type=number(1, 600), default=50, help="seconds in which they begin (50)")
     parser.add_argument("--hold", type=number(5, 3600), default=180, help="seconds for which all are open (180)")
     parser.add_argument("--rate", type=number(1, 10_000), default=1000, help="turns a second (1000)")
-    parser.add_argument("--seconds", type=number(2, 600), default=20, help="for so long (20)")
+    parser.add_argument("--seconds", type=number(2, 600), help="for so long (20; of silence 120)")
+    parser.add_argument("--posts", type=number(1, 100), default=4, help="large messages a second (4)")
     parser.add_argument("--tokens", type=number(1, 1000), default=2, help="of each of these turns (2)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     arguments = parser.parse_args()
+    measure, streams_open, seconds = TESTS[arguments.test]
+    arguments.streams = arguments.streams or streams_open
+    arguments.seconds = arguments.seconds or seconds
     try:
         cluster = Cluster(arguments.state, arguments.program)
-        result = (streams if arguments.test == "streams" else accept)(cluster, arguments)
+        result = measure(cluster, arguments)
     except KeyboardInterrupt:
         return 130
     except (Failure, OSError, ValueError, KeyError) as error:
