@@ -115,7 +115,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             notice.check, Probes.holds("redis is not connected") { redis.isConnected }, Probes.closed(redis.breaker),
             Probes.admits(redis),
             { publisher.reluctance },
-            Probes.anyClosed(database.shards.map(\.pool.breaker)),
+            Probes.anyClosed(database.shards.map(\.pool.breaker)), Probes.admits(database),
         ],
         // Streams are followed and answers are read all the same: a gateway that is not ready would serve neither.
         notices: [Probes.closed(redis.writes)])

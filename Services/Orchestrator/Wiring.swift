@@ -103,7 +103,7 @@ func wireOrchestrator(_ settings: Settings, _ logger: Logger) async throws -> [a
             Probes.closed(redis.writes), Probes.admits(redis),
             { publisher.reluctance },
             Probes.holds("rabbitmq is not connected") { consumer.isConnected },
-            Probes.anyClosed(database.shards.map(\.pool.breaker)),
+            Probes.anyClosed(database.shards.map(\.pool.breaker)), Probes.admits(database),
         ]), logger: logger)
     return traces.services + [
         port, redis, database, publisher, inbox, hints, nodes, waiting, parking, heart, due, turns, notice,

@@ -64,7 +64,7 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
             Probes.closed(redis.writes), Probes.admits(redis),
             { publisher.reluctance },
             Probes.holds("rabbitmq is not connected") { deadLetters.isConnected },
-            Probes.anyClosed(database.shards.map(\.pool.breaker)),
+            Probes.anyClosed(database.shards.map(\.pool.breaker)), Probes.admits(database),
             Probes.anyClosed(database.shards.map(\.pool.writes)),
         ]), logger: logger)
     return traces.services + [port, redis, database, publisher, inspector] + settlers + [

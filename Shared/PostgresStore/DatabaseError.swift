@@ -3,8 +3,9 @@
 public enum DatabaseError: Error, Sendable, Equatable {
     /// A setting or a call that can never work; the text names the setting or the field.
     case badConfiguration(String)
-    /// No connection could be had; nothing was sent.
-    case unavailable(shard: String, reason: String)
+    /// No connection could be had; nothing was sent. The SQLSTATE is the server's, when it was the server that would not
+    /// begin a session; it says nothing about any statement.
+    case unavailable(shard: String, reason: String, sqlState: String? = nil)
     /// The connection broke after the statement was sent: it may or may not have been carried out.
     case connectionLost(shard: String)
     /// The server gave no answer in time: the statement may or may not have been carried out.
@@ -40,7 +41,7 @@ extension DatabaseError {
         }
     }
 
-    /// The SQLSTATE of a server's refusal.
+    /// The SQLSTATE of a server's refusal of a statement.
     public var sqlState: String? {
         if case .server(let sqlState, _, _) = self { sqlState } else { nil }
     }
@@ -50,7 +51,7 @@ extension DatabaseError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .badConfiguration(let reason): reason
-        case .unavailable(let shard, let reason): "database \(shard) is unavailable: \(reason)"
+        case .unavailable(let shard, let reason, _): "database \(shard) is unavailable: \(reason)"
         case .connectionLost(let shard): "the connection to database \(shard) broke during a statement"
         case .timedOut(let shard): "database \(shard) did not answer in time"
         case .overloaded(let shard): "too many callers wait for database \(shard)"

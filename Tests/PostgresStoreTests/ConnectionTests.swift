@@ -111,17 +111,21 @@ import Testing
         let parts = uri.split(separator: "@")
         let login = try openDatabase(["postgresql://intruder:open-sesame@\(parts[parts.count - 1])"])
         let error = try #require(await failure { try await login.directory.ping() })
-        guard case .unavailable = error else {
+        guard case .unavailable(_, let reason, sqlState: "28P01") = error else {
             Issue.record("\(error)")
             return
         }
+        #expect(reason.contains("28P01: password authentication failed") && !reason.contains("LOCATION"))
         #expect(!"\(error)".contains("open-sesame"))
         await login.close()
     }
 
     @Test func anUnreachableServerIsUnavailable() async throws {
         let nowhere = try openDatabase(["postgresql://user:pass@127.0.0.1:1/database"])
-        guard case .unavailable(shard: "shard0", _)? = await failure({ try await nowhere.directory.query("SELECT 1") })
+        guard
+            case .unavailable(shard: "shard0", _, sqlState: nil)? = await failure({
+                try await nowhere.directory.query("SELECT 1")
+            })
         else {
             Issue.record("not unavailable")
             return

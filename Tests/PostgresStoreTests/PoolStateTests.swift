@@ -25,6 +25,26 @@ import Testing
         }
     }
 
+    @Test func aRefusedEntryIsBelievedForAWhileAndUntilAnotherIsLetIn() {
+        let refused = DatabaseError.unavailable(shard: "s", reason: "28P01: no", sqlState: "28P01")
+        var state = state()
+        func fail(_ error: DatabaseError, after delay: Duration) {
+            _ = acquire(&state, 1, after: delay)
+            _ = state.connectFailed(error, now: start + delay)
+        }
+        fail(failure, after: .zero)
+        #expect(state.refusedEntry(at: start) == nil)
+        fail(refused, after: .seconds(10))
+        #expect(state.refusedEntry(at: start + .seconds(19)) == refused)
+        #expect(state.refusedEntry(at: start + .seconds(20)) == nil)
+        // Away, and not known to be well: what it said last still counts.
+        fail(failure, after: .seconds(15))
+        #expect(state.refusedEntry(at: start + .seconds(16)) == refused)
+        _ = acquire(&state, 2, after: .seconds(17))
+        _ = state.connected(Connection(), now: start + .seconds(17))
+        #expect(state.refusedEntry(at: start + .seconds(17)) == nil)
+    }
+
     @Test func connectsUpToItsSizeThenWaitsThenRefuses() {
         var state = state()
         let outcomes = (1...6).map { acquire(&state, $0) }

@@ -8,7 +8,8 @@ import Testing
 /// What servers refuse, and what becomes of it.
 @Suite(.timeLimit(.minutes(3))) struct RefusalTests {
     @Test(arguments: [
-        ("08006", ServerRefusal.away), ("08P01", .away), ("28P01", .away), ("28000", .away), ("3D000", .away),
+        ("08006", ServerRefusal.away), ("08P01", .away), ("28P01", .credentials), ("28000", .credentials),
+        ("3D000", .credentials),
         ("53200", .away), ("53300", .away), ("57P01", .away), ("57P02", .away), ("57P03", .away), ("58030", .away),
         ("XX001", .away), ("25006", .readOnly), ("53100", .unable), ("53400", .unable), ("57014", .unable),
         ("42501", .unable), ("42P01", .unable), ("40001", .conflict), ("40P01", .conflict), ("55P03", .conflict),
@@ -26,7 +27,7 @@ import Testing
             error.verdicts(on: .write, afterWaiting: .zero, of: .seconds(1))
         )
         switch meaning {
-        case .away: #expect(onRead.shard == .failure && onWrite.shard == .failure)
+        case .away, .credentials: #expect(onRead.shard == .failure && onWrite.shard == .failure)
         case .readOnly: #expect(onWrite == (.success, .failure))
         case .unable: #expect(onRead.shard == .failure && onWrite == (.success, .failure))
         case .conflict, .data: #expect(onRead.shard == .success && onWrite == (.success, .success))

@@ -60,6 +60,32 @@ public struct ServerHandle<Endpoint: Sendable>: Sendable {
     }
 }
 
+// MARK: A small disk
+
+extension ServerHandle {
+    /// Where the server's small disk is mounted.
+    public var disk: String { "\(folder.path)/\(kind == "postgres" ? "disk" : "data")" }
+
+    /// Fills the disk of a server that was started with a small one.
+    public func fillDisk() throws {
+        // The parts become smaller, so that nothing of any size has room afterwards.
+        guard FileManager.default.createFile(atPath: filler, contents: nil),
+            let file = FileHandle(forWritingAtPath: filler)
+        else { throw TestServerError(description: "cannot write to \(filler)") }
+        defer { try? file.close() }
+        for size in [1 << 20, 4096, 1] {
+            let zeros = Data(count: size)
+            while (try? file.write(contentsOf: zeros)) != nil {}
+        }
+    }
+
+    public func freeDisk() throws {
+        try FileManager.default.removeItem(atPath: filler)
+    }
+
+    private var filler: String { "\(disk)/filler" }
+}
+
 extension ServerHandle where Endpoint == PostgresEndpoint {
     /// Makes the living server refuse writes, in sessions that are open too, or take them again.
     public func setReadOnly(_ isReadOnly: Bool) async throws {
@@ -81,23 +107,6 @@ extension ServerHandle where Endpoint == RedisEndpoint {
         try await restart()
     }
 
-    /// Fills the disk of a Redis that was started with a small one.
-    public func fillDisk() throws {
-        // The parts become smaller, so that nothing of any size has room afterwards.
-        guard FileManager.default.createFile(atPath: filler, contents: nil),
-            let file = FileHandle(forWritingAtPath: filler)
-        else { throw TestServerError(description: "cannot write to \(filler)") }
-        defer { try? file.close() }
-        for size in [1 << 20, 4096, 1] {
-            let zeros = Data(count: size)
-            while (try? file.write(contentsOf: zeros)) != nil {}
-        }
-    }
-
-    public func freeDisk() throws {
-        try FileManager.default.removeItem(atPath: filler)
-    }
-
     /// Steps the clock of a Redis that was started with one of its own.
     /// - Parameter step: how far it is off the machine's clock from now on.
     public func setClock(off step: Duration) throws {
@@ -110,6 +119,5 @@ extension ServerHandle where Endpoint == RedisEndpoint {
         try file.close()
     }
 
-    private var data: String { "\(folder.path)/data" }
-    private var filler: String { "\(data)/filler" }
+    private var data: String { disk }
 }

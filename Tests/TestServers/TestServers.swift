@@ -55,10 +55,13 @@ public enum TestServers {
     /// - Parameters:
     ///   - databases: their names; ``PostgresEndpoint/shards`` lists them in this order.
     ///   - persistent: what was committed survives ``ServerHandle/kill()``; without it the last of it may be lost.
+    ///   - diskMiB: the size of a disk for tablespaces (``ServerHandle/disk``), to be filled with
+    ///     ``ServerHandle/fillDisk()``; for root only.
     public static func startPostgres(
-        databases: [String] = ["shard0", "shard1"], persistent: Bool = false
+        databases: [String] = ["shard0", "shard1"], persistent: Bool = false, diskMiB: Int? = nil
     ) async throws -> ServerHandle<PostgresEndpoint> {
-        let options = (persistent ? [] : ["--volatile"]) + ["--databases", databases.joined(separator: ",")]
+        var options = (persistent ? [] : ["--volatile"]) + ["--databases", databases.joined(separator: ",")]
+        if let diskMiB { options += ["--disk", "\(diskMiB)"] }
         return try await ServerHandle(kind: "postgres", options: options) { settings, folder in
             try PostgresEndpoint(settings, folder: folder, databases: databases)
         }

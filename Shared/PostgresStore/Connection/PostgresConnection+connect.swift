@@ -14,6 +14,8 @@ extension PostgresConnection {
         }
         self.session = session
         PQsetNoticeProcessor(session, { _, _ in }, nil)  // its default prints to standard error
+        // The only way in which libpq tells the SQLSTATE of a session that the server refused to begin.
+        PQsetErrorVerbosity(session, PQERRORS_VERBOSE)
         guard PQstatus(session) != CONNECTION_BAD else { throw giveUp(session) }
         let result = await withCheckedContinuation { continuation in
             let timer = executor.schedule(after: timeout) { [weak self] in
@@ -26,10 +28,8 @@ extension PostgresConnection {
             // libpq asks to be treated as if it had just said that it wants to write.
             watch(session, for: .writable)
         }
+        // The session may have ended between the two: whoever uses it next finds that out.
         try result.get()
-        guard PQsetnonblocking(session, 1) == 0 else { throw giveUp(session) }
-        watch(session, for: .readable)
-        isClean.store(true, ordering: .relaxed)
     }
 
     /// A PGconn on its way between threads; `@unchecked Sendable`: only one of them has it at a time.
@@ -58,7 +58,10 @@ extension PostgresConnection {
         switch PQconnectPoll(session) {
         case PGRES_POLLING_READING: watch(session, for: .readable)
         case PGRES_POLLING_WRITING: watch(session, for: .writable)
-        case PGRES_POLLING_OK: endConnecting(.success(()))
+        case PGRES_POLLING_OK where PQsetnonblocking(session, 1) == 0:
+            watch(session, for: .readable)
+            isClean.store(true, ordering: .relaxed)
+            endConnecting(.success(()))
         default: endConnecting(.failure(failure(of: session)))
         }
     }
@@ -78,7 +81,21 @@ extension PostgresConnection {
 
     /// Why no session came to be, in libpq's words: they name host, port, user and database, never the password.
     private func failure(of session: OpaquePointer) -> DatabaseError {
-        let message = String(cString: PQerrorMessage(session)).prefix(300)
-        return .unavailable(shard: shard, reason: message.split(separator: "\n").joined(separator: "; "))
+        let lines = String(cString: PQerrorMessage(session)).split(separator: "\n")
+            .filter { !$0.hasPrefix("LOCATION:") }  // in the server's sources
+        return .unavailable(
+            shard: shard, reason: String(lines.joined(separator: "; ").prefix(300)),
+            sqlState: lines.compactMap(Self.sqlState).last)
+    }
+
+    /// The code in a line of libpq's verbose messages: `…: FATAL:  28P01: password authentication failed …`. The word
+    /// before it is in the server's language.
+    static func sqlState(in line: some StringProtocol) -> String? {
+        line.components(separatedBy: ":  ").dropFirst().lazy.compactMap { part -> String? in
+            let code = part.prefix(5)
+            let isCode =
+                code.utf8.count == 5 && code.utf8.allSatisfy { (48...57).contains($0) || (65...90).contains($0) }
+            return isCode && part.dropFirst(5).hasPrefix(": ") ? String(code) : nil
+        }.first
     }
 }

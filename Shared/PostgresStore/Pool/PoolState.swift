@@ -19,6 +19,7 @@ struct PoolState<Connection: AnyObject> {
     private(set) var waiters: [Waiter] = []
     private(set) var isClosed = false
     private(set) var lastFailure: DatabaseError?
+    private var lastRefusedEntry: (error: DatabaseError, at: Instant)?
     private var backoff: Backoff
     private var noAttemptBefore: Instant?
 
@@ -30,6 +31,15 @@ struct PoolState<Connection: AnyObject> {
 
     /// Connections that a server answered on.
     var established: Int { open - connecting }
+
+    /// While there is no connection another one is tried every few seconds: after this time without a refusal nobody has
+    /// tried again, since those that are there suffice.
+    static var refusedEntryLifetime: Duration { .seconds(10) }
+
+    /// Why the last attempt was not let in, for as long as that is believed.
+    func refusedEntry(at now: Instant) -> DatabaseError? {
+        lastRefusedEntry.flatMap { $0.at + Self.refusedEntryLifetime > now ? $0.error : nil }
+    }
 
     // MARK: Callers
 
@@ -89,6 +99,7 @@ struct PoolState<Connection: AnyObject> {
     mutating func connected(_ connection: Connection, now: Instant) -> Placement {
         connecting -= 1
         lastFailure = nil
+        lastRefusedEntry = nil
         noAttemptBefore = nil
         backoff.reset()
         return place(connection, now: now)
@@ -100,6 +111,7 @@ struct PoolState<Connection: AnyObject> {
         connecting -= 1
         open -= 1
         lastFailure = error
+        if error.isEntryRefused { lastRefusedEntry = (error, now) }
         // Attempts that were under way together count as one.
         if noAttemptBefore.map({ $0 <= now }) ?? true { noAttemptBefore = now + backoff.next() }
         guard open == 0 else { return [] }

@@ -90,6 +90,9 @@ public final class PostgresPool: Service, Sendable {
     /// Whether statements that write are let through: as far as is known, the server answers and takes writes.
     public var takesWrites: Bool { breaker.state == .closed && writes.state == .closed }
 
+    /// Why the server does not let this process in; nil when it was not refused in the last seconds.
+    public var refusedEntry: String? { guarded.withLock { $0.state.refusedEntry(at: .now)?.description } }
+
     /// Connections that are lent, and those that wait to be.
     var connections: (busy: Int, idle: Int) {
         guarded.withLock { ($0.state.established - $0.state.idle.count, $0.state.idle.count) }
@@ -234,7 +237,7 @@ public final class PostgresPool: Service, Sendable {
             return try await open(forWriting: false, givesSettings: givesSettings)
         } catch {
             // Connections open side by side: each that gave settings tries again, the first of them says so.
-            guard givesSettings, case .unavailable(_, let reason) = error,
+            guard givesSettings, case .unavailable(_, let reason, _) = error,
                 reason.contains("unsupported startup parameter")
             else { throw error }
             if traits.takesOptions.exchange(false, ordering: .relaxed) {

@@ -16,7 +16,7 @@ extension DatabaseError {
         case .badConfiguration, .cancelled, .decoding, .migration: (.neither, .neither)
         case .server(let sqlState, _, _):
             switch ServerRefusal(sqlState: sqlState) {
-            case .away: (.failure, .neither)
+            case .away, .credentials: (.failure, .neither)
             case .readOnly: (.success, .failure)
             case .unable: access == .write ? (.success, .failure) : (.failure, .neither)
             case .unknownStatement: (.neither, .neither)

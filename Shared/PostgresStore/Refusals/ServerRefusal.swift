@@ -1,7 +1,9 @@
 /// What a server's refusal means for whoever asked. The table below is the one place that says so.
 public enum ServerRefusal: Sendable, Equatable, CaseIterable {
-    /// The whole server cannot work, or lets this service do nothing. Repeated with a pause; opens the shard's breaker.
+    /// The whole server cannot work. Repeated with a pause; opens the shard's breaker.
     case away
+    /// It does not let this service in. As `away`; the service is not ready besides, and says why.
+    case credentials
     /// It answers, and takes no writes: a standby, or `default_transaction_read_only`. Repeated with a pause; opens the
     /// breaker of the shard's writes. The connection is given up, since the address may lead to another server by now.
     case readOnly
@@ -22,12 +24,12 @@ public enum ServerRefusal: Sendable, Equatable, CaseIterable {
             .away,
             [
                 "08",  // connection exceptions; a pooler says so of a server that it cannot reach
-                "28", "3D000",  // bad credentials, no such database
                 "53200", "53300",  // out of memory, too many connections
                 "57P01", "57P02", "57P03", "57P04", "57P05",  // shutdown, crash, starting up, database dropped, session idle
                 "58", "XX", "F0",  // I/O errors and corruption outside and inside of PostgreSQL, its configuration
             ]
         ),
+        (.credentials, ["28", "3D000"]),  // bad credentials, no such database
         (.readOnly, ["25006"]),
         (
             .unable,
@@ -56,6 +58,13 @@ public enum ServerRefusal: Sendable, Equatable, CaseIterable {
 extension DatabaseError {
     /// What the server's refusal means; nil when it was not the server that spoke.
     public var refusal: ServerRefusal? { sqlState.map { ServerRefusal(sqlState: $0) } }
+
+    /// Whether the server would not begin a session with these credentials, this database or this user's rights.
+    var isEntryRefused: Bool {
+        guard case .unavailable(_, _, let sqlState?) = self else { return false }
+        // 42501: the user has no right to connect to the database.
+        return ServerRefusal(sqlState: sqlState) == .credentials || sqlState == "42501"
+    }
 
     /// Whether the server refused values, not the moment or the statement.
     var isDataRefused: Bool { refusal == .data }
