@@ -52,7 +52,11 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
                 try await redis.tryToWrite(); return true
             },
             .init("database") { await isUp(database) },
-            .init("database_writes") { database.shards.allSatisfy(\.pool.takesWrites) },
+            .init("database_writes") {
+                guard database.shards.allSatisfy(\.pool.takesWrites) else { return false }
+                // What the gateway cannot see the workers say. While Redis does not answer, nothing is known of it.
+                return (try? await presence.alive(kind: Presence.refusingShards))?.isEmpty ?? true
+            },
             .init("rabbitmq") {
                 try await inspector.ping(); return publisher.takesMessages
             },

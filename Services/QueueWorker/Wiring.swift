@@ -55,7 +55,7 @@ func wireQueueWorker(_ settings: Settings, _ logger: Logger) async throws -> [an
         conversations: ConversationRepository(database: database), ending: ending, clock: clock,
         retention: try settings(Settings.deadLetterRetention),
         turnRetention: try settings(Settings.turnRetention), logger: logger, tracer: traces.tracer)
-    let beats = WorkerPresence(presence: Presence(pool: redis), logger: logger)
+    let beats = WorkerPresence(presence: Presence(pool: redis), shards: database.shards, logger: logger)
     let notice = DrainNotice()
     let port = try OperatorPort(
         settings, port: Settings.workerOperatorPort,

@@ -1,11 +1,14 @@
 import Foundation
 import Logging
+import PostgresStore
 import RedisStore
+import ServiceKit
 import ServiceLifecycle
 
-/// Shows that this worker lives, to whoever asks the gateway's health.
+/// Shows that this worker lives, and which shards refuse what it writes, to whoever asks the gateway's health.
 struct WorkerPresence: Service {
     let presence: Presence
+    let shards: [ShardedDatabase.Shard]
     let logger: Logger
     private let name = "\(ProcessInfo.processInfo.hostName)-\(UInt32.random(in: .min ... .max))"
 
@@ -14,8 +17,9 @@ struct WorkerPresence: Service {
     /// How long a beat is believed.
     private static let lifetime: Duration = .seconds(5)
 
-    init(presence: Presence, logger: Logger) {
+    init(presence: Presence, shards: [ShardedDatabase.Shard], logger: Logger) {
         self.presence = presence
+        self.shards = shards
         self.logger = logger
     }
 
@@ -25,6 +29,10 @@ struct WorkerPresence: Service {
                 do throws(RedisError) {
                     try await presence.beat(
                         kind: WorkerPresence.kind, id: name, ttl: WorkerPresence.lifetime)
+                    for shard in shards where shard.pool.writes.state != .closed {
+                        try await presence.beat(
+                            kind: Presence.refusingShards, id: shard.name, ttl: WorkerPresence.lifetime)
+                    }
                 } catch {
                     logger.debug("a heartbeat was lost", metadata: ["error": "\(error)"])
                 }

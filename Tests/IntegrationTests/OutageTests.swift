@@ -27,6 +27,9 @@ struct OutageTests {
         #expect(try await breakers(cluster) == closed)
         try await shardIsAway(cluster, postgres)
         try await shardIsReadOnly(cluster, postgres)
+        try await shardIsFull(cluster, postgres)
+        try await shardLetsNobodyIn(cluster)
+        try await brokerIsBlocked(cluster, rabbit)
         try await brokerIsAway(cluster, rabbit)
         try await redisIsAway(cluster)
         try await metrics(cluster)
@@ -139,6 +142,109 @@ struct OutageTests {
         #expect(dead?["message_count"] == 0)
     }
 
+    /// Only those who write find out: the queue workers.
+    private func shardIsFull(_ cluster: Cluster, _ postgres: ServerHandle<PostgresEndpoint>) async throws {
+        let there = user(of: 1)
+        let before = try await stored(in: cluster, shard: "far")
+        func onShard(_ statements: String...) async throws {
+            try await withDatabase(cluster) { database in
+                for statement in statements { try await database.shard(named: "far")?.pool.query(statement) }
+            }
+        }
+        // As a server says it whose disk is full.
+        try await onShard(
+            """
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$
+            """, "CREATE TRIGGER refuse BEFORE INSERT ON turns EXECUTE FUNCTION refuse()")
+        _ = try await chat(cluster, there)
+        try await eventually("the health says what is refused", or: { cluster.logs }) {
+            let health = try await cluster.get("/health", key: nil)
+            let components = health.json["components"] as? [String: String]
+            return health.status == 503 && components?["database"] == "up" && components?["database_writes"] == "down"
+        }
+        // The gateway itself has no complaint.
+        #expect(try await breakers(cluster) == closed)
+        _ = try await chat(cluster, there)
+        _ = try await chat(cluster, user(of: 0))
+        #expect(try await stored(in: cluster, shard: "far") == before)
+
+        try await onShard("DROP TRIGGER refuse ON turns", "DROP FUNCTION refuse")
+        try await eventually("what waited is stored, once", or: { cluster.logs }) {
+            try await stored(in: cluster, shard: "far") == before + 2
+        }
+        try await eventually("well again", or: { cluster.logs }) {
+            try await cluster.get("/health", key: nil).status == 200
+        }
+    }
+
+    /// One of two shards refuses the credentials of whoever comes now: no service with them is ready, and each says why.
+    private func shardLetsNobodyIn(_ cluster: Cluster) async throws {
+        let uris = try #require(cluster.environment["DATABASE_SHARDS"])
+        let role = "late_" + String(UInt32.random(in: .min ... .max), radix: 16)
+        func onShard(_ statement: String) async throws {
+            try await withDatabase(cluster) { try await $0.shard(named: "near")?.pool.query(statement) }
+        }
+        try await onShard("CREATE ROLE \(role) LOGIN SUPERUSER PASSWORD 'right'")
+        let near = try #require(uris.split(separator: ",").first)
+        let address = try #require(near.split(separator: "@").last)
+        let shards = uris.replacing(near, with: "near=postgresql://\(role):wrong@\(address)")
+        let services = try ["gateway", "orchestrator", "queue-worker"].map { name in
+            try cluster.another(name, settings: ["DATABASE_SHARDS": shards, "GATEWAY_PORT": "\(try freePort())"])
+        }
+        for service in services {
+            try await eventually("\(service.name) is not ready", or: { service.log }) {
+                let answer = try await service.asked("/readyz")
+                return answer.status == 503 && answer.text.contains("database near is unavailable")
+                    && answer.text.contains("28P01") && !answer.text.contains("wrong")
+            }
+            #expect(try await service.asked("/livez").status == 200)
+        }
+        try await onShard("ALTER ROLE \(role) PASSWORD 'wrong'")
+        for service in services {
+            try await eventually("\(service.name) is ready", or: { service.log }) {
+                try await service.asked("/readyz").status == 200
+            }
+            #expect(await service.ended(by: SIGTERM) == .exited(0), "\(service.log.suffix(1500))")
+        }
+        try await onShard("DROP ROLE \(role)")
+    }
+
+    /// It is short of memory: it reads no publishes, and says so.
+    private func brokerIsBlocked(_ cluster: Cluster, _ rabbit: ServerHandle<RabbitEndpoint>) async throws {
+        let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": 400, "seed": 5]
+        let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
+        let id = try await cluster.beginStream(body)
+        let follower = Task { try await cluster.stream(id) }
+        _ = try await cluster.stream(id) { $0.events.count >= 5 }
+        try await rabbit.ask("set_vm_memory_high_watermark", "absolute", "1")
+        try await eventually("new turns are refused with a time to come back", or: { cluster.logs }) {
+            let answer = try await cluster.post("/chat", ["message": "Hi", "user_id": "bob", "max_tokens": 1])
+            return answer.status == 503 && Int(answer.headers["retry-after"] ?? "") ?? 0 > 0
+        }
+        try await eventually("the health says which is refused", or: { cluster.logs }) {
+            let health = try await cluster.get("/health", key: nil)
+            let down = (health.json["components"] as? [String: String])?.filter { $0.value == "down" }.keys
+            return health.status == 503 && down.map(Array.init) == ["rabbitmq"]
+        }
+        for process in [cluster.gateway, cluster.orchestrator, cluster.worker] {
+            try await eventually("\(process.name) says why it is not ready", or: { process.log }) {
+                let answer = try await process.asked("/readyz")
+                return answer.status == 503 && answer.text.contains("memory or disk")
+            }
+        }
+        // Generated on, and stored when the broker reads again.
+        _ = try await cluster.stream(id) { $0.events.count >= 400 }
+        try await rabbit.ask("set_vm_memory_high_watermark", "0.4")
+        let survived = try await follower.value
+        #expect(survived.events == undisturbed.events && survived.isDone, "\(cluster.logs)")
+        try await eventually("well again", within: .seconds(30), or: { cluster.logs }) {
+            let health = try await cluster.get("/health", key: nil)
+            guard try await breakers(cluster) == closed, health.status == 200 else { return false }
+            return try await cluster.post("/chat", ["message": "Hi", "user_id": "eve", "max_tokens": 1]).status == 200
+        }
+    }
+
     private func brokerIsAway(_ cluster: Cluster, _ rabbit: ServerHandle<RabbitEndpoint>) async throws {
         let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": 200, "seed": 3]
         let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
@@ -202,15 +308,22 @@ struct OutageTests {
 
     /// How many turns a shard holds.
     private func stored(in cluster: Cluster, shard: String) async throws -> Int {
+        try await withDatabase(cluster) { database in
+            let rows = try await database.shard(named: shard)?.pool.query("SELECT count(*) FROM turns")
+            let count: Int64? = try rows?.first?.value("count")
+            return Int(count ?? -1)
+        }
+    }
+
+    private func withDatabase<R>(_ cluster: Cluster, _ body: (ShardedDatabase) async throws -> R) async throws -> R {
         let uris = try #require(cluster.environment["DATABASE_SHARDS"])
         let database = try ShardedDatabase(
             configuration: try DatabaseConfiguration(shards: uris, poolSize: 1),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         do {
-            let rows = try await database.shard(named: shard)?.pool.query("SELECT count(*) FROM turns")
-            let count: Int64? = try rows?.first?.value("count")
+            let result = try await body(database)
             await database.close()
-            return Int(count ?? -1)
+            return result
         } catch {
             await database.close()
             throw error

@@ -305,6 +305,7 @@ import TurnProtocol
         }
         #expect(HolderRules(name: "me").pauseBeforeReturn.contains(milliseconds))
         #expect(steps.suffix(2) == [.reject, .leave] && steps.contains(.release(parks: false, holder.verdicts)))
+        #expect(holder.verdicts.map(\.reason) == ["its orchestrator could not go on with it"])
         // A process that drains does not wait, neither at first nor in that pause.
         var other = following()
         _ = other.resume(.done, seen())

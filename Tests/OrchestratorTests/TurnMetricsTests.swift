@@ -41,6 +41,9 @@ import Testing
         #expect(RetryReason(verdict: verdict) == reason)
     }
 
-    @Test(arguments: ["done", "cancelled", "another node was first", "the turn ended", "its orchestrator shut down"])
+    @Test(arguments: [
+        "done", "cancelled", "another node was first", "the turn ended", "its orchestrator shut down",
+        "its orchestrator could not go on with it",
+    ])
     func anEndIsNoRetry(verdict: String) { #expect(RetryReason(verdict: verdict) == nil) }
 }

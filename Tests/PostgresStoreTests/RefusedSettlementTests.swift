@@ -155,6 +155,22 @@ import Testing
 
     // MARK: Conflicts
 
+    @Test func aLockThatIsNotToBeHadIsAConflict() async throws {
+        let uri = try await TestServers.postgres().freshDatabases(count: 1)[0]
+        try await withDatabase(uris: [uri]) { owner in
+            let outcome = TurnOutcome.test(0, in: try .test())
+            try await withDatabase(uris: [uri + "?options=-c%20lock_timeout%3D50ms"], migrated: false) { database in
+                let error = try await whileTurnsAreLocked(owner) {
+                    await failure { try await settle(outcome, database) }
+                }
+                #expect(error?.sqlState == "55P03" && error?.refusal == .conflict && error?.isTransient == true)
+                // The shard does what it is there for.
+                #expect(database.directory.takesWrites)
+                try await isStored(outcome, database)
+            }
+        }
+    }
+
     /// The settlement is the one of two that the server rolls back, and is made again at once.
     @Test func aSettlementThatLosesADeadlockIsMadeAgain() async throws {
         try await withDatabase { database in
@@ -253,6 +269,30 @@ import Testing
             try await incrementBoth {}
             #expect(try await counters(pool) == [1, 2])
             #expect(pool.takesWrites)
+        }
+    }
+
+    /// Another worker stores the same turn meanwhile, in a database whose transactions see one moment only.
+    @Test func aSettlementThatCannotBeSerialisedIsMadeAgain() async throws {
+        let uri = try await TestServers.postgres().freshDatabases(count: 1)[0]
+        let strict = uri + "?options=-c%20default_transaction_isolation%3Dserializable"
+        try await withDatabase(uris: [uri]) { owner in
+            try await withDatabase(uris: [strict], migrated: false) { database in
+                let outcome = TurnOutcome.test(0, in: try .test())
+                var batch = SettlementBatch()
+                try batch.append(outcome)
+                let parameters = batch.parameters
+                let settling = try await owner.directory.withTransaction { connection throws(DatabaseError) in
+                    try await connection.query(SettlementBatch.statement, parameters)
+                    let settling = Task { try await settle(outcome, database) }
+                    await untilWaiting(1, owner)
+                    return settling
+                }
+                // It was stored, by the other one.
+                #expect(try await settling.value == [])
+                try await isStored(outcome, database, alreadyBefore: true)
+                #expect(database.directory.takesWrites)
+            }
         }
     }
 }

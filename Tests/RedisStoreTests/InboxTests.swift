@@ -28,6 +28,34 @@ import Testing
         try await server.stop()
     }
 
+    /// For a reader that lags, or is gone.
+    @Test func largeEntriesAreBoundedByTheirBytes() async throws {
+        try await withPool { pool in
+            func write(_ orchestrator: String, _ payload: [UInt8]) async throws {
+                try await Inbox.write(pool, orchestrator: orchestrator, payload: payload, maximumBytes: 1 << 20)
+            }
+            func length(_ orchestrator: String) async throws -> Int64? {
+                try await pool.send("XLEN", .text("inbox:{\(orchestrator)}")).int
+            }
+            let (large, small) = ("large-\(UUID())", "small-\(UUID())")
+            for number in 0..<40 {
+                try await write(large, [UInt8](repeating: UInt8(number), count: 100_000))
+                let taken = try await pool.send("MEMORY", "USAGE", .text("inbox:{\(large)}"), "SAMPLES", "0").int
+                #expect(try #require(taken) <= 1 << 20)
+            }
+            #expect(try #require(try await length(large)) >= 4)
+            let newest = try await pool.send("XREVRANGE", .text("inbox:{\(large)}"), "+", "-", "COUNT", "1")
+            #expect(newest.array?.first?.array?.last?.array?.last?.data?.first == 39)
+            // Many that are small, and many of a middle size.
+            for _ in 0..<400 { try await write(small, [7]) }
+            #expect(try await length(small) == 400)
+            for _ in 0..<400 { try await write(small, [UInt8](repeating: 8, count: 3000)) }
+            let taken = try await pool.send("MEMORY", "USAGE", .text("inbox:{\(small)}"), "SAMPLES", "0").int
+            #expect(try #require(taken) <= 1 << 20)
+            #expect(try #require(try await length(small)) > 100)
+        }
+    }
+
     @Test func goesOnAfterALossOfAllDataAndAfterARestart() async throws {
         let server = try await TestServers.startRedis(persistent: false)
         let configuration = RedisConfiguration(server.endpoint)

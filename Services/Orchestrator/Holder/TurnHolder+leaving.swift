@@ -98,7 +98,8 @@ extension TurnHolder {
     /// the delivery goes back after a pause: each return is counted, and a return at once would use them all up in an instant.
     mutating func handBack(after milliseconds: Int? = nil) {
         keepOnlyFarewells()
-        stopWork(because: "its orchestrator shut down")
+        stopWork(
+            because: milliseconds == nil ? "its orchestrator shut down" : "its orchestrator could not go on with it")
         if stage != .leaving || ending != nil, lease != nil { chores.append(.release(parks: false, verdicts)) }
         if let milliseconds { chores.append(.pause(milliseconds: milliseconds)) }
         chores.append(.reject)

@@ -2,16 +2,23 @@
 public enum Inbox {
     /// Entries that are kept for a reader that lags; older ones go (a gap is asked for again by index).
     public static let maximumEntries = 10_000
+    /// The same for the memory that they take, in bytes.
+    public static let maximumBytes = 64 << 20
+    /// Fewer and smaller entries than these are not weighed: weighing goes through all of them, and so few fit anyway.
+    static let (weighedEntries, weighedPayload) = (256, 64 << 10)
     /// An inbox that nobody wrote to for this long is gone.
     public static let lifetime: Duration = .seconds(300)
 
     /// Appends a payload.
     public static func write(
-        _ pool: RedisPool, orchestrator: String, payload: [UInt8]
+        _ pool: RedisPool, orchestrator: String, payload: [UInt8], maximumBytes: Int = Inbox.maximumBytes
     ) async throws(RedisError) {
         _ = try await pool.run(
             script, keys: [key(orchestrator)],
-            arguments: [.integer(Int64(maximumEntries)), .bytes(payload), .integer(lifetime.milliseconds)])
+            arguments: [
+                .integer(Int64(maximumEntries)), .bytes(payload), .integer(lifetime.milliseconds),
+                .integer(Int64(maximumBytes)), .integer(Int64(weighedEntries)), .integer(Int64(weighedPayload)),
+            ])
     }
 
     static func key(_ orchestrator: String) -> String { "inbox:{\(orchestrator)}" }
@@ -19,6 +26,13 @@ public enum Inbox {
     private static let script = RedisScript(
         """
         redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'p', ARGV[2])
+        local entries = redis.call('XLEN', KEYS[1])
+        if entries > tonumber(ARGV[5]) or #ARGV[2] > tonumber(ARGV[6]) then
+            while entries > 1 and redis.call('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 0) > tonumber(ARGV[4]) do
+                entries = math.floor(entries / 2)
+                redis.call('XTRIM', KEYS[1], 'MAXLEN', entries)
+            end
+        end
         return redis.call('PEXPIRE', KEYS[1], ARGV[3])
         """, effect: .writes)
 }

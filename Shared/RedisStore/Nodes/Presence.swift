@@ -2,6 +2,10 @@
 ///
 /// Sorted set `presence:{kind}` of ids by expiry.
 public struct Presence: Sendable {
+    /// The kind under which queue workers name the shards that refuse what they write: nobody else writes to them, and a
+    /// full disk or a missing right shows in nothing but a refused write.
+    public static let refusingShards = "refusing-shard"
+
     private let pool: RedisPool
 
     public init(pool: RedisPool) { self.pool = pool }
