@@ -4,7 +4,7 @@ public enum Inbox {
     public static let maximumEntries = 10_000
     /// The same for the memory that they take, in bytes.
     public static let maximumBytes = 64 << 20
-    /// Fewer and smaller entries than these are not weighed: weighing goes through all of them, and so few fit anyway.
+    /// Fewer and smaller entries than these are not weighed, and of more every 64th weighs them: it goes through them all.
     static let (weighedEntries, weighedPayload) = (256, 64 << 10)
     /// An inbox that nobody wrote to for this long is gone.
     public static let lifetime: Duration = .seconds(300)
@@ -27,7 +27,7 @@ public enum Inbox {
         """
         redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'p', ARGV[2])
         local entries = redis.call('XLEN', KEYS[1])
-        if entries > tonumber(ARGV[5]) or #ARGV[2] > tonumber(ARGV[6]) then
+        if entries > tonumber(ARGV[5]) and entries % 64 == 0 or #ARGV[2] > tonumber(ARGV[6]) then
             while entries > 1 and redis.call('MEMORY', 'USAGE', KEYS[1], 'SAMPLES', 0) > tonumber(ARGV[4]) do
                 entries = math.floor(entries / 2)
                 redis.call('XTRIM', KEYS[1], 'MAXLEN', entries)
