@@ -8,6 +8,8 @@ enum ContextCheck {
         let bounds = bounds.compactMap { bound in bound.bytes.map { (bound, bytes: $0) } }
         guard let (bound, bytes) = bounds.max(by: { $0.bytes < $1.bytes }) else { return }
         let texts = [request.message] + (request.context ?? []).map(\.content)
+        // Nearly every request: nothing of it has to be looked at.
+        guard texts.reduce(0, { $0 + $1.utf8.count }) > bytes else { return }
         let given = texts.reduce(0) { $0 + leastBytes($1) }
         guard given > bytes else { return }
         // No token stands for more bytes, so there are at least so many.

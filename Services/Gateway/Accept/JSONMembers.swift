@@ -36,7 +36,13 @@ struct JSONMembers {
     /// - Returns: nil when the text is no JSON object, or too deep, or has too many fields.
     init?(_ body: Data) {
         text = body
-        let bytes = Array(body)
+        guard let doubles = body.withUnsafeBytes({ look(through: $0) }) else { return nil }
+        if !doubles.isEmpty { text = body.withUnsafeBytes { JSONMembers.without(doubles, $0) } }
+    }
+
+    /// Notes the fields.
+    /// - Returns: where those are that another one of the same name follows; nil when the text is none that is taken.
+    private mutating func look(through bytes: UnsafeRawBufferPointer) -> [Range<Int>]? {
         var doubles: [Range<Int>] = []
         var frames: [Frame] = []
         var position = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
@@ -71,8 +77,7 @@ struct JSONMembers {
             }
             position += 1
         }
-        guard isOver else { return nil }
-        if !doubles.isEmpty { text = JSONMembers.without(doubles, bytes) }
+        return isOver ? doubles : nil
     }
 
     private static func frame(isObject: Bool, in frames: inout [Frame]) -> Frame {
@@ -85,7 +90,7 @@ struct JSONMembers {
     }
 
     /// The index of the quotation mark that ends the string which begins at `start`.
-    private static func end(ofStringAt start: Int, _ bytes: [UInt8]) -> Int? {
+    private static func end(ofStringAt start: Int, _ bytes: UnsafeRawBufferPointer) -> Int? {
         var position = start + 1
         while position < bytes.count {
             switch bytes[position] {
@@ -98,7 +103,7 @@ struct JSONMembers {
     }
 
     /// - Parameter quoted: with its quotation marks.
-    private static func name(_ quoted: ArraySlice<UInt8>) -> String? {
+    private static func name(_ quoted: Slice<UnsafeRawBufferPointer>) -> String? {
         guard quoted.contains(UInt8(ascii: "\\")) else {
             return String(validating: quoted.dropFirst().dropLast(), as: UTF8.self)
         }
@@ -106,7 +111,7 @@ struct JSONMembers {
     }
 
     /// - Parameter ranges: some may lie within others.
-    private static func without(_ ranges: [Range<Int>], _ bytes: [UInt8]) -> Data {
+    private static func without(_ ranges: [Range<Int>], _ bytes: UnsafeRawBufferPointer) -> Data {
         var text = Data(capacity: bytes.count)
         var position = 0
         for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) where range.upperBound > position {

@@ -12,6 +12,7 @@ enum Endpoints {
 
     /// The methods of a path; nil when there is no such path.
     static func methods(of path: String) -> [HTTPRequest.Method]? {
+        if let methods = methods[path] { return methods }
         let segments = path.split(separator: "/", omittingEmptySubsequences: true)
         if let methods = methods["/" + segments.joined(separator: "/")] { return methods }
         return segments.count == 2 ? methods["/\(segments[0])/*"] : nil
