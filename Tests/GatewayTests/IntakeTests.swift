@@ -1,4 +1,5 @@
 import ChatCore
+import Foundation
 import Logging
 import PostgresStore
 import RabbitQueue
@@ -10,19 +11,21 @@ import TurnProtocol
 
 @testable import gateway
 
-/// What accepting does while its stores are away: nothing here is connected to anything.
+/// What accepting does while its stores are away, unless a test brings them.
 @Suite struct IntakeTests {
     private let owner = UserKey(tenant: "acme", user: "ann")
 
     func intake(
         acceptsUncounted: Bool, redis: RedisPool? = nil, room: RedisRoom? = nil, perMinute: Int = 1,
-        perMinuteOfTenant: Int = 0
+        perMinuteOfTenant: Int = 0, publisher: RabbitPublisher? = nil
     ) throws -> TurnIntake {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let redis = redis ?? RedisPool(configuration: RedisConfiguration(port: 1), logger: logger)
         let rabbit = try RabbitConfiguration(uri: "amqp://guest:guest@127.0.0.1:1/")
-        let publisher = RabbitPublisher(
-            configuration: rabbit, topology: .platform(responseShards: ["shard0"]), logger: logger)
+        let publisher =
+            publisher
+            ?? RabbitPublisher(
+                configuration: rabbit, topology: .platform(responseShards: ["shard0"]), logger: logger)
         let database = try ShardedDatabase(
             configuration: DatabaseConfiguration(shards: "postgresql://u:p@127.0.0.1:1/d", poolSize: 1), logger: logger)
         let inspector = QueueInspector(configuration: rabbit, logger: logger)
@@ -33,7 +36,7 @@ import TurnProtocol
         let keys = IdempotencyKeys(pool: redis)
         return TurnIntake(
             limits: IntakeLimits(
-                model: "m", defaultMaxTokens: 1, requestsPerMinute: [.chat: perMinute],
+                model: "m", defaultMaxTokens: 1, requestsPerMinute: [.chat: perMinute, .batch: perMinute],
                 requestsPerMinuteOfTenant: perMinuteOfTenant,
                 acceptsUncounted: acceptsUncounted,
                 outstanding: .init(turnsPerUser: 1, turnsPerTenant: 1, bytesPerTenant: 1), deadline: .seconds(1),
@@ -89,13 +92,18 @@ import TurnProtocol
     }
 
     /// A connected pool, on a server of its own or on the one that all tests share.
-    private func withRedis(alone: Bool, _ body: (RedisPool) async throws -> Void) async throws {
+    /// - Parameter tap: before the shared one: where all goes through, on one connection.
+    private func withRedis(
+        alone: Bool, tap: RedisTap? = nil, _ body: (RedisPool) async throws -> Void
+    ) async throws {
         let server = alone ? try await TestServers.startRedis(persistent: false) : nil
         let shared = try await TestServers.redis()
         let endpoint = server?.endpoint ?? shared
+        var configuration = RedisConfiguration(
+            host: endpoint.host, port: tap?.port ?? endpoint.port, password: endpoint.password)
+        if tap != nil { configuration.poolSize = 1 }
         let pool = RedisPool(
-            configuration: RedisConfiguration(host: endpoint.host, port: endpoint.port, password: endpoint.password),
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         let running = Task { try await pool.run() }
         try await pool.waitUntilConnected()
         try await body(pool)
@@ -151,6 +159,32 @@ import TurnProtocol
             #expect(shared?.status.code == 429 && shared?.message.contains("each tenant") == true)
             #expect(shared?.retryAfter.map { $0 > .zero && $0 <= .seconds(60) } == true)
             #expect(await ask("ann", of: tenant + "2") == nil)
+        }
+    }
+
+    /// All that a POST waits for at Redis: its limits, then its places.
+    @Test(.timeLimit(.minutes(2))) func aNewTurnTakesTwoTripsToRedis() async throws {
+        let tap = try #require(RedisTap(before: try await TestServers.redis()))
+        defer { tap.stop() }
+        let publisher = RabbitPublisher(
+            configuration: try RabbitConfiguration(uri: try await TestServers.rabbit().freshVirtualHost().uri),
+            topology: .platform(responseShards: ["shard0"]),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let running = Task { try await publisher.run() }
+        defer { running.cancel() }
+        while !publisher.takesMessages { try await Task.sleep(for: .milliseconds(5)) }
+        try await withRedis(alone: false, tap: tap) { redis in
+            let intake = try intake(
+                acceptsUncounted: false, redis: redis, perMinute: 9, perMinuteOfTenant: 9, publisher: publisher)
+            func accept() async throws {
+                let principal = Principal(tenant: "t-\(UInt64.random(in: .min ... .max))", keyID: "k")
+                let request = try TurnRequest(body: Data(#"{"message":"Hello","user_id":"ann"}"#.utf8))
+                _ = try await intake.accept(request, kind: .batch, key: nil, from: principal)
+            }
+            // The first one brings the scripts and asks for the time.
+            try await accept()
+            let count = try await tap.count { try await accept() }
+            #expect(count == .init(scripts: 4, trips: 2))
         }
     }
 

@@ -34,7 +34,7 @@ import Testing
             try await context.fill(ended.conversation, entries: [entry])
             _ = try await context.load(open.conversation)
             try await ConversationOrder(pool: pool).add(open)
-            _ = try await RateLimiter(pool: pool).take("name", limit: 3)
+            _ = try await RateLimiter(pool: pool).take([.init(name: "name", requests: 3)], of: "group")
             _ = try await OutstandingTurns(pool: pool)
                 .take(open, bytes: 1, limits: .init(turnsPerUser: 1, turnsPerTenant: 1, bytesPerTenant: 1))
             var keyed = Turn.sample()

@@ -8,23 +8,52 @@ import Testing
     @Test func exactlyTheLimitPassesHoweverManyAsk() async throws {
         try await withPool { pool in
             let limiter = RateLimiter(pool: pool)
-            let name = "chat:\(UUID())"
-            let allowed = try await withThrowingTaskGroup(of: Bool.self) { group in
+            let group = "\(UUID())"
+            let limit = RateLimiter.Limit(name: "chat", requests: 20)
+            let allowed = try await withThrowingTaskGroup(of: Bool.self) { tasks in
                 for _ in 0..<100 {
-                    group.addTask {
-                        if case .allowed = try await limiter.take(name, limit: 20) { true } else { false }
-                    }
+                    tasks.addTask { try await limiter.take([limit], of: group) == .allowed }
                 }
-                return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+                return try await tasks.reduce(0) { $0 + ($1 ? 1 : 0) }
             }
             #expect(allowed == 20)
-            #expect(try await pool.send("LLEN", "limit:{\(name)}").int == 20)
-            guard case .refused(let after) = try await limiter.take(name, limit: 20) else {
+            #expect(try await pool.send("LLEN", "limit:{\(group)}:chat").int == 20)
+            guard case .refused(by: limit, let after) = try await limiter.take([limit], of: group) else {
                 throw TestFailure("refused")
             }
             #expect(after > .zero && after <= .seconds(60))
-            #expect(try await limiter.take(name + "2", limit: 20) == .allowed(remaining: 19))
-            #expect(try await limiter.take(name + "3", limit: 0) == .refused(retryAfter: .seconds(60)))
+            #expect(try await limiter.take([.init(name: "stream", requests: 20)], of: group) == .allowed)
+            #expect(try await limiter.take([limit], of: group + "2") == .allowed)
+            let closed = RateLimiter.Limit(name: "closed", requests: 0)
+            #expect(
+                try await limiter.take([closed], of: group) == .refused(by: closed, retryAfter: .seconds(60)))
+            #expect(try await limiter.take([], of: group) == .allowed)
+        }
+    }
+
+    @Test func whatOneLimitRefusesIsCountedAgainstNone() async throws {
+        try await withPool { pool in
+            let limiter = RateLimiter(pool: pool)
+            let group = "\(UUID())"
+            let (ann, bob) = (RateLimiter.Limit(name: "ann", requests: 2), RateLimiter.Limit(name: "bob", requests: 2))
+            let all = RateLimiter.Limit(name: "all", requests: 3)
+            func counted(_ limit: RateLimiter.Limit) async throws -> Int64? {
+                try await pool.send("LLEN", .text("limit:{\(group)}:\(limit.name)")).int
+            }
+            func refuser(_ limits: [RateLimiter.Limit]) async throws -> RateLimiter.Limit? {
+                guard case .refused(let limit, let wait) = try await limiter.take(limits, of: group) else { return nil }
+                #expect(wait > .zero && wait <= .seconds(60))
+                return limit
+            }
+            let first = [try await refuser([ann, all]), try await refuser([ann, all])]
+            #expect(first == [nil, nil])
+            // By the first of two that would.
+            #expect(try await refuser([ann, all]) == ann)
+            #expect(try await counted(all) == 2)
+            #expect(try await refuser([bob, all]) == nil)
+            #expect(try await refuser([bob, all]) == all)
+            #expect(try await counted(bob) == 1)
+            #expect(try await refuser([ann, all]) == ann)
         }
     }
 
@@ -34,16 +63,17 @@ import Testing
         try await withPool { pool in
             let window = Duration.milliseconds(60)
             let limiter = RateLimiter(pool: pool, window: window)
-            let name = "window:\(UUID())"
+            let group = "\(UUID())"
+            let limit = RateLimiter.Limit(name: "window", requests: 5)
             var passed: [(before: Int64, after: Int64)] = []
             while passed.count < 25 {
                 let before = try await microseconds(pool)
-                var decision = try await limiter.take(name, limit: 5)
-                if case .refused(let wait) = decision {
+                var decision = try await limiter.take([limit], of: group)
+                if case .refused(_, let wait) = decision {
                     #expect(wait <= window)
                     // The time that the refusal names is enough, and the server's clock is past it.
                     try await Task.sleep(for: wait)
-                    decision = try await limiter.take(name, limit: 5)
+                    decision = try await limiter.take([limit], of: group)
                 }
                 guard case .allowed = decision else { throw TestFailure("allowed after the wait") }
                 passed.append((before, try await microseconds(pool)))
@@ -56,17 +86,19 @@ import Testing
     @Test func aClockThatWasSetBackKeepsNobodyLongerThanAWindow() async throws {
         try await withPool { pool in
             let limiter = RateLimiter(pool: pool)
-            let name = "future:\(UUID())"
+            let group = "\(UUID())"
             let hour = try await microseconds(pool) + 3_600_000_000
             for offset in 0..<3 as Range<Int64> {
-                _ = try await pool.send("RPUSH", .text("limit:{\(name)}"), .integer(hour + offset))
+                _ = try await pool.send("RPUSH", .text("limit:{\(group)}:future"), .integer(hour + offset))
             }
-            guard case .refused(let wait) = try await limiter.take(name, limit: 3) else {
-                throw TestFailure("refused")
+            func take(_ limit: Int) async throws -> RateLimiter.Decision {
+                try await limiter.take([.init(name: "future", requests: limit)], of: group)
             }
+            guard case .refused(_, let wait) = try await take(3) else { throw TestFailure("refused") }
             #expect(wait <= .seconds(60))
             // They count as made now, also when the limit allows more.
-            #expect(try await limiter.take(name, limit: 5) == .allowed(remaining: 1))
+            for _ in 0..<2 { #expect(try await take(5) == .allowed) }
+            guard case .refused = try await take(5) else { throw TestFailure("refused") }
         }
     }
 
@@ -79,9 +111,11 @@ import Testing
     @Test func loweredLimitCountsFromTheEnd() async throws {
         try await withPool { pool in
             let limiter = RateLimiter(pool: pool)
-            let name = "lowered:\(UUID())"
-            for _ in 0..<5 { _ = try await limiter.take(name, limit: 5) }
-            guard case .refused = try await limiter.take(name, limit: 2) else { throw TestFailure("refused") }
+            let group = "\(UUID())"
+            for _ in 0..<5 { _ = try await limiter.take([.init(name: "lowered", requests: 5)], of: group) }
+            guard case .refused = try await limiter.take([.init(name: "lowered", requests: 2)], of: group) else {
+                throw TestFailure("refused")
+            }
         }
     }
 
@@ -133,14 +167,16 @@ import Testing
             #expect(try await outstanding.take(turns[1], bytes: 100, limits: byCount) == nil)
             #expect(try await outstanding.take(turns[1], bytes: 100, limits: byCount) == nil)
             #expect(try await outstanding.take(turns[2], bytes: 100, limits: byCount) == .turnsOfTenant(2))
-            try await outstanding.release(turns[2])
+            #expect(try await outstanding.bytes(of: tenant) == 200)
+            // Neither of the two counts what the other one refuses.
+            #expect(try await outstanding.count(of: turns[2].conversation.owner) == 0)
+            #expect(try await outstanding.take(turns[2], bytes: 100, limits: limits(0)) == .turnsOfUser(0))
             #expect(try await outstanding.bytes(of: tenant) == 200)
             let byBytes = limits(9, bytes: 1000)
             #expect(try await outstanding.take(turns[2], bytes: 801, limits: byBytes) == .bytesOfTenant(1000))
-            try await outstanding.release(turns[2])
             #expect(try await outstanding.take(turns[2], bytes: 800, limits: byBytes) == nil)
             #expect(try await outstanding.take(turns[3], bytes: 1, limits: byBytes) == .bytesOfTenant(1000))
-            try await outstanding.release(turns[3])
+            #expect(try await outstanding.count(of: turns[3].conversation.owner) == 0)
             // Another tenant has its own.
             let other = self.turns(1, tenant: tenant + "2")[0]
             #expect(try await outstanding.take(other, bytes: 900, limits: byBytes) == nil)
@@ -160,14 +196,27 @@ import Testing
             let tenant = "t-\(UUID())"
             let stays = turns(1, tenant: tenant)[0]
             let brief = turns(1, tenant: tenant, lifetime: 200)[0]
-            #expect(try await outstanding.take(stays, bytes: 5, limits: limits(1)) == nil)
-            #expect(try await outstanding.take(brief, bytes: 7, limits: limits(1)) == nil)
+            let byBytes = limits(1, bytes: 12)
+            #expect(try await outstanding.take(stays, bytes: 5, limits: byBytes) == nil)
+            #expect(try await outstanding.take(brief, bytes: 7, limits: byBytes) == nil)
+            let next = turns(1, tenant: tenant)[0]
             try await eventually("the brief one has fallen out") {
-                let next = turns(1, tenant: tenant)[0]
-                _ = try await outstanding.take(next, bytes: 1, limits: limits(1))
-                try await outstanding.release(next)
-                return try await outstanding.bytes(of: tenant) == 5
+                let passed = try await outstanding.take(next, bytes: 7, limits: byBytes)
+                #expect(passed == nil || passed == .bytesOfTenant(12))
+                return passed == nil
             }
+            #expect(try await outstanding.bytes(of: tenant) == 12)
+            // Released after all: it gives nothing back a second time.
+            try await outstanding.release(brief)
+            #expect(try await outstanding.bytes(of: tenant) == 12)
+            for turn in [next, stays] { try await outstanding.release(turn) }
+            #expect(try await outstanding.bytes(of: tenant) == 0)
+            // By number as well.
+            let one = limits(1, tenant: 1)
+            let (late, last) = (turns(1, tenant: tenant, lifetime: -1000)[0], turns(1, tenant: tenant)[0])
+            #expect(try await outstanding.take(late, bytes: 1, limits: one) == nil)
+            #expect(try await outstanding.take(last, bytes: 1, limits: one) == nil)
+            #expect(try await outstanding.bytes(of: tenant) == 1)
         }
     }
 

@@ -1,7 +1,8 @@
 import Foundation
-import RedisStore
 import TestServers
 import Testing
+
+@testable import RedisStore
 
 @Suite(.timeLimit(.minutes(2))) struct PoolTests {
     @Test func carriesEveryByteInEveryPlace() async throws {
@@ -83,6 +84,35 @@ import Testing
                 #expect(reply.array?.first?.text == "k")
                 _ = try await pool.send("SCRIPT", "FLUSH")
             }
+        }
+        try await server.stop()
+    }
+
+    @Test func severalScriptsGoTogetherAlsoWhenTheServerForgetsSomeOfThem() async throws {
+        let server = try await TestServers.startRedis(persistent: false)
+        try await withPool(RedisConfiguration(server.endpoint)) { pool in
+            let calls = (0..<3).map { number in
+                ScriptCall(
+                    script: RedisScript("return {KEYS[1], ARGV[1], '\(UUID())' ~= ''}"), keys: ["k\(number)"],
+                    arguments: ["a"])
+            }
+            func keys() async throws -> [String?] { try await pool.run(calls).map { $0.array?.first?.text } }
+            #expect(try await keys() == ["k0", "k1", "k2"])
+            _ = try await pool.send("SCRIPT", "FLUSH")
+            #expect(try await keys() == ["k0", "k1", "k2"])
+            _ = try await pool.send("SCRIPT", "FLUSH")
+            _ = try await pool.run(calls[1])
+            #expect(try await keys() == ["k0", "k1", "k2"])
+            // One that is refused keeps none of the others from running.
+            let writes = (0..<2).map { number in
+                ScriptCall(
+                    script: RedisScript("return redis.call('INCR', KEYS[1]) -- \(UUID())"), keys: ["n\(number)"],
+                    arguments: [])
+            }
+            _ = try await pool.send("RPUSH", "n0", "no number")
+            let error = await failure { () throws(RedisError) in _ = try await pool.run(writes) }
+            guard case .server = error else { throw TestFailure("refused") }
+            #expect(try await pool.send("GET", "n1").int == 1)
         }
         try await server.stop()
     }

@@ -27,6 +27,24 @@ import TurnProtocol
         }
     }
 
+    /// What follows one another is what a client waits for: the key, the places, and that the key stands for what is queued.
+    @Test func anAcceptanceTakesOneTripToRedisAndThreeWithAKey() async throws {
+        let tap = try #require(RedisTap(before: try await TestServers.redis()))
+        defer { tap.stop() }
+        try await withAcceptance(tap: tap) { acceptance, _, _ in
+            func count(key: String?) async throws -> RedisTap.Count {
+                let turn = Turn.sample(key: key)
+                return try await tap.count {
+                    try await acceptance.accept(turn, limits: .test(1), now: turn.acceptedAt)
+                }
+            }
+            // The first one brings the scripts.
+            _ = try await count(key: "k")
+            #expect(try await count(key: nil) == .init(scripts: 3, trips: 1))
+            #expect(try await count(key: "k") == .init(scripts: 5, trips: 3))
+        }
+    }
+
     @Test func whatARequestThatDiedHadReservedIsPublishedUnderTheSameId() async throws {
         try await withAcceptance { acceptance, inspector in
             let turn = Turn.sample(key: "k")
@@ -262,16 +280,18 @@ import TurnProtocol
         }
     }
 
+    /// - Parameter tap: where all goes to Redis through, on one connection.
     private func withAcceptance(
-        topology: Topology = .platform(responseShards: []),
+        topology: Topology = .platform(responseShards: []), tap: RedisTap? = nil,
         _ body: (TurnAcceptance, QueueInspector, RabbitConfiguration) async throws -> Void
     ) async throws {
         let endpoint = try await TestServers.redis()
         let broker = try RabbitConfiguration(uri: try await TestServers.rabbit().freshVirtualHost().uri)
         let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let redis = RedisPool(
-            configuration: RedisConfiguration(host: endpoint.host, port: endpoint.port, password: endpoint.password),
-            logger: silent)
+        var configuration = RedisConfiguration(
+            host: endpoint.host, port: tap?.port ?? endpoint.port, password: endpoint.password)
+        if tap != nil { configuration.poolSize = 1 }
+        let redis = RedisPool(configuration: configuration, logger: silent)
         let publisher = RabbitPublisher(configuration: broker, topology: topology, logger: silent)
         let inspector = QueueInspector(configuration: broker, logger: silent)
         let services: [any Service] = [redis, publisher, inspector]

@@ -141,28 +141,23 @@ struct TurnIntake: Sendable {
     }
 
     func limitRate(_ kind: Turn.Kind, owner: UserKey, key: String) async throws(APIError) {
-        let limit = limits.requestsPerMinute[kind] ?? 0
-        try await limitRate(
-            "\(kind.rawValue):\(key):\(owner.ringKey)", limit,
-            "at most \(limit) requests a minute for each key and user")
-        // Later, and not at the same time: what one user is refused is not taken from the others of the tenant.
-        let ofTenant = limits.requestsPerMinuteOfTenant
-        try await limitRate(
-            "tenant:\(owner.tenant.utf8.count):\(owner.tenant)", ofTenant,
-            "at most \(ofTenant) requests a minute for each tenant")
-    }
-
-    /// - Parameter limit: requests a minute; 0 lifts the limit.
-    private func limitRate(_ name: String, _ limit: Int, _ refusal: String) async throws(APIError) {
-        guard limit > 0 else { return }
+        // Asked together: what one of the two refuses is taken from neither, and so not from the tenant's other users.
+        let ofTenant = RateLimiter.Limit(name: "tenant", requests: limits.requestsPerMinuteOfTenant)
+        let ofUser = RateLimiter.Limit(
+            name: "\(kind.rawValue):\(key):\(owner.user)", requests: limits.requestsPerMinute[kind] ?? 0)
         let decision: RateLimiter.Decision
         do throws(RedisError) {
-            decision = try await limiter.take(name, limit: limit)
+            // 0 lifts a limit.
+            decision = try await limiter.take(
+                [ofUser, ofTenant].filter { $0.requests > 0 }, of: "\(owner.tenant.utf8.count):\(owner.tenant)")
         } catch {
             guard limits.acceptsUncounted else { throw .unavailable("Redis, which counts requests,") }
             return logger.warning("a request was not counted", metadata: ["error": "\(error)"])
         }
-        if case .refused(let wait) = decision { throw .tooManyRequests(refusal, retryAfter: wait) }
+        guard case .refused(let limit, let wait) = decision else { return }
+        throw .tooManyRequests(
+            "at most \(limit.requests) requests a minute for each \(limit == ofTenant ? "tenant" : "key and user")",
+            retryAfter: wait)
     }
 
     /// The conversation that the client names, if it is the user's: warm in Redis, unfinished, or in the shard.

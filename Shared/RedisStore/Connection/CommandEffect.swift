@@ -13,5 +13,10 @@ public enum CommandEffect: Sendable {
         self = Self.writing.contains(command) ? .writes : .reads
     }
 
+    /// Of several that are sent together.
+    init(of effects: [CommandEffect]) {
+        self = effects.contains(.writes) ? .writes : effects.contains(.mayWrite) ? .mayWrite : .reads
+    }
+
     private static let writing: Set<String> = ["SET", "HSET", "RPUSH", "LPUSH", "XADD", "ZADD", "INCR"]
 }

@@ -113,11 +113,16 @@ public final class RedisPool: Service, Sendable {
     /// Several commands in one write on one connection: the server runs them in order (others' may come between).
     /// - Returns: a reply for each; a refused one is `.error` in its place.
     public func pipeline(_ commands: [(String, [RedisArgument])]) async throws(RedisError) -> [RedisValue] {
+        try await pipeline(commands, CommandEffect(of: commands.map { CommandEffect(of: $0.0) }))
+    }
+
+    func pipeline(
+        _ commands: [(String, [RedisArgument])], _ effect: CommandEffect
+    ) async throws(RedisError) -> [RedisValue] {
         guard !commands.isEmpty else { return [] }
         var bytes: [UInt8] = []
         for (command, arguments) in commands { CommandEncoder.append(command, arguments, to: &bytes) }
-        let mayWrite = commands.contains { CommandEffect(of: $0.0) != .reads }
-        return try await exchange(bytes, replies: commands.count, mayWrite ? .mayWrite : .reads)
+        return try await exchange(bytes, replies: commands.count, effect)
     }
 
     private func exchange(

@@ -40,29 +40,24 @@ public struct ConversationOrder: Sendable {
     /// - Returns: the conversation's head; nil when the turn is past its time and there is no other.
     @discardableResult
     public func add(_ turn: Turn) async throws(RedisError) -> TurnID? {
-        try await join(turn, at: turn.position)?.head
+        try Place(try await pool.run(joining(turn, at: turn.position)))?.head
     }
 
     /// Puts a turn that is being accepted at the end. A repeat finds it where it stands.
     /// - Returns: its place; nil for a turn that would begin a conversation, when another turn has begun one under its number.
-    public func join(_ turn: Turn) async throws(RedisError) -> Place? { try await join(turn, at: turn.sequence) }
+    public func join(_ turn: Turn) async throws(RedisError) -> Place? { try Place(try await pool.run(joining(turn))) }
 
-    private func join(_ turn: Turn, at number: Int64?) async throws(RedisError) -> Place? {
+    func joining(_ turn: Turn) -> ScriptCall { joining(turn, at: turn.sequence) }
+
+    private func joining(_ turn: Turn, at number: Int64?) -> ScriptCall {
         let leaves = turn.deadline.addingReportingOverflow(ConversationOrder.grace.milliseconds)
-        let reply = try await pool.run(
-            Self.addition, keys: keys(turn.conversation),
+        return ScriptCall(
+            script: Self.addition, keys: keys(turn.conversation),
             arguments: [
                 .text(turn.id.description), .text(number.map { "\($0)" } ?? ""),
                 .integer(leaves.overflow ? .max : leaves.partialValue), .integer(Self.memory.milliseconds),
                 turn.beginsConversation ? 1 : 0,
             ])
-        if reply.isNull { return nil }
-        guard let parts = reply.array, parts.count == 3, let sequence = parts[2].text.flatMap({ Int64($0) }) else {
-            throw .unexpectedReply("an order: \(reply.summary)")
-        }
-        return Place(
-            head: parts[0].text.flatMap { TurnID($0) }, predecessor: parts[1].text.flatMap { TurnID($0) },
-            sequence: sequence)
     }
 
     /// Removes the turn and publishes the new head, if there is one. Idempotent.
@@ -100,28 +95,32 @@ public struct ConversationOrder: Sendable {
             """
 
     /// ARGV: id, number (empty: the next one), when the turn falls out, for how long the last number is kept, whether the
-    /// turn begins the conversation. Both sets stay until the last of their turns falls out.
+    /// turn begins the conversation. Both sets stay until the last of their turns falls out. Whoever is alone, as most
+    /// are, is not looked for among others.
     private static let addition = RedisScript(
         head + """
             local function number(score) return math.floor(tonumber(score) * 1000 + 0.5) end
             local known = redis.call('HMGET', KEYS[3], 'number', 'first')
-            local place = redis.call('ZSCORE', KEYS[1], ARGV[1])
+            -- Where nothing was ever joined nobody waits: the last number outlives them all.
+            local newest = (known[1] or ARGV[5] ~= '1') and redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
+            local place = newest and redis.call('ZSCORE', KEYS[1], ARGV[1])
             if ARGV[2] ~= '' then place = tonumber(ARGV[2])
             elseif place then place = number(place)
             elseif ARGV[5] == '1' and known[2] and known[2] ~= ARGV[1] then return false
-            else
-              local newest = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-              place = math.max(micros, (tonumber(known[1] or 0)) + 1, newest and number(newest) + 1 or 0)
+            else place = math.max(micros, (tonumber(known[1] or 0)) + 1, newest and number(newest) + 1 or 0)
             end
-            redis.call('HSET', KEYS[3], 'number', whole(math.max(place, tonumber(known[1] or 0))))
-            if ARGV[5] == '1' then redis.call('HSETNX', KEYS[3], 'first', ARGV[1]) end
-            redis.call('PEXPIRE', KEYS[3], ARGV[4])
+            local last = whole(math.max(place, tonumber(known[1] or 0)))
+            if ARGV[5] == '1' and not known[2] then redis.call('HSET', KEYS[3], 'number', last, 'first', ARGV[1])
+            else redis.call('HSET', KEYS[3], 'number', last)
+            end
+            redis.call('PEXPIREAT', KEYS[3], whole(math.max(now + ARGV[4], tonumber(ARGV[3]))))
             redis.call('ZADD', KEYS[1], string.format('%.3f', place / 1000), ARGV[1])
             redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-            local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
-            last = string.format('%.0f', tonumber(last))
-            redis.call('PEXPIREAT', KEYS[1], last)
-            redis.call('PEXPIREAT', KEYS[2], last)
+            local leaves = newest and redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or ARGV[3]
+            leaves = string.format('%.0f', tonumber(leaves))
+            redis.call('PEXPIREAT', KEYS[1], leaves)
+            redis.call('PEXPIREAT', KEYS[2], leaves)
+            if not newest then return {tonumber(ARGV[3]) > now and ARGV[1] or false, false, whole(place)} end
             local first = head() or false
             local rank = redis.call('ZRANK', KEYS[1], ARGV[1])
             local before = rank and rank > 0 and redis.call('ZRANGE', KEYS[1], rank - 1, rank - 1)[1]
@@ -138,4 +137,17 @@ public struct ConversationOrder: Sendable {
             """, effect: .reads)
 
     private static let look = RedisScript(head + "return head() or false", effect: .reads)
+}
+
+extension ConversationOrder.Place {
+    /// Reads the reply to `joining`; nil when the conversation's number is another's.
+    init?(_ reply: RedisValue) throws(RedisError) {
+        if reply.isNull { return nil }
+        guard let parts = reply.array, parts.count == 3, let sequence = parts[2].text.flatMap({ Int64($0) }) else {
+            throw .unexpectedReply("an order: \(reply.summary)")
+        }
+        self.init(
+            head: parts[0].text.flatMap { TurnID($0) }, predecessor: parts[1].text.flatMap { TurnID($0) },
+            sequence: sequence)
+    }
 }

@@ -3,9 +3,9 @@ import ServiceKit
 
 /// The unfinished turns of each user, and of each tenant with their bytes, counted at accept.
 ///
-/// Sorted sets of turn ids by deadline: `outstanding:{user}`, and `outstanding:{tenant}:tenant` with the hash
-/// `outstanding:{tenant}:bytes` beside it (turn id to bytes, and their `sum`). What nobody released falls out at its
-/// deadline.
+/// Sorted sets of turn ids by deadline: `outstanding:{tenant}:user:<user>` and `outstanding:{tenant}:turns`, and beside
+/// them the hash `outstanding:{tenant}:bytes` (turn id to bytes; their `count` and `sum`; `last`, the minute after the last
+/// deadline). What nobody released counts to its deadline, and goes when its place is wanted.
 public struct OutstandingTurns: Sendable {
     public struct Limits: Sendable {
         public let turnsPerUser: Int
@@ -47,65 +47,54 @@ public struct OutstandingTurns: Sendable {
 
     /// Counts the turn, for its user and for its tenant, until its deadline. Taking the same turn again counts once.
     /// - Parameter bytes: of its message.
-    /// - Returns: the limit that it would pass, nil when it is counted. After a refusal `release` takes back what one of
-    ///   the two has counted.
+    /// - Returns: the limit that it would pass, nil when it is counted. A refusal counts nothing.
     public func take(_ turn: Turn, bytes: Int, limits: Limits) async throws(RedisError) -> Limit? {
-        let owner = turn.conversation.owner
-        let (ofUser, ofTenant): (RedisValue, RedisValue)
-        do {
-            async let user = pool.run(
-                Self.taking, keys: [key(owner)],
-                arguments: [
-                    .text(turn.id.description), .integer(Int64(limits.turnsPerUser)), .integer(turn.deadline),
-                ])
-            async let tenant = pool.run(
-                Self.takingOfTenant, keys: keys(tenant: owner.tenant),
-                arguments: [
-                    .text(turn.id.description), .integer(Int64(limits.turnsPerTenant)), .integer(turn.deadline),
-                    .integer(Int64(bytes)), .integer(Int64(limits.bytesPerTenant)),
-                ])
-            (ofUser, ofTenant) = try await (user, tenant)
-        } catch {
-            throw error as? RedisError ?? .cancelled
-        }
-        guard ofUser.int == 1 else { return .turnsOfUser(limits.turnsPerUser) }
-        return switch ofTenant.text {
+        try Self.passed(try await pool.run(taking(turn, bytes: bytes, limits: limits)), limits)
+    }
+
+    func taking(_ turn: Turn, bytes: Int, limits: Limits) -> ScriptCall {
+        ScriptCall(
+            script: Self.taking, keys: keys(turn.conversation.owner),
+            arguments: [
+                .text(turn.id.description), .integer(turn.deadline), .integer(Int64(limits.turnsPerUser)),
+                .integer(Int64(limits.turnsPerTenant)), .integer(Int64(bytes)),
+                .integer(Int64(limits.bytesPerTenant)),
+            ])
+    }
+
+    /// Reads the reply to `taking`.
+    static func passed(_ reply: RedisValue, _ limits: Limits) throws(RedisError) -> Limit? {
+        switch reply.text {
         case "taken": nil
+        case "user": .turnsOfUser(limits.turnsPerUser)
         case "turns": .turnsOfTenant(limits.turnsPerTenant)
         case "bytes": .bytesOfTenant(limits.bytesPerTenant)
-        default: throw .unexpectedReply("a tenant's turns: \(ofTenant.summary)")
+        default: throw .unexpectedReply("unfinished turns: \(reply.summary)")
         }
     }
 
     /// The user's unfinished turns.
     public func count(of user: UserKey) async throws(RedisError) -> Int {
-        Int(try await pool.run(Self.counting, keys: [key(user)], arguments: []).int ?? 0)
+        Int(try await pool.run(Self.counting, keys: [keys(user)[0]], arguments: []).int ?? 0)
     }
 
     /// What the tenant's unfinished turns have together.
     public func bytes(of tenant: String) async throws(RedisError) -> Int {
-        Int(try await pool.send("HGET", .text(keys(tenant: tenant)[1]), "sum").int ?? 0)
+        Int(try await pool.send("HGET", .text(tag(tenant) + ":bytes"), "sum").int ?? 0)
     }
 
     /// Takes the turn from both counts. Idempotent.
     public func release(_ turn: Turn) async throws(RedisError) {
-        let owner = turn.conversation.owner
-        do {
-            async let user = pool.send("ZREM", .text(key(owner)), .text(turn.id.description))
-            async let tenant = pool.run(
-                Self.releaseOfTenant, keys: keys(tenant: owner.tenant), arguments: [.text(turn.id.description)])
-            _ = try await (user, tenant)
-        } catch {
-            throw error as? RedisError ?? .cancelled
-        }
+        _ = try await pool.run(
+            Self.releasing, keys: keys(turn.conversation.owner), arguments: [.text(turn.id.description)])
     }
 
-    private func key(_ user: UserKey) -> String { "outstanding:{\(user.ringKey)}" }
+    /// The length keeps a tenant's name from closing the hash tag of another's.
+    private func tag(_ tenant: String) -> String { "outstanding:{\(tenant.utf8.count):\(tenant)}" }
 
-    private func keys(tenant: String) -> [String] {
-        // The length keeps a tenant's name from closing the hash tag of another's.
-        let name = "outstanding:{\(tenant.utf8.count):\(tenant)}"
-        return [name + ":tenant", name + ":bytes"]
+    private func keys(_ owner: UserKey) -> [String] {
+        let tag = tag(owner.tenant)
+        return ["\(tag):user:\(owner.user)", tag + ":turns", tag + ":bytes"]
     }
 
     private static let counting = RedisScript(
@@ -113,54 +102,56 @@ public struct OutstandingTurns: Sendable {
             return redis.call('ZCOUNT', KEYS[1], '(' .. whole(now), '+inf')
             """, effect: .reads)
 
-    /// ARGV: turn, limit, deadline.
+    /// ARGV: turn, deadline, limits of the user's and of the tenant's turns, bytes, limit of bytes. All keys live to the minute
+    /// after the tenant's last deadline, so that most turns need not move it.
     private static let taking = RedisScript(
-        LuaClock.source + """
-            redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now))
-            if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 1 end
-            if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
-            redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
-            local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-            redis.call('PEXPIREAT', KEYS[1], whole(tonumber(last)))
-            return 1
-            """)
-
-    private static let drop = """
-        local function drop(turn)
-          local bytes = redis.call('HGET', KEYS[2], turn)
-          redis.call('ZREM', KEYS[1], turn)
-          if not bytes then return end
-          redis.call('HDEL', KEYS[2], turn)
-          redis.call('HINCRBY', KEYS[2], 'sum', -tonumber(bytes))
-          if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
-        end
-
-        """
-
-    /// ARGV: turn, limit of turns, deadline, bytes, limit of bytes. A few of those past their time go with each call.
-    private static let takingOfTenant = RedisScript(
-        LuaClock.source + drop + """
-            for _, turn in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', whole(now), 'LIMIT', 0, 100)) do
-              drop(turn)
+        LuaClock.onDemand + """
+            local known = redis.call('HMGET', KEYS[3], ARGV[1], 'count', 'sum', 'last')
+            if known[1] then return 'taken' end
+            local limit = tonumber(ARGV[3])
+            if redis.call('ZCARD', KEYS[1]) >= limit then
+              redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(present()))
+              if redis.call('ZCARD', KEYS[1]) >= limit then return 'user' end
             end
-            if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 'taken' end
-            local count = redis.call('ZCARD', KEYS[1])
-            if count >= tonumber(ARGV[2]) then return 'turns' end
-            local sum = tonumber(redis.call('HGET', KEYS[2], 'sum') or 0)
-            if count > 0 and sum + tonumber(ARGV[4]) > tonumber(ARGV[5]) then return 'bytes' end
-            redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
-            redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
-            redis.call('HINCRBY', KEYS[2], 'sum', ARGV[4])
-            local last = whole(tonumber(redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]))
-            redis.call('PEXPIREAT', KEYS[1], last)
-            redis.call('PEXPIREAT', KEYS[2], last)
+            local count, sum, bytes = tonumber(known[2] or 0), tonumber(known[3] or 0), tonumber(ARGV[5])
+            local function passed()
+              if count >= tonumber(ARGV[4]) then return 'turns' end
+              if count > 0 and sum + bytes > tonumber(ARGV[6]) then return 'bytes' end
+            end
+            if passed() then
+              local late = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', whole(present()), 'LIMIT', 0, 1000)
+              if #late > 0 then
+                for _, size in ipairs(redis.call('HMGET', KEYS[3], unpack(late))) do
+                  if size then count, sum = count - 1, sum - tonumber(size) end
+                end
+                redis.call('ZREM', KEYS[2], unpack(late))
+                redis.call('HDEL', KEYS[3], unpack(late))
+                redis.call('HSET', KEYS[3], 'count', whole(count), 'sum', whole(sum))
+              end
+              local limit = passed()
+              if limit then return limit end
+            end
+            local deadline, last = tonumber(ARGV[2]), tonumber(known[4] or 0)
+            local isLast = deadline > last
+            if isLast then last = math.ceil(deadline / 60000) * 60000 end
+            redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+            redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+            redis.call('HSET', KEYS[3], ARGV[1], ARGV[5], 'count', whole(count + 1), 'sum', whole(sum + bytes), 'last', whole(last))
+            for i = 1, isLast and 3 or 1 do redis.call('PEXPIREAT', KEYS[i], whole(last)) end
             return 'taken'
             """)
 
     /// ARGV: turn.
-    private static let releaseOfTenant = RedisScript(
-        drop + """
-            drop(ARGV[1])
+    private static let releasing = RedisScript(
+        LuaClock.format + """
+            redis.call('ZREM', KEYS[1], ARGV[1])
+            redis.call('ZREM', KEYS[2], ARGV[1])
+            local known = redis.call('HMGET', KEYS[3], ARGV[1], 'count', 'sum')
+            if not known[1] then return 0 end
+            local count = tonumber(known[2]) - 1
+            if count <= 0 then return redis.call('DEL', KEYS[2], KEYS[3]) end
+            redis.call('HDEL', KEYS[3], ARGV[1])
+            redis.call('HSET', KEYS[3], 'count', whole(count), 'sum', whole(known[3] - known[1]))
             return 1
-            """)
+            """, effect: .reads)
 }

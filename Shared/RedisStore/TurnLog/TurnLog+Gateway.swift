@@ -3,11 +3,30 @@ import ChatCore
 extension TurnLog {
     /// Makes the turn's record, before the turn is published.
     public func reserve(_ turn: Turn) async throws(RedisError) -> Reservation {
-        let reply = try await pool.run(
-            TurnLogScripts.reserve, keys: TurnLog.keys(turn.id), arguments: recordArguments(turn))
+        let reply = try await pool.run(reservation(of: turn))
         guard !reply.isNull else { return .reserved }
         guard let record = try Record(reply) else { throw .unexpectedReply("an empty record") }
         return .existed(record)
+    }
+
+    /// What Redis gives a turn before it is published, in one trip: a record, a place among the unfinished turns of its user
+    /// and its tenant, and one in its conversation. Each has keys and a script of its own: after a refusal by one the others
+    /// are to be taken back.
+    /// - Parameter bytes: of the turn's message.
+    /// - Returns: the limit of unfinished turns that it would pass, and its place as `ConversationOrder.join` gives it.
+    public func reserve(
+        _ turn: Turn, bytes: Int, among outstanding: OutstandingTurns, limits: OutstandingTurns.Limits,
+        in order: ConversationOrder
+    ) async throws(RedisError) -> (passed: OutstandingTurns.Limit?, place: ConversationOrder.Place?) {
+        let replies = try await pool.run([
+            outstanding.taking(turn, bytes: bytes, limits: limits), reservation(of: turn), order.joining(turn),
+        ])
+        guard replies.count == 3 else { throw .unexpectedReply("\(replies.count) replies to three scripts") }
+        return (try OutstandingTurns.passed(replies[0], limits), try ConversationOrder.Place(replies[2]))
+    }
+
+    private func reservation(of turn: Turn) -> ScriptCall {
+        ScriptCall(script: TurnLogScripts.reserve, keys: TurnLog.keys(turn.id), arguments: recordArguments(turn))
     }
 
     /// Removes a reservation whose publish failed for certain. A turn that was ever leased stays.

@@ -11,8 +11,8 @@ enum TurnLogScripts {
     private static let create =
         LuaClock.source + """
 
-            local function create()
-              redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+            local function create(isFree)
+              if not isFree then redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) end
               redis.call('HSET', KEYS[2], 'tenant', ARGV[1], 'user', ARGV[2], 'conversation', ARGV[3], 'kind', ARGV[4],
                 'accepted', ARGV[5], 'deadline', ARGV[6], 'retention', ARGV[7], 'next', 0, 'epoch', 0, 'owner', '',
                 'attempts', 0, 'stalled', 0, 'absent', whole(now))
@@ -67,8 +67,9 @@ enum TurnLogScripts {
     static let reserve = RedisScript(
         create + record + """
 
-            if redis.call('EXISTS', KEYS[2]) == 1 then return record() end
-            create()
+            local isFree = redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) == 0
+            if not isFree and redis.call('EXISTS', KEYS[2]) == 1 then return record() end
+            create(isFree)
             return false
             """)
 

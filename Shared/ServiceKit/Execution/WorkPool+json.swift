@@ -11,9 +11,17 @@ extension WorkPool {
     }
 
     /// Writes a value as JSON.
-    /// - Parameter bytes: about how much it comes to.
+    /// - Parameters:
+    ///   - bytes: about how much it comes to.
+    ///   - room: for so many bytes more, which are appended without a copy.
     /// - Throws: `EncodingError`, `Full`, `CancellationError`.
-    public func encode(_ value: some Encodable & Sendable, bytes: Int) async throws -> [UInt8] {
-        try await run(bytes: bytes) { _ in Array(try JSONEncoder().encode(value)) }
+    public func encode(_ value: some Encodable & Sendable, bytes: Int, room: Int = 0) async throws -> [UInt8] {
+        try await run(bytes: bytes) { _ in
+            let data = try JSONEncoder().encode(value)
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(data.count + room)
+            bytes.append(contentsOf: data)
+            return bytes
+        }
     }
 }

@@ -56,14 +56,12 @@ public struct TurnAcceptance: Sendable {
     private func acceptToEnd(
         _ turn: Turn, _ limits: OutstandingTurns.Limits, _ now: Int64, _ lapsed: TurnID?
     ) async throws(AcceptanceError) {
-        let body = try await encode(turn)
-        let attempt = try await takeKey(of: turn, body, lapsed)
+        var message = try await encode(turn)
+        let attempt = try await takeKey(of: turn, message.body, lapsed)
         do throws(AcceptanceError) {
             // The message knows its place, and what it comes after: Redis may forget both before it is taken.
-            var placed = turn
-            let place = try await reserve(turn, body.count, limits)
-            (placed.sequence, placed.after) = (place.sequence, place.predecessor)
-            try await publish(OutgoingMessage(turn: turn, body: try await encode(placed), now: now))
+            message.write(try await reserve(turn, message.body.count, limits))
+            try await publish(OutgoingMessage(turn: turn, body: message.body, now: now))
         } catch {
             // A turn that may be queued keeps its places: if it is, it runs and ends; its id was never given out.
             if case .unconfirmed = error {} else { await withdraw(turn, attempt: attempt) }
@@ -78,9 +76,9 @@ public struct TurnAcceptance: Sendable {
         }
     }
 
-    private func encode(_ turn: Turn) async throws(AcceptanceError) -> [UInt8] {
+    private func encode(_ turn: Turn) async throws(AcceptanceError) -> TurnMessage {
         do {
-            return try await pool.encode(turn, bytes: turn.wireBytes)
+            return try await TurnMessage(turn, on: pool)
         } catch {
             throw error is WorkPool.Full ? .busy : .unwritable
         }
@@ -105,15 +103,11 @@ public struct TurnAcceptance: Sendable {
     ) async throws(AcceptanceError) -> ConversationOrder.Place {
         let passed: OutstandingTurns.Limit?
         let place: ConversationOrder.Place?
-        do {
-            // Keys and scripts of their own, one trip: what a refusal leaves behind is withdrawn.
-            async let taken = outstanding.take(turn, bytes: bytes, limits: limits)
-            async let reserved = log.reserve(turn)
-            async let joined = order.join(turn)
-            let places = try await (taken, reserved, joined)
-            (passed, place) = (places.0, places.2)
+        do throws(RedisError) {
+            // What a refusal leaves behind is withdrawn.
+            (passed, place) = try await log.reserve(turn, bytes: bytes, among: outstanding, limits: limits, in: order)
         } catch {
-            throw .store(error as? RedisError ?? .cancelled)
+            throw .store(error)
         }
         if let passed { throw .tooManyUnfinished(passed) }
         guard let place else { throw .conversationTaken }
