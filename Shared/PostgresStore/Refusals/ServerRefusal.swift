@@ -25,7 +25,7 @@ public enum ServerRefusal: Sendable, Equatable, CaseIterable {
             [
                 "08",  // connection exceptions; a pooler says so of a server that it cannot reach
                 "53200", "53300",  // out of memory, too many connections
-                "57P01", "57P02", "57P03", "57P04", "57P05",  // shutdown, crash, starting up, database dropped, session idle
+                "57P01", "57P02", "57P03", "57P04", "57P05",  // ended, starting up, dropped, session idle
                 "58", "XX", "F0",  // I/O errors and corruption outside and inside of PostgreSQL, its configuration
             ]
         ),
@@ -39,7 +39,7 @@ public enum ServerRefusal: Sendable, Equatable, CaseIterable {
                 "42", "3F", "0A",  // 42501 no right, 42P01 no such table: a schema of another version
             ]
         ),
-        (.conflict, ["40", "55P03", "25P02"]),  // serialization, deadlock, a lock not to be had, a transaction that had failed
+        (.conflict, ["40", "55P03", "25P02"]),  // serialization, deadlock, a lock not to be had, a failed transaction
         (.unknownStatement, ["26000", "42P05"]),
         (.data, ["22", "23", "54"]),  // data exceptions, violated constraints, limits of the format
     ]

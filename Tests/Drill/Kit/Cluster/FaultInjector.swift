@@ -57,7 +57,11 @@ final class FaultInjector: Sendable {
         case .shard(let index):
             let shard = cluster.shards[index]
             guard fault.kind == .shardReadOnly else { return try await disturb(shard, fault) }
-            try await lasting(fault) { try await shard.setReadOnly(true) } end: { try await shard.setReadOnly(false) }
+            try await lasting(fault) {
+                try await shard.setReadOnly(true)
+            } end: {
+                try await shard.setReadOnly(false)
+            }
         case .link(let name): try await disturb(name, fault)
         }
     }
