@@ -110,7 +110,7 @@ import Testing
         let uri = try await TestServers.postgres().shards[0]
         let parts = uri.split(separator: "@")
         let login = try openDatabase(["postgresql://intruder:open-sesame@\(parts[parts.count - 1])"])
-        let error = try #require(await failure { try await login.directory.ping() })
+        let error = try #require(await failure { try await login.directory.query("SELECT 1") })
         guard case .unavailable(_, let reason, sqlState: "28P01") = error else {
             Issue.record("\(error)")
             return

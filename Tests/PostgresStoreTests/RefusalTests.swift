@@ -153,7 +153,7 @@ import Testing
                 try await !pool.query(
                     """
                     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                    WHERE query = 'SELECT pg_sleep(120)' AND datname = current_database()
+                    WHERE wait_event = 'PgSleep' AND datname = current_database()
                     """
                 ).isEmpty
             }
