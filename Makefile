@@ -4,7 +4,8 @@ sources := Package.swift Services Shared Tests
 
 # Tests that others would starve, and tests that starve others.
 serial := IntegrationTests|DrillTests|DeployTests|NginxTests
-stores := RedisStoreTests|PostgresStoreTests|TurnProtocolTests|TestServersTests
+stores := RedisStoreTests|TurnProtocolTests|TestServersTests
+database := PostgresStoreTests
 broker := RabbitQueueTests
 calculating := LlamaEngineTests|ModelFileTests
 
@@ -33,8 +34,9 @@ test: ## set up and run every test, on real servers of its own
 	Tests/Kernels/run
 	Tests/Kernels/run aarch64 # cross-compiled, emulated
 	swift build --build-tests
-	swift test --skip-build --disable-xctest --skip '$(calculating)' --skip '$(serial)' --skip '$(stores)' --skip '$(broker)'
+	swift test --skip-build --disable-xctest --skip '$(calculating)' --skip '$(serial)' --skip '$(stores)' --skip '$(database)' --skip '$(broker)'
 	swift test --skip-build --disable-xctest --filter '$(stores)'
+	swift test --skip-build --disable-xctest --filter '$(database)'
 	swift test --skip-build --disable-xctest --filter '$(broker)'
 	swift test --skip-build --disable-xctest --no-parallel --filter '$(serial)' # one cluster at a time
 	swift test --skip-build --disable-xctest --filter '$(calculating)' # alone: they keep every core busy
