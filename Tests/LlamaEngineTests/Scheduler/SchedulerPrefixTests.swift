@@ -74,11 +74,11 @@ import Testing
         try Self.submit(&driver, 2, shared + [2], output: 5)
         driver.step()
         driver.step()
-        // The first step is small: nothing is measured yet.
-        #expect(driver.prefillRows == 48)
+        #expect(driver.prefillRows == 64)
         driver.cancel(1)
         driver.runToEnd()
-        #expect(driver.prefillRows == 161)
+        // The last token, left alone, counts as a decode.
+        #expect(driver.prefillRows == 160)
         #expect(driver.ended == [2])
         #expect(driver.violations.isEmpty)
     }
