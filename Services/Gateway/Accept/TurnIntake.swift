@@ -149,7 +149,7 @@ struct TurnIntake: Sendable {
         do throws(RedisError) {
             // 0 lifts a limit.
             decision = try await limiter.take(
-                [ofUser, ofTenant].filter { $0.requests > 0 }, of: "\(owner.tenant.utf8.count):\(owner.tenant)")
+                [ofUser, ofTenant].filter { $0.requests > 0 }, of: HashTag.tenant(owner.tenant))
         } catch {
             guard limits.acceptsUncounted else { throw .unavailable("Redis, which counts requests,") }
             return logger.warning("a request was not counted", metadata: ["error": "\(error)"])

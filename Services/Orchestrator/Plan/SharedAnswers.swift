@@ -9,9 +9,6 @@ struct SharedAnswers: Sendable {
     /// A digest goes through the whole prompt.
     var pool = WorkPool.shared
 
-    /// Of an id in a digest.
-    private static let idBytes = 8
-
     /// The answer of an identical turn: of the same prompt, by what would generate it now. nil for a turn that takes none,
     /// and while Redis is away: then it is generated like any other.
     func find(for turn: Turn, _ plan: TurnPlan) async -> CachedAnswer? {
@@ -20,7 +17,7 @@ struct SharedAnswers: Sendable {
             guard let answer = try await cache.find(use.key, of: turn.conversation.owner.tenant),
                 answer.isWhole(within: plan.maxTokens),
                 try await pool.run(
-                    bytes: plan.prompt.count * SharedAnswers.idBytes, { _ in answer.answers(prompt: plan.prompt) })
+                    bytes: plan.prompt.count * Transcript.idBytes, { _ in answer.answers(prompt: plan.prompt) })
             else { return nil }
             // Another model under the same name would say something else. With no node there is nothing to ask.
             let nodes = try await nodes.nodes().filter { $0.serves(turn.model) }
@@ -41,7 +38,7 @@ struct SharedAnswers: Sendable {
     func answer(
         to prompt: [Int32], _ ids: [Int32], of turn: Turn, _ numericsID: String, _ reason: TurnOutcome.FinishReason
     ) async -> CachedAnswer? {
-        try? await pool.run(bytes: prompt.count * SharedAnswers.idBytes) { _ in
+        try? await pool.run(bytes: prompt.count * Transcript.idBytes) { _ in
             CachedAnswer(turn: turn.id, numericsID: numericsID, prompt: prompt, tokens: ids, finishReason: reason)
         }
     }

@@ -11,7 +11,7 @@ struct Transcript {
     private(set) var ends: [Int] = []
     private var assembler: TextAssembler
 
-    /// What one id counts for when it is asked how long work on a transcript takes.
+    /// What one id counts for when it is asked how long work on many takes.
     static let idBytes = 8
 
     var next: Int { ids.count }

@@ -51,8 +51,7 @@ public struct AnswerCache: Sendable {
     }
 
     private func keys(_ tenant: String) -> [String] {
-        // The length keeps a tenant's name from closing the hash tag of another's.
-        let name = "cache:{\(tenant.utf8.count):\(tenant)}"
+        let name = "cache:{\(HashTag.tenant(tenant))}"
         return [name, name + ":expiries"]
     }
 

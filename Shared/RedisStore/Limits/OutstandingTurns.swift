@@ -80,7 +80,7 @@ public struct OutstandingTurns: Sendable {
 
     /// What the tenant's unfinished turns have together.
     public func bytes(of tenant: String) async throws(RedisError) -> Int {
-        Int(try await pool.send("HGET", .text(tag(tenant) + ":bytes"), "sum").int ?? 0)
+        Int(try await pool.send("HGET", .text(name(tenant) + ":bytes"), "sum").int ?? 0)
     }
 
     /// Takes the turn from both counts. Idempotent.
@@ -89,12 +89,11 @@ public struct OutstandingTurns: Sendable {
             Self.releasing, keys: keys(turn.conversation.owner), arguments: [.text(turn.id.description)])
     }
 
-    /// The length keeps a tenant's name from closing the hash tag of another's.
-    private func tag(_ tenant: String) -> String { "outstanding:{\(tenant.utf8.count):\(tenant)}" }
+    private func name(_ tenant: String) -> String { "outstanding:{\(HashTag.tenant(tenant))}" }
 
     private func keys(_ owner: UserKey) -> [String] {
-        let tag = tag(owner.tenant)
-        return ["\(tag):user:\(owner.user)", tag + ":turns", tag + ":bytes"]
+        let name = name(owner.tenant)
+        return ["\(name):user:\(owner.user)", name + ":turns", name + ":bytes"]
     }
 
     private static let counting = RedisScript(

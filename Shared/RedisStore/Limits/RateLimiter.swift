@@ -30,8 +30,7 @@ public struct RateLimiter: Sendable {
     }
 
     /// Counts a request against each of the limits, in one trip; when one of them refuses it, against none.
-    /// - Parameter group: whose limits they are: their keys share its hash tag. The text begins with a length, or holds no
-    ///   braces, so that no group's tag is another's.
+    /// - Parameter group: whose limits they are: their keys share it as their ``HashTag``.
     public func take(_ limits: [Limit], of group: String) async throws(RedisError) -> Decision {
         if let closed = limits.first(where: { $0.requests <= 0 }) { return .refused(by: closed, retryAfter: window) }
         guard !limits.isEmpty else { return .allowed }
