@@ -11,17 +11,6 @@ import Testing
 
 /// What became of a turn, asked on a real Redis; the shards are away.
 @Suite(.timeLimit(.minutes(2))) struct FollowRoutesTests {
-    private struct Owner: RouterMiddleware {
-        func handle(
-            _ request: Request, context: GatewayRequestContext,
-            next: (Request, GatewayRequestContext) async throws -> Response
-        ) async throws -> Response {
-            var context = context
-            context.principal = Principal(tenant: "acme", keyID: "k")
-            return try await next(request, context)
-        }
-    }
-
     private func withRoutes(_ body: (Int, RedisPool, TurnLog) async throws -> Void) async throws {
         let endpoint = try await TestServers.redis()
         let configuration = RedisConfiguration(

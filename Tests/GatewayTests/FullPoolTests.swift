@@ -16,17 +16,6 @@ import Testing
 @Suite(.timeLimit(.minutes(2))) struct FullPoolTests {
     private static let long = String(repeating: "m", count: FullPool.large)
 
-    private struct Owner: RouterMiddleware {
-        func handle(
-            _ request: Request, context: GatewayRequestContext,
-            next: (Request, GatewayRequestContext) async throws -> Response
-        ) async throws -> Response {
-            var context = context
-            context.principal = Principal(tenant: "acme", keyID: "k")
-            return try await next(request, context)
-        }
-    }
-
     private func router() -> Router<GatewayRequestContext> {
         let router = Router(context: GatewayRequestContext.self)
         router.add(middleware: ErrorMiddleware())

@@ -212,16 +212,9 @@ struct OutageTests {
 
     /// It is short of memory: it reads no publishes, and says so.
     private func brokerIsBlocked(_ cluster: Cluster, _ rabbit: ServerHandle<RabbitEndpoint>) async throws {
-        let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": 400, "seed": 5]
-        let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
-        let id = try await cluster.beginStream(body)
-        let follower = Task { try await cluster.stream(id) }
-        _ = try await cluster.stream(id) { $0.events.count >= 5 }
+        let (id, undisturbed, follower) = try await followed(tokens: 400, seed: 5, cluster)
         try await rabbit.ask("set_vm_memory_high_watermark", "absolute", "1")
-        try await eventually("new turns are refused with a time to come back", or: { cluster.logs }) {
-            let answer = try await cluster.post("/chat", ["message": "Hi", "user_id": "bob", "max_tokens": 1])
-            return answer.status == 503 && Int(answer.headers["retry-after"] ?? "") ?? 0 > 0
-        }
+        try await newTurnsAreRefused(cluster)
         try await eventually("the health says which is refused", or: { cluster.logs }) {
             let health = try await cluster.get("/health", key: nil)
             let down = (health.json["components"] as? [String: String])?.filter { $0.value == "down" }.keys
@@ -246,16 +239,9 @@ struct OutageTests {
     }
 
     private func brokerIsAway(_ cluster: Cluster, _ rabbit: ServerHandle<RabbitEndpoint>) async throws {
-        let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": 200, "seed": 3]
-        let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
-        let id = try await cluster.beginStream(body)
-        let follower = Task { try await cluster.stream(id) }
-        _ = try await cluster.stream(id) { $0.events.count >= 5 }
+        let (_, undisturbed, follower) = try await followed(tokens: 200, seed: 3, cluster)
         try await rabbit.kill()
-        try await eventually("new turns are refused with a time to come back", or: { cluster.logs }) {
-            let answer = try await cluster.post("/chat", ["message": "Hi", "user_id": "bob", "max_tokens": 1])
-            return answer.status == 503 && Int(answer.headers["retry-after"] ?? "") ?? 0 > 0
-        }
+        try await newTurnsAreRefused(cluster)
         try await eventually("its breaker opens", or: { cluster.logs }) {
             try await breakers(cluster)["rabbitmq"] != "closed"
         }
@@ -269,11 +255,7 @@ struct OutageTests {
     }
 
     private func redisIsAway(_ cluster: Cluster) async throws {
-        let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": 200, "seed": 4]
-        let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
-        let id = try await cluster.beginStream(body)
-        let follower = Task { try await cluster.stream(id) }
-        _ = try await cluster.stream(id) { $0.events.count >= 5 }
+        let (_, undisturbed, follower) = try await followed(tokens: 200, seed: 4, cluster)
         try await cluster.redis.pause()
         try await eventually("its breaker opens", or: { cluster.logs }) {
             try await breakers(cluster)["redis"] == "open"
@@ -304,6 +286,25 @@ struct OutageTests {
         // No name that a client made up.
         _ = try await cluster.get("/made/up?by=a-client", key: nil)
         #expect(!(try await cluster.get("/metrics", key: nil).text.contains("made/up")))
+    }
+
+    /// A stream whose client has had some of its tokens and reads on, and what it is when nothing happens.
+    private func followed(tokens: Int, seed: Int, _ cluster: Cluster) async throws -> (
+        id: String, undisturbed: ReadStream, follower: Task<ReadStream, any Error>
+    ) {
+        let body: [String: Any] = ["message": "Hi", "user_id": "ann", "max_tokens": tokens, "seed": seed]
+        let undisturbed = try await cluster.stream(try await cluster.beginStream(body))
+        let id = try await cluster.beginStream(body)
+        let follower = Task { try await cluster.stream(id) }
+        _ = try await cluster.stream(id) { $0.events.count >= 5 }
+        return (id, undisturbed, follower)
+    }
+
+    private func newTurnsAreRefused(_ cluster: Cluster) async throws {
+        try await eventually("new turns are refused with a time to come back", or: { cluster.logs }) {
+            let answer = try await cluster.post("/chat", ["message": "Hi", "user_id": "bob", "max_tokens": 1])
+            return answer.status == 503 && Int(answer.headers["retry-after"] ?? "") ?? 0 > 0
+        }
     }
 
     /// How many turns a shard holds.

@@ -63,7 +63,7 @@ public struct ServerHandle<Endpoint: Sendable>: Sendable {
 // MARK: A small disk
 
 extension ServerHandle {
-    /// Where the server's small disk is mounted.
+    /// Where the server's small disk is mounted, if it has one: of Redis its data.
     public var disk: String { "\(folder.path)/\(kind == "postgres" ? "disk" : "data")" }
 
     /// Fills the disk of a server that was started with a small one.
@@ -101,8 +101,8 @@ extension ServerHandle where Endpoint == RedisEndpoint {
     public func restartEmptied() async throws {
         try await kill()
         // The folder itself may be a file system of its own.
-        for entry in try FileManager.default.contentsOfDirectory(atPath: data) {
-            try FileManager.default.removeItem(atPath: "\(data)/\(entry)")
+        for entry in try FileManager.default.contentsOfDirectory(atPath: disk) {
+            try FileManager.default.removeItem(atPath: "\(disk)/\(entry)")
         }
         try await restart()
     }
@@ -118,6 +118,4 @@ extension ServerHandle where Endpoint == RedisEndpoint {
         try file.write(contentsOf: withUnsafeBytes(of: microseconds) { Data($0) })
         try file.close()
     }
-
-    private var data: String { disk }
 }

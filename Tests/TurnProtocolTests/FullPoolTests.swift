@@ -45,7 +45,8 @@ import TurnProtocol
         let limits = OutstandingTurns.Limits(turnsPerUser: 1, turnsPerTenant: 1, bytesPerTenant: 1 << 20)
         func error(message bytes: Int) async -> AcceptanceError? {
             do throws(AcceptanceError) {
-                try await acceptance.accept(.sample(bytes: bytes), limits: limits, now: 1)
+                try await acceptance.accept(
+                    .sample(acceptedAt: 1, message: String(repeating: "m", count: bytes)), limits: limits, now: 1)
                 return nil
             } catch {
                 return error
@@ -60,18 +61,5 @@ import TurnProtocol
             Issue.record("it was accepted, or refused for another reason")
             return
         }
-    }
-}
-
-extension Turn {
-    fileprivate static func sample(bytes: Int) -> Turn {
-        var random = SystemRandomNumberGenerator()
-        let id = TurnID(milliseconds: 1, using: &random)
-        return Turn(
-            id: id,
-            conversation: ConversationKey(
-                owner: UserKey(tenant: "acme", user: "user-\(id)"), id: ConversationID(firstTurn: id)),
-            beginsConversation: true, kind: .stream, message: String(repeating: "m", count: bytes), system: nil,
-            context: [], model: nil, sampling: Sampling(maxTokens: 16, seed: 1), acceptedAt: 1, deadline: 600_000)
     }
 }

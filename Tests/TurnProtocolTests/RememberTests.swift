@@ -55,17 +55,3 @@ import TurnProtocol
         try await contexts.remove(turn.conversation)
     }
 }
-
-extension Turn {
-    fileprivate static func sample(message: String, system: String?) -> Turn {
-        var random = SystemRandomNumberGenerator()
-        let now = Int64(Date().timeIntervalSince1970 * 1000)
-        let id = TurnID(milliseconds: UInt64(now), using: &random)
-        return Turn(
-            id: id,
-            conversation: ConversationKey(
-                owner: UserKey(tenant: "acme", user: "user-\(id)"), id: ConversationID(firstTurn: id)),
-            beginsConversation: true, kind: .stream, message: message, system: system, context: [], model: nil,
-            sampling: Sampling(maxTokens: 16, seed: 1), acceptedAt: now, deadline: now + 600_000)
-    }
-}

@@ -6,16 +6,7 @@ import Testing
 @testable import TurnProtocol
 
 @Suite struct TurnMessageTests {
-    private func turn(_ message: String) -> Turn {
-        var random = SystemRandomNumberGenerator()
-        let id = TurnID(milliseconds: 1_700_000_000_000, using: &random)
-        return Turn(
-            id: id,
-            conversation: ConversationKey(
-                owner: UserKey(tenant: "acme", user: "ann"), id: ConversationID(firstTurn: id)),
-            beginsConversation: true, kind: .stream, message: message, system: "{}", context: [], model: nil,
-            sampling: .init(maxTokens: 16, seed: 1), acceptedAt: 1_700_000_000_000, deadline: 1_700_000_600_000)
-    }
+    private func turn(_ message: String) -> Turn { .sample(message: message, system: "{}") }
 
     private func decoded(_ message: TurnMessage) throws -> Turn { try Turn(message: message.body) }
 
