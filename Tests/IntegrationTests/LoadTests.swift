@@ -75,9 +75,4 @@ struct LoadTests {
         #expect(report.tokens["count"] == Double(report.turns.done * 150))
         #expect(!report.connections.lost.isEmpty && report.connections.dropped > 0)
     }
-
-    private struct OtherGateway: GatewayClient {
-        let port: Int
-        let key: String
-    }
 }

@@ -8,6 +8,17 @@ public protocol GatewayClient: Sendable {
     var key: String { get }
 }
 
+/// Another gateway of a cluster than its first.
+public struct OtherGateway: GatewayClient {
+    public let port: Int
+    public let key: String
+
+    public init(port: Int, key: String) {
+        self.port = port
+        self.key = key
+    }
+}
+
 public struct HTTPAnswer: Sendable {
     public let status: Int
     /// Their names in lower case.

@@ -82,7 +82,7 @@ final class EngineLoop<Pass: ForwardPass> {
             return mailbox.take(parking: false)
         }
         guard hasUncheckedWork else { return mailbox.take(parking: true) }
-        var mail = mailbox.take(parking: true, until: Date(timeIntervalSinceNow: idleSeconds))
+        var mail = mailbox.take(parking: true, until: MonotonicClock.seconds + idleSeconds)
         guard mail.isEmpty else { return mail }
         // One that is interrupted begins anew: what it has seen may be otherwise after the next step.
         var check = IntegrityCheck(scheduler.pool)

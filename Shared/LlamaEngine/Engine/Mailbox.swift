@@ -1,5 +1,3 @@
-import Foundation
-
 /// The one thing that an engine's thread shares with its callers: requests and cancellations in, statistics out.
 ///
 /// Bounded: submissions count against the waiting queue, a request in progress can be cancelled once. The lock is held for a few
@@ -14,7 +12,7 @@ final class Mailbox: @unchecked Sendable {  // every stored variable is guarded 
         var isEmpty: Bool { submissions.isEmpty && cancellations.isEmpty && shutdown == nil }
     }
 
-    private let condition = NSCondition()
+    private let condition = MonotonicCondition()
     private let maxWaiting: Int
     private var mail = Mail()
     /// Requests accepted and not ended.
@@ -88,15 +86,12 @@ final class Mailbox: @unchecked Sendable {  // every stored variable is guarded 
 
     // MARK: The engine's thread
 
-    /// All that came in; with `parking` the thread sleeps until something does or, when given, the time has come.
-    func take(parking: Bool, until deadline: Date? = nil) -> Mail {
+    /// All that came in; with `parking` the thread sleeps until something does or, when given, the time of ``MonotonicClock``
+    /// has come.
+    func take(parking: Bool, until deadline: Double? = nil) -> Mail {
         condition.lock()
         defer { condition.unlock() }
         while parking, mail.isEmpty {
-            guard let deadline else {
-                condition.wait()
-                continue
-            }
             if !condition.wait(until: deadline) { break }
         }
         defer { mail = Mail() }

@@ -43,10 +43,8 @@ final class SimulatedLoop {
         mailbox.end()
     }
 
-    /// When the next token is due. The condition waits on the wall clock, so no longer than a second: it may be set.
-    private var nextLook: Date? {
-        timetable.first.map { Date(timeIntervalSinceNow: min(1, $0.time - MonotonicClock.seconds)) }
-    }
+    /// When the next token is due.
+    private var nextLook: Double? { timetable.first?.time }
 
     private func schedule(_ id: UInt64, at time: Double) {
         if timetable.count > 2 * sequences.count + 64 {
