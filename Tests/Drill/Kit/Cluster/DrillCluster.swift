@@ -92,7 +92,8 @@ public final class DrillCluster: Sendable {
                 links[.clients(gateway: name.number)] = try proxy.link(to: port)
             }
             slots[name] = ServiceSlot(
-                name, arguments: name.kind == .node ? engine.arguments : [], environment: variables, folder: folder)
+                name, arguments: name.kind == .node ? engine.arguments : [], environment: variables,
+                clock: try await SteppedClock(in: folder), folder: folder)
         }
         keepers = slots.mapValues { slot in Task { try await slot.run() } }
         (self.proxy, self.redis, self.rabbit, self.shards) = (proxy, redis, rabbit, shards)

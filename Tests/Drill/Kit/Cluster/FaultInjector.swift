@@ -74,6 +74,12 @@ final class FaultInjector: Sendable {
             defer { slot.signal(SIGCONT) }
             try await Task.sleep(for: fault.length)
         case .drain: slot.signal(SIGTERM)
+        case .serviceClock:
+            try await lasting(fault) {
+                try slot.clock.set(off: fault.step)
+            } end: {
+                try slot.clock.set(off: .zero)
+            }
         default: slot.signal(SIGKILL)
         }
     }

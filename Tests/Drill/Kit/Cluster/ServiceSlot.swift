@@ -22,14 +22,18 @@ final class ServiceSlot: Sendable {
 
     let name: ServiceName
     let logPath: String
+    let clock: SteppedClock
     private let arguments: [String]
     private let environment: [String: String]
     private let state = Mutex(State())
 
-    init(_ name: ServiceName, arguments: [String], environment: [String: String], folder: String) {
+    init(
+        _ name: ServiceName, arguments: [String], environment: [String: String], clock: SteppedClock, folder: String
+    ) {
         self.name = name
         self.arguments = arguments
-        self.environment = environment
+        self.environment = environment.merging(clock.environment) { $1 }
+        self.clock = clock
         logPath = "\(folder)/\(name).log"
     }
 

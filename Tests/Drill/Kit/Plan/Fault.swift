@@ -17,6 +17,7 @@ public struct Fault: Sendable, Equatable {
         case killTwo = "two processes killed"
         case stop = "process stopped"
         case drain = "process drained"
+        case serviceClock = "service's clock stepped"
         case brokerRestart = "broker restarted"
         case brokerPause = "broker stopped"
         case brokerMemory = "broker's memory alarm"

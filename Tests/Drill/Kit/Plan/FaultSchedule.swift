@@ -40,8 +40,9 @@ public struct FaultSchedule: Sendable, Equatable {
                 fault.delay = .milliseconds(Int.random(in: 5...150, using: &random))
                 fault.bytesPerSecond = Int.random(in: 10_000...200_000, using: &random)
             }
-            if kind == .redisClock {
-                fault.step = random.duration(0.5...4)
+            if kind == .redisClock || kind == .serviceClock {
+                // Deadlines go by Redis' clock, nothing by a service's own.
+                fault.step = random.duration(kind == .redisClock ? 0.5...4 : 60...4000)
                 // Back at the end is a step too: both ways occur each time, in either order.
                 if Bool.random(using: &random) { fault.step = .zero - fault.step }
             }
@@ -53,7 +54,7 @@ public struct FaultSchedule: Sendable, Equatable {
 
     private static func targets(of kind: Fault.Kind) -> [Fault.Target] {
         switch kind {
-        case .kill, .stop, .drain: ServiceName.all.map(Fault.Target.service)
+        case .kill, .stop, .drain, .serviceClock: ServiceName.all.map(Fault.Target.service)
         case .killTwo:
             ServiceName.all.indices.flatMap { first in
                 ServiceName.all[(first + 1)...].map { .services(ServiceName.all[first], $0) }
@@ -74,7 +75,8 @@ public struct FaultSchedule: Sendable, Equatable {
         case .kill, .killTwo, .drain, .brokerRestart, .redisRestart, .redisLoss, .cut: .zero
         // Beyond its time-out of two seconds every command fails anyway.
         case .redisPause, .redisBusy, .brokerPause: random.duration(0.5...min(5, intensity.length.upperBound))
-        case .stop, .brokerMemory, .brokerDisk, .redisLonely, .redisReplica, .redisFull, .redisDisk, .redisClock,
+        case .stop, .serviceClock, .brokerMemory, .brokerDisk, .redisLonely, .redisReplica, .redisFull, .redisDisk,
+            .redisClock,
             .shardOutage, .shardPause, .shardReadOnly, .slow, .silent, .refusing:
             random.duration(intensity.length)
         }
@@ -88,7 +90,7 @@ public struct FaultSchedule: Sendable, Equatable {
         // The command that lifts it takes seconds itself.
         case .brokerMemory, .brokerDisk: .seconds(8)
         case .redisRestart, .redisLoss, .redisPause, .redisBusy, .redisLonely, .redisReplica, .redisFull, .redisDisk,
-            .redisClock, .brokerPause, .shardOutage, .shardPause, .shardReadOnly, .stop:
+            .redisClock, .brokerPause, .shardOutage, .shardPause, .shardReadOnly, .stop, .serviceClock:
             .seconds(3)
         case .cut, .slow, .silent, .refusing: .seconds(1)
         }
