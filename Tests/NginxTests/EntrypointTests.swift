@@ -36,7 +36,8 @@ struct EntrypointTests {
         ["NGINX_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1,2001:db8::/32"],
         ["NGINX_NAMES": "chat.example.org,*.a.b, 192.0.2.7"],
         ["TURN_DEADLINE": "1500ms", "TURN_BATCH_DEADLINE": "2h", "GATEWAY_HEARTBEAT": "1s"],
-        ["GATEWAY_UPSTREAM": "", "NGINX_RATE": "", "TURN_DEADLINE": ""],
+        ["GATEWAY_UPSTREAM": "", "NGINX_RATE": "", "TURN_DEADLINE": "", "NGINX_MEMORY_MIB": ""],
+        ["NGINX_MEMORY_MIB": "64"], ["NGINX_MEMORY_MIB": "1048576"],
     ])
     func nginxTakesTheFiles(_ settings: [String: String]) async throws {
         let (outcome, folder) = try await render(settings)
@@ -55,7 +56,8 @@ struct EntrypointTests {
         ("GATEWAY_UPSTREAM", "gateway"), ("GATEWAY_UPSTREAM", "gateway:0"), ("GATEWAY_UPSTREAM", "a:1;}"),
         ("GATEWAY_UPSTREAM", "::1:80"), ("NGINX_RUN", "/tmp/a b"), ("NGINX_ADDRESS", "0.0.0.0; include /etc/passwd"),
         ("NGINX_TRUSTED_PROXIES", "all"), ("NGINX_NAMES", "a/CN=b"), ("NGINX_NAMES", "a;b"),
-        ("NGINX_CERTIFICATES", "/|/e"), ("TURN_BATCH_DEADLINE", "$(id)s"),
+        ("NGINX_CERTIFICATES", "/|/e"), ("NGINX_BODIES", "/b;"), ("NGINX_MEMORY_MIB", "1g"), ("NGINX_MEMORY_MIB", "32"),
+        ("TURN_BATCH_DEADLINE", "$(id)s"),
     ])
     func slipsAreNamed(_ name: String, _ value: String) async throws {
         let (outcome, folder) = try await render([name: value])

@@ -53,6 +53,17 @@ struct Front: GatewayClient {
         try await http.shutdown()
     }
 
+    /// The most that nginx and its workers have had resident so far, in bytes; what they share is counted for each.
+    func peakMemory() throws -> Int {
+        let text = try String(contentsOfFile: nginx.path + "/run/nginx.pid", encoding: .utf8)
+        guard let master = Int32(text.trimmingCharacters(in: .whitespacesAndNewlines)) else {
+            throw HarnessError("nginx.pid: \(text)")
+        }
+        return ([master] + ProcessStatus.children(of: master)).reduce(0) {
+            $0 + (ProcessStatus($1)?.bytes("VmHWM") ?? 0)
+        }
+    }
+
     /// Bytes as they are, without a client library: what is sent, and what came until it held `mark`.
     func converse(_ turns: [(send: String, until: String)], port: Int? = nil) async throws -> [String] {
         let port = port ?? self.port
@@ -68,9 +79,12 @@ struct SecureClient {
     let http: HTTPClient
     let port: Int
 
-    func execute(_ method: String, _ path: String, body: String? = nil) async throws -> HTTPClientResponse {
+    func execute(
+        _ method: String, _ path: String, headers: [(String, String)] = [], body: String? = nil
+    ) async throws -> HTTPClientResponse {
         var request = HTTPClientRequest(url: "https://localhost:\(port)\(path)")
         request.method = .RAW(value: method)
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
         if let body { request.body = .bytes(ByteBuffer(string: body)) }
         return try await http.execute(request, timeout: .seconds(60))
     }

@@ -16,6 +16,8 @@ final class ScriptedGateway: Sendable {
 
     enum Deed: Sendable {
         case answer(Int, String)
+        /// Says nothing for as long as the connection is open.
+        case wait
         /// Closes the connection without an answer.
         case hangUp
         /// The same, late.
@@ -122,6 +124,7 @@ private final class ScriptedConnection: ChannelInboundHandler {
             switch script.deed(request) {
             case .answer(let status, let body):
                 context.channel.say("HTTP/1.1 \(status) Said\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            case .wait: break
             case .hangUp: context.close(promise: nil)
             case .hangUpAfter(let time):
                 let channel = context.channel

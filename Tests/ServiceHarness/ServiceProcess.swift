@@ -48,17 +48,10 @@ public final class ServiceProcess: Sendable {
     public var log: String { (try? String(contentsOfFile: logPath, encoding: .utf8)) ?? "" }
 
     /// Resident memory in bytes.
-    public var residentBytes: Int { status("VmRSS:") }
+    public var residentBytes: Int { ProcessStatus(pid)?.bytes("VmRSS") ?? 0 }
 
     /// The most that it has been so far.
-    public var peakResidentBytes: Int { status("VmHWM:") }
-
-    /// Bytes of a line of /proc/<pid>/status that counts kB; 0 when there is none.
-    private func status(_ name: String) -> Int {
-        let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
-        let line = status.split(separator: "\n").first { $0.hasPrefix(name) }
-        return (line.flatMap { Int($0.split(whereSeparator: \.isWhitespace).dropFirst().first ?? "") } ?? 0) * 1024
-    }
+    public var peakResidentBytes: Int { ProcessStatus(pid)?.bytes("VmHWM") ?? 0 }
 
     public func signal(_ number: Int32) {
         // A pid that was reaped may be a stranger's by now.
