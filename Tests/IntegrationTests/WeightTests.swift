@@ -1,6 +1,7 @@
 import Foundation
 import RedisStore
 import ServiceHarness
+import TestServers
 import Testing
 
 /// The largest requests in the largest number that tenants may have: no service comes near the memory that
@@ -19,11 +20,12 @@ struct WeightTests {
     }()
 
     @Test(.timeLimit(.minutes(5))) func tenantsLargestTurnsFitAndLeaveNothing() async throws {
+        let postgres = try await TestServers.startPostgres(databases: ["only"], persistent: true)
         let cluster = try await Cluster(
             .simulated(ttft: 5, itl: 20),
             settings: [
                 "RATE_LIMIT_ASYNC": "0", "MAX_OUTSTANDING_PER_USER": "1000", "ADMISSION_STANDARD": "0s",
-                "LOG_LEVEL": "info",
+                "LOG_LEVEL": "info", "DATABASE_SHARDS": postgres.endpoint.shards[0],
             ])
         var tenants: [Tenant] = []
         for name in ["first", "second", "third"] {
@@ -55,6 +57,8 @@ struct WeightTests {
         }
         try fits(cluster)
 
+        // They end while nothing can be stored: all their outcomes wait for the shard at once.
+        try await postgres.kill()
         for tenant in tenants {
             for id in tenant.turns {
                 #expect(try await cluster.send("DELETE", "/stream/\(id)", body: nil, key: tenant.key).status == 202)
@@ -66,6 +70,12 @@ struct WeightTests {
                     try await cluster.get("/check-response/\(id)", key: tenant.key).status != 202
                 }
             }
+        }
+        let waiting = try await outcomes(cluster, tenants[0])
+        #expect(waiting >= 150, "\(waiting)")
+        try await postgres.restart()
+        try await eventually("every outcome is stored", within: .seconds(90), or: { cluster.logs }) {
+            try await outcomes(cluster, tenants[0]) == 0
         }
         // The tenants are welcome again, and what ended before costs the next turn nothing.
         for tenant in tenants {
@@ -84,6 +94,48 @@ struct WeightTests {
             #expect(left < 20 << 20, "\(left)")
         }
         try fits(cluster)
+        await cluster.stop()
+        try await postgres.stop()
+    }
+
+    /// How many outcomes wait to be stored.
+    private func outcomes(_ cluster: Cluster, _ tenant: Tenant) async throws -> Int {
+        // With a key that the gateway knows already: there is nobody to ask.
+        let queues = try await cluster.get("/debug/queue-stats", key: tenant.key).json
+        return (queues["response_queue"] as? [String: Int])?["message_count"] ?? -1
+    }
+
+    /// The KV blocks of a node take what is left of its limit by design. What it has beside them and the weights is what
+    /// requests can make grow, and for that `ENGINE_KV_BLOCKS=auto` leaves 256 MiB.
+    @Test(.timeLimit(.minutes(5))) func aNodeFullOfTheLongestPromptsStaysWithinWhatIsLeftForIt() async throws {
+        let cluster = try await Cluster(
+            .llama,
+            settings: [
+                "MAX_CONCURRENT": "64", "ENGINE_KV_BLOCKS": "512", "RATE_LIMIT_ASYNC": "0",
+                "MAX_OUTSTANDING_PER_USER": "1000", "ADMISSION_STANDARD": "0s", "LOG_LEVEL": "info",
+            ])
+        var ids: [String] = []
+        for number in 0..<80 {
+            // Most of the model's 8,192 tokens.
+            let message = "\(number). " + String(repeating: "word ", count: 7500)
+            let answer = try await cluster.post(
+                "/async-chat", ["message": message, "user_id": "ann", "max_tokens": 50])
+            ids.append(try #require(answer.json["correlation_id"] as? String, "\(answer.text)"))
+        }
+        try await eventually("every place of the node is taken", within: .seconds(120), or: { cluster.logs }) {
+            let scrape = try Scrape(try await cluster.node.asked("/metrics").text)
+            let jobs = ["running", "waiting"].map { scrape.value("vllm:num_requests_\($0)") ?? 0 }
+            let prompts = scrape.value("vllm:prompt_tokens_total") ?? 0
+            return jobs[0] >= 1 && jobs[0] + jobs[1] >= 56 && prompts > 10_000
+        }
+        let loaded = try #require(cluster.node.log.split(separator: "\n").first { $0.contains("the model is loaded") })
+        let sizes = try ["weights_mib", "kv_mib"].map { name in
+            let number = loaded.firstMatch(of: try Regex("\(name)\"?[=:]\"?(\\d+)", as: (Substring, Substring).self))
+            return try #require(number.flatMap { Int($0.output.1) }, "\(name) in \(loaded)") << 20
+        }
+        let others = cluster.node.peakResidentBytes - sizes.reduce(0, +)
+        #expect(others > 0 && others <= (256 << 20) / 5 * 4, "\(others >> 20) MiB beside weights and KV blocks")
+        for id in ids { _ = try await cluster.send("DELETE", "/stream/\(id)", body: nil) }
         await cluster.stop()
     }
 
