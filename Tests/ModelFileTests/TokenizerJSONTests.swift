@@ -95,6 +95,7 @@ struct TokenizerJSONTests {
     func brokenJSON(text: String) throws {
         let error = #expect(throws: ModelFileError.self) { try JSONText(Array(text.utf8), name: "test") }
         #expect(try #require(error).field == "test")
+        #expect(error?.offset ?? 0 <= UInt64(text.utf8.count))
     }
 
     @Test("JSON values and escapes")
