@@ -240,7 +240,7 @@ let package = Package(
                 "queue-worker", "ChatCore", "FullWorkPool", "PostgresStore", "RabbitQueue", "RedisStore", "ServiceKit",
                 "TestServers",
             ] + lifecycle),
-        tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine"]),
+        tests("InferenceNodeTests", ["inference-node", "ChatCore", "LlamaEngine", "ServiceHarness"]),
         tests("ModelFileTests", ["ModelFile", "SeededRandom"], exclude: ["Fixtures"]),
         tests("LlamaEngineTests", ["LlamaEngine", "ModelFile", "CKernels", "SeededRandom"], exclude: ["Fixtures"]),
         // What deploy/ holds, read by the programs that it is for. The executables as for IntegrationTests.

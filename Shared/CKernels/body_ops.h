@@ -103,8 +103,12 @@ static void multiply(const ck_plan *plan, const ck_op *op, int32_t matrix, int32
 
 CK_INLINE void store_swiglu(const ck_op *op, int32_t column, int32_t row, const float *gate, const float *up, size_t panel_stride) {
     float h[CK_BLOCK];
-    v_store(h, v_swiglu(v_load(gate), v_load(up)));
-    v_store(h + 16, v_swiglu(v_load(gate + panel_stride), v_load(up + panel_stride)));
+    v16 g[2] = {v_load(gate), v_load(gate + panel_stride)}, u[2] = {v_load(up), v_load(up + panel_stride)};
+    if (op->bias[0])
+        for (int i = 0; i < 2; i++) g[i] = v_add(g[i], v_load(op->bias[0] + column + 16 * i));
+    if (op->bias[1])
+        for (int i = 0; i < 2; i++) u[i] = v_add(u[i], v_load(op->bias[1] + column + 16 * i));
+    for (int i = 0; i < 2; i++) v_store(h + 16 * i, v_swiglu(g[i], u[i]));
     const size_t columns = (size_t)op->output.columns;
     if (op->output.groups)
         quantize_block(h, op->output.groups + (size_t)(row / CK_GROUP) * (columns / CK_BLOCK) + column / CK_BLOCK, row % CK_GROUP);
@@ -191,6 +195,11 @@ static void run_rows_unit(const ck_plan *plan, const ck_op *op, int32_t unit, ui
             if (plan->rope_magnitude != 1)
                 for (int32_t i = 0; i < 2 * plan->rope_pairs; i++) c[i] *= plan->rope_magnitude, s[i] *= plan->rope_magnitude;
             for (int32_t i = 2 * plan->rope_pairs; i < plan->head_size; i++) c[i] = 1, s[i] = 0;
+        } else if (op->kind == CK_OP_COMPACT) {
+            const int32_t padded = op->input.columns / plan->heads, size = op->output.columns / plan->heads;
+            const float *from = op->input.rows + (size_t)row * (size_t)op->input.columns;
+            float *to = op->output.rows + (size_t)row * (size_t)op->output.columns;
+            for (int32_t head = 0; head < plan->heads; head++, from += padded, to += size) memcpy(to, from, (size_t)size * sizeof *to);
         } else if (op->kind == CK_OP_QUANTIZE) {
             quantize(op->output.rows + (size_t)row * (size_t)op->output.columns, op->output.columns, row, &op->output);
         } else if (op->kind == CK_OP_QK_NORM) {

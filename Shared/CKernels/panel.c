@@ -60,7 +60,6 @@ static void repack_quantized(const uint8_t *source, const ck_matrix *m, int32_t 
                     out[k * CK_LANES + lane] = source[(size_t)lane * (size_t)columns + (size_t)k];       \
         }                                                                                                \
     }
-// GGUF aligns tensors to 8 bytes at least.
 CK_TRANSPOSE(transpose_words, uint32_t)
 CK_TRANSPOSE(transpose_halves, uint16_t)
 

@@ -22,7 +22,7 @@ static bool has_avx_vnni(void) {
 #if defined(__linux__)
 #include <sys/auxv.h>
 #endif
-extern const ck_variant ck_neon_variant;
+extern const ck_variant ck_neon_variant, ck_neondot_variant;
 
 // SDOT is optional in Armv8.2 and in every later core; Apple's have it.
 static bool has_dot_product(void) {
@@ -44,7 +44,8 @@ const ck_variant *ck_variant_get(int32_t id) {
         && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("f16c"))
         return &ck_avx512_variant;
 #elif defined(__aarch64__)
-    if (id == CK_NEON && has_dot_product()) return &ck_neon_variant;
+    if (id == CK_NEON) return &ck_neon_variant;  // a part of every Armv8-A with floating point
+    if (id == CK_NEON_DOT && has_dot_product()) return &ck_neondot_variant;
 #endif
     return 0;
 }

@@ -1,15 +1,13 @@
+// Armv8.0 (Cortex-A53, A72: Raspberry Pi 3 and 4): NEON without a dot product.
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
 #include "include/ck_variant.h"
 #include "units.h"
 
-// SwiftPM has no compiler flags for one file: every function below is compiled for this CPU by attribute.
-#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 #include "vector_neon.h"
 #include "vector_planes_neon.h"
 #include "body.h"
-#pragma clang attribute pop
 
 const ck_variant ck_neon_variant = CK_VARIANT("neon");
 #endif

@@ -1,4 +1,5 @@
-// 16 virtual lanes in four NEON registers. SDOT (Armv8.2) multiplies signed bytes and adds four products exactly.
+// 16 virtual lanes in four NEON registers; with CK_USE_SDOT, four products of signed bytes are added exactly by one instruction
+// (Armv8.2).
 #include <string.h>
 
 #include "half.h"
@@ -85,10 +86,24 @@ CK_INLINE w16 w_add1(w16 a, int32_t x) { CK_QUADS a.q[i] = vaddq_s32(a.q[i], vdu
 #define v_prefetch(p) __builtin_prefetch(p)
 
 // sum[r] += four columns (a constant 0...3 of `x`'s 16) of 16 outputs
+#if defined(CK_USE_SDOT)
 #define CK_SDOT(SUM, W, X, FOUR) \
     do { \
         _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++) (SUM).q[i] = vdotq_laneq_s32((SUM).q[i], (W)[i], X, FOUR); \
     } while (0)
+#else
+// The same sums in three steps: products in 16 bits, neighbours added there, and those added in 32. Two products fit in 16 bits, since
+// activations are quantised to -127 ... 127: 2 * 128 * 127 < 2^15.
+CK_INLINE int32x4_t add_products(int32x4_t sum, int8x16_t w, int8x16_t four) {
+    const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(four)), high = vmull_high_s8(w, four);
+    return vpadalq_s16(sum, vpaddq_s16(low, high));
+}
+#define CK_SDOT(SUM, W, X, FOUR) \
+    do { \
+        const int8x16_t four = vreinterpretq_s8_s32(vdupq_laneq_s32(vreinterpretq_s32_s8(X), FOUR)); \
+        _Pragma("clang loop unroll(full)") for (int i = 0; i < 4; i++) (SUM).q[i] = add_products((SUM).q[i], (W)[i], four); \
+    } while (0)
+#endif
 
 // sum[r] += vector J (a constant 0...7) of a block's weights, four registers of signed bytes in V, for all rows
 #define CK_ADD_VECTOR(J, V) \

@@ -6,7 +6,7 @@ public protocol TensorSource: Sendable {
     var unusable: [String: UnusableTensor] { get }
     /// What the source itself calls the tensor that GGUF calls `name`, for errors.
     func ownName(of name: String) -> String
-    /// Runs `body` with the tensor's bytes, rows after each other; the pointer is valid only inside `body`.
+    /// Runs `body` with the tensor's bytes, rows after each other; the pointer is valid only inside `body`, and may be odd.
     func withBytes<R, Failure: Error>(
         of tensor: Tensor, _ body: (UnsafeRawBufferPointer) throws(Failure) -> R
     ) throws(Failure) -> R
@@ -54,7 +54,7 @@ public enum ModelSource: Sendable {
             switch self {
             case .gguf(let file): try file.contextLength
             case .shards(let shards): try shards.first.contextLength
-            case .folder(let folder): try folder.int("max_position_embeddings", in: 1...(1 << 24))
+            case .folder(let folder): try folder.contextLength
             }
         }
     }

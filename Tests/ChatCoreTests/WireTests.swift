@@ -3,7 +3,7 @@ import Foundation
 import Testing
 
 @Suite struct TokenBatchTests {
-    private func sample() -> TokenBatch {
+    private func sample(timeOfTheSecond: Int64? = nil) -> TokenBatch {
         var random = Counting()
         let turn = TurnID(milliseconds: 1_767_225_600_000, using: &random)
         return TokenBatch(
@@ -14,7 +14,7 @@ import Testing
                     timeToFirstToken: 12_345),
                 .init(
                     turn: turn, epoch: 7, attempt: 1, first: 99, tokens: [], end: .init(.failed, reason: "why"),
-                    timeToFirstToken: nil),
+                    timeToFirstToken: timeOfTheSecond),
             ])
     }
 
@@ -39,15 +39,39 @@ import Testing
         #expect(throws: WireError(field: "turn")) { try TokenBatch(decoding: writer.bytes) }
     }
 
-    @Test func mutatedBytesNeverCrash() {
+    private static let fields: Set = [
+        "magic", "node", "items", "turn", "epoch", "attempt", "first", "time to first token", "tokens", "token", "end",
+        "reason", "length",
+    ]
+
+    /// A change is either refused by the name of a field, or read as what the bytes say: writing it gives the same bytes.
+    @Test func mutatedBytesAreRefusedByNameOrReadAsTheyStand() throws {
         var random = Counting()
-        let bytes = sample().encoded()
-        for _ in 0..<2000 {
+        let bytes = sample(timeOfTheSecond: 1).encoded()
+        var refused: [String: Int] = [:], read = 0
+        for _ in 0..<4000 {
             var mutated = bytes
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 mutated[Int.random(in: 0..<mutated.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
             }
-            _ = try? TokenBatch(decoding: mutated)
+            do throws(WireError) {
+                let batch = try TokenBatch(decoding: mutated)
+                read += 1
+                #expect(batch.items.count == 2 && batch.items.allSatisfy { $0.first >= 0 })
+                #expect(batch.items.allSatisfy { ($0.timeToFirstToken ?? 0) >= 0 })
+                let again = batch.encoded()
+                // Every negative time stands for none, and is written as -1.
+                if batch.items.allSatisfy({ $0.timeToFirstToken != nil }) { #expect(again == mutated) }
+                #expect(again.count == mutated.count)
+                #expect(try TokenBatch(decoding: again) == batch)
+            } catch {
+                refused[error.field, default: 0] += 1
+            }
+        }
+        #expect(read > 500)
+        #expect(Set(refused.keys).isSubset(of: Self.fields), "\(refused)")
+        for field in ["magic", "node", "turn", "first", "end", "reason"] {
+            #expect(refused[field, default: 0] > 0, "\(field): \(refused)")
         }
     }
 }

@@ -96,8 +96,11 @@ static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int
     ops[n++] = (ck_op){.kind = CK_OP_SWIGLU, .matrix_count = 2, .input = normed, .output = hidden,
                        .matrix = {random_matrix(owner, s->format, s->feed_forward, s->embedding, random),
                                   random_matrix(owner, s->format, s->feed_forward, s->embedding, random)}};
+    if (s->biases)
+        for (int i = 0; i < 2; i++) ops[n - 1].bias[i] = random_weights(owner, s->feed_forward, random);
     ops[n++] = (ck_op){.kind = CK_OP_PROJECT, .matrix_count = 1, .input = hidden,
                        .matrix = {random_matrix(owner, s->format, s->embedding, s->feed_forward, random)}};
+    if (s->biases) ops[n - 1].bias[0] = random_weights(owner, s->embedding, random);
     return n;
 }
 

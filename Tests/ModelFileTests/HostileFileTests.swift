@@ -165,11 +165,26 @@ struct HostileFileTests {
         var opened = 0
         var tokenized = 0
         for _ in 0..<600 {
-            let contents = Self.mutate(original, &random)
-            guard let file = try? GGUFFile(contents: contents) else { continue }
+            // The directory of the tensors is a small part of the file, and the one that says where numbers lie.
+            let start = Bool.random(using: &random) ? 0 : original.count - 192
+            let contents = Array(original[..<start]) + Self.mutate(Array(original[start...]), &random)
+            let file: GGUFFile
+            do throws(ModelFileError) {
+                file = try GGUFFile(contents: contents)
+            } catch {
+                Self.expectNamed(
+                    error, ["magic", "version", "tensor ", "metadata ", "file"], fileSize: contents.count)
+                continue
+            }
             opened += 1
-            Self.readEverything(file)
-            guard let tokenizer = try? Tokenizer(file: file) else { continue }
+            Self.readEverything(file, contents)
+            let tokenizer: Tokenizer
+            do throws(ModelFileError) {
+                tokenizer = try Tokenizer(file: file)
+            } catch {
+                Self.expectNamed(error, ["metadata 'tokenizer."], fileSize: contents.count)
+                continue
+            }
             tokenized += 1
             let ids = tokenizer.encode("abab <x> <|im_end|> é", parseSpecial: true, addSpecial: true)
             #expect(ids.allSatisfy { $0 >= 0 && $0 < tokenizer.vocabularySize })
@@ -182,9 +197,22 @@ struct HostileFileTests {
         #expect(tokenized > 5)
     }
 
-    static func readEverything(_ file: GGUFFile) {
-        for tensor in file.tensorList {
-            _ = file.withBytes(of: tensor) { $0.reduce(0) { $0 &+ Int($1) } }
+    /// A refusal names a field that the format has, and a place inside the file.
+    static func expectNamed(_ error: ModelFileError, _ fields: [String], fileSize: Int) {
+        #expect(fields.contains { error.field.hasPrefix($0) } && !error.reason.isEmpty, "\(error)")
+        #expect(error.offset ?? 0 <= UInt64(fileSize), "\(error)")
+    }
+
+    /// What the header promises of a tensor holds of its bytes; every value of the metadata can be asked for as anything.
+    static func readEverything(_ file: GGUFFile, _ contents: [UInt8]) {
+        var end: UInt64 = 0
+        for tensor in file.tensorList.sorted(by: { $0.offset < $1.offset }) {
+            #expect(tensor.offset >= end && tensor.offset % UInt64(file.alignment) == 0)
+            end = tensor.offset + UInt64(tensor.byteCount)
+            #expect(end <= UInt64(contents.count))
+            #expect(tensor.elementCount == tensor.dimensions.reduce(1, *) && tensor.dimensions.allSatisfy { $0 > 0 })
+            let isThere = file.withBytes(of: tensor) { $0.elementsEqual(contents[Int(tensor.offset)..<Int(end)]) }
+            #expect(isThere)
             file.releasePages(of: tensor)
         }
         for key in file.metadata.keys {

@@ -95,6 +95,7 @@ struct TokenizerJSONTests {
     func brokenJSON(text: String) throws {
         let error = #expect(throws: ModelFileError.self) { try JSONText(Array(text.utf8), name: "test") }
         #expect(try #require(error).field == "test")
+        #expect(error?.offset ?? 0 <= UInt64(text.utf8.count))
     }
 
     @Test("JSON values and escapes")
@@ -119,6 +120,7 @@ struct TokenizerJSONTests {
         "a tokenizer.json with bytes changed, cut or doubled anywhere ends in an error or a tokenizer, never in a trap")
     func mutations() throws {
         var random = SeededGenerator(seed: 99)
+        var (read, refused) = (0, 0)
         for name in ["byte-level", "pieces", "unigram"] {
             let whole = Array(try SmallForms.data("\(name).tokenizer.json"))
             for _ in 0..<40 {
@@ -134,10 +136,23 @@ struct TokenizerJSONTests {
                     default: bytes[place] = "0123456789{}[],:\"-\\nt".utf8.randomElement(using: &random) ?? 0
                     }
                 }
-                guard let tokenizer = try? Tokenizer(tokenizerJSON: Data(bytes)) else { continue }
+                let tokenizer: Tokenizer
+                do throws(ModelFileError) {
+                    tokenizer = try Tokenizer(tokenizerJSON: Data(bytes))
+                } catch {
+                    refused += 1
+                    HostileFileTests.expectNamed(error, ["tokenizer.json"], fileSize: bytes.count)
+                    continue
+                }
+                read += 1
                 let ids = tokenizer.encode("Hello <|im_end|> wörld 12 日本", parseSpecial: true, addSpecial: true)
-                _ = tokenizer.decode(ids)
+                #expect(ids.allSatisfy { (0..<Int32(tokenizer.vocabularySize)).contains($0) })
+                let whole = ids.flatMap { tokenizer.bytes(of: $0, includingSpecial: true) }
+                let text = tokenizer.decode(ids, includingSpecial: true)
+                let expected = String(decoding: whole, as: UTF8.self)
+                #expect(text == expected || " " + text == expected)
             }
         }
+        #expect(read > 10 && refused > 10, "\(read) read, \(refused) refused")
     }
 }

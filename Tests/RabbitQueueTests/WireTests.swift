@@ -77,17 +77,68 @@ import Testing
         #expect(throws: RabbitError.self) { try decode(try message(body: 10_000, frameMaximum: 8192)) }
     }
 
-    @Test func anythingThatIsNotAMQPIsRefusedOrIgnored() throws {
+    /// A frame as the specification has it: type, channel, length, payload, 0xCE.
+    private struct RawFrame {
+        var type: UInt8
+        var channel: UInt16
+        var payload: [UInt8]
+
+        /// The whole frames at the head of a stream.
+        static func cut(_ bytes: [UInt8]) -> [RawFrame] {
+            var frames: [RawFrame] = [], rest = bytes[...]
+            while rest.count >= 8 {
+                let head = Array(rest.prefix(7)), length = head[3...].reduce(0) { $0 << 8 | Int($1) }
+                guard rest.count >= 8 + length else { break }
+                let payload = Array(rest.dropFirst(7).prefix(length))
+                frames.append(
+                    RawFrame(type: head[0], channel: UInt16(head[1]) << 8 | UInt16(head[2]), payload: payload))
+                rest = rest.dropFirst(8 + length)
+            }
+            return frames
+        }
+    }
+
+    /// Either is right; what is read must be what the bytes say, and what is refused must be called no AMQP.
+    @Test func anythingThatIsNotAMQPIsRefusedOrReadAsItStands() throws {
         var random = SeededGenerator(seed: 7)
         let whole = try message(body: 100)
+        var (read, refused) = (0, 0)
         for _ in 0..<3000 {
             var bytes = whole
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 bytes[Int.random(in: bytes.indices, using: &random)] = UInt8.random(in: 0...255, using: &random)
             }
-            // Either is right; running out of bounds or of memory is not.
-            _ = try? decode(bytes, limit: 4096)
+            do {
+                let frames = try decode(bytes, limit: 4096)
+                read += 1
+                // Frames of a type that nobody knows are ignored.
+                let raw = RawFrame.cut(bytes).filter { [1, 2, 3, 8].contains($0.type) }
+                #expect(frames.count == raw.count)
+                for (frame, raw) in zip(frames, raw) {
+                    switch frame {
+                    case .method(_, let channel): #expect(raw.type == 1 && channel == raw.channel)
+                    case .header(let header, let channel):
+                        #expect(raw.type == 2 && channel == raw.channel)
+                        #expect(header.bodySize == raw.payload[4..<12].reduce(0) { $0 << 8 | UInt64($1) })
+                        // Bytes that are no UTF-8 are repaired to three each.
+                        let texts = header.headers.reduce(header.messageID?.utf8.count ?? 0) {
+                            $0 + $1.key.utf8.count + $1.value.utf8.count
+                        }
+                        #expect(texts <= 3 * raw.payload.count)
+                    case .body(let fragment, let channel):
+                        #expect(raw.type == 3 && channel == raw.channel && fragment == raw.payload)
+                    case .heartbeat: #expect(raw.type == 8)
+                    }
+                }
+            } catch let error as RabbitError {
+                refused += 1
+                guard case .protocolViolation(let reason) = error, !reason.isEmpty else {
+                    Issue.record("refused as \(error)")
+                    continue
+                }
+            }
         }
+        #expect(read > 300 && refused > 300, "\(read) read, \(refused) refused")
     }
 
     /// Tables nested as deep as a frame allows must not run over the thread's stack.

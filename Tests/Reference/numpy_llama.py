@@ -128,7 +128,8 @@ class Llama:
             x = x + attended @ w("attn_output").T + bias("attn_output")
 
             h = rms_norm(x, w("ffn_norm"), c.epsilon)
-            x = x + (silu(h @ w("ffn_gate").T) * (h @ w("ffn_up").T)) @ w("ffn_down").T
+            gate, up = h @ w("ffn_gate").T + bias("ffn_gate"), h @ w("ffn_up").T + bias("ffn_up")
+            x = x + (silu(gate) * up) @ w("ffn_down").T + bias("ffn_down")
 
         if not every_row:
             x = x[-1:]

@@ -73,7 +73,8 @@ typedef struct {
 size_t ck_panel_bytes(int32_t format, int32_t columns);
 
 // Repacks a row-major matrix of GGUF blocks (any format but CK_F32_ROWS and CK_AWQ) into panels of the same format, or, for CK_F32_ROWS, expands F32,
-// F16 or BF16 (source_format) into row-major F32. The destination holds the matrix's panels, 64-byte aligned.
+// F16 or BF16 (source_format) into row-major F32. F32, F16 and BF16 lie on a multiple of their size. The destination holds the
+// matrix's panels, 64-byte aligned.
 void ck_repack(const uint8_t *source, int32_t source_format, const ck_matrix *matrix, uint8_t *destination);
 
 // A matrix as AutoAWQ's "gemm" checkpoints have it: weight[output][column] = (quant - zero) * scale of the column's group of 128.

@@ -15,9 +15,10 @@ typedef enum {
     CK_OP_QK_NORM,    // where heads are normed: RMSNorm of each head of the raw queries and keys, then what CK_OP_QKV leaves out
     CK_OP_STORE_KV,   // where the KV cache is of 8 bits: keys and values from `staged` into the KV blocks
     CK_OP_ATTENTION,  // queries over the KV blocks into output
+    CK_OP_COMPACT,    // input.rows into output.rows without what pads each head to whole vectors
     CK_OP_QUANTIZE,   // output.rows into output.groups, where a head is no whole number of quantised blocks
     CK_OP_PROJECT,    // x += matrix * input
-    CK_OP_SWIGLU,     // silu(gate * input) * (up * input) into output
+    CK_OP_SWIGLU,     // silu(gate * input + bias) * (up * input + bias) into output
     CK_OP_OUT_NORM,   // RMSNorm of the output rows of x
     CK_OP_LOGITS,     // matrix * input into logits
 } ck_op_kind;
@@ -28,7 +29,7 @@ typedef struct {
     int32_t matrix_count;
     const float *weight;      // norms: [embedding]; CK_OP_QK_NORM: [head_size], for queries
     const float *key_weight;  // CK_OP_QK_NORM: [head_size], for keys
-    const float *bias[3];     // CK_OP_QKV, CK_OP_PROJECT, CK_OP_LOGITS: added to a matrix's outputs, whole panels of them, or NULL
+    const float *bias[3];     // of every matrix: added to its outputs, whole panels of them, or NULL
     ck_matrix matrix[3];
     ck_activation input, output;
 } ck_op;
@@ -51,7 +52,8 @@ typedef struct {
     const ck_op *ops;
     int32_t op_count;
 
-    int32_t embedding, heads, kv_heads, head_size, vocabulary, logits_stride;
+    int32_t embedding, heads, kv_heads, vocabulary, logits_stride;
+    int32_t head_size;          // a multiple of 16; where the model's is not, heads are padded with zeros
     int32_t rope_pairs;         // pairs of a head that are rotated
     const double *rope_turns;   // [rope_pairs] turns per position
     float rope_magnitude;       // of cosines and sines; 1, but for YaRN

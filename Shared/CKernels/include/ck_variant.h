@@ -5,7 +5,7 @@
 #include "ck_panel.h"
 #include "ck_plan.h"
 
-typedef enum { CK_SCALAR = 0, CK_AVX2 = 1, CK_AVX512 = 2, CK_NEON = 3, CK_AVX_VNNI = 4, CK_VARIANT_COUNT = 5 } ck_variant_id;
+typedef enum { CK_SCALAR = 0, CK_AVX2 = 1, CK_AVX512 = 2, CK_NEON = 3, CK_AVX_VNNI = 4, CK_NEON_DOT = 5, CK_VARIANT_COUNT = 6 } ck_variant_id;
 
 // run: units [first, end) of an operation. The others are the pieces of it that tests compare.
 typedef struct ck_variant {

@@ -23,11 +23,13 @@ struct AWQParameters {
         from source: any TensorSource
     ) {
         let order = (0..<plan.outputs).map { Int32(plan.order?.source(of: $0) ?? $0) }
-        source.withBytes(of: plan.tensor) { quants in
-            source.withBytes(of: zeros) { zeros in
-                source.withBytes(of: scales) { scales in
+        func aligned(_ tensor: Tensor, _ body: (UnsafeRawBufferPointer) -> Void) {
+            source.withBytes(of: tensor) { $0.aligned(for: tensor.type, body) }
+        }
+        aligned(plan.tensor) { quants in
+            aligned(zeros) { zeros in
+                aligned(scales) { scales in
                     order.withUnsafeBufferPointer { order in
-                        // Readers have seen to the alignment.
                         var awq = ck_awq(
                             quants: quants.baseAddress?.assumingMemoryBound(to: UInt32.self),
                             zeros: zeros.baseAddress?.assumingMemoryBound(to: UInt32.self),
@@ -45,11 +47,16 @@ struct AWQParameters {
 extension WeightPlan {
     /// The matrix that GGUF calls `name`, where the source has it in AWQ's three tensors; nil where it has not.
     static func awqMatrix(
-        _ name: String, _ inputs: Int, _ outputs: Int, _ order: RotaryOrder?, in source: any TensorSource,
+        _ name: String, _ inputs: Int, _ outputs: Int, _ order: HeadLayout?, in source: any TensorSource,
         _ used: inout Set<String>
     ) throws(ModelError) -> MatrixPlan? {
         let base = String(name.hasSuffix(".weight") ? name.dropLast("weight".count) : name[...])
         guard let packed = source.tensors[base + "qweight"] else { return nil }
+        guard order?.isPadded != true else {
+            throw ModelError(
+                field: "tensor '\(packed.name)'",
+                reason: "AWQ is not supported with heads whose size is no multiple of 16")
+        }
         guard inputs % AWQParameters.group == 0, outputs % 8 == 0 else {
             throw ModelError(
                 field: "tensor '\(packed.name)'",

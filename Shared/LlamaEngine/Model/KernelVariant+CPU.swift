@@ -16,6 +16,7 @@ extension KernelVariant {
             case .avxvnni: CK_AVX_VNNI
             case .avx512: CK_AVX512
             case .neon: CK_NEON
+            case .neondot: CK_NEON_DOT
             }
         return ck_variant_get(Int32(id.rawValue))
     }

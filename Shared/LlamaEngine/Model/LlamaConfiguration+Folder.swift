@@ -37,9 +37,9 @@ extension LlamaConfiguration {
         let layers = try folder.int("num_hidden_layers", in: 1...1024)
         // Qwen3's class has a default of its own; null there means the same as in the others.
         let usual = architecture == .qwen3 && !folder.isNull("head_dim") ? 128 : embedding / heads
-        let headSize = try folder.int("head_dim", in: 16...512, default: usual)
-        let contextLength = try folder.int("max_position_embeddings", in: 1...(1 << 24))
-        let rotary = try RotaryParameters(folder, contextLength: contextLength)
+        let headSize = try folder.int("head_dim", in: 2...512, default: usual)
+        let contextLength = try folder.contextLength
+        let rotary = try RotaryParameters(folder)
         // Rounded down, as there.
         let rotated = Double(headSize) * rotary.partialFactor
         guard rotated >= 0, rotated <= 512 else {
@@ -116,15 +116,14 @@ extension LlamaConfiguration {
     }
 }
 
-/// The rotation's numbers in config.json: `rope_parameters` since version 5 of `transformers`, `rope_theta` and `rope_scaling`
-/// before.
+/// The rotation's numbers in config.json; before version 5 of `transformers`, `rope_theta` stood beside `rope_scaling`.
 private struct RotaryParameters {
     var base: Double
     var partialFactor: Double
     var scaling: RotaryScaling
 
-    init(_ folder: ModelFolder, contextLength: Int) throws {
-        let group = folder.has("rope_parameters") ? "rope_parameters" : "rope_scaling"
+    init(_ folder: ModelFolder) throws {
+        let group = folder.rotaryGroup
         func key(_ name: String) -> String { "\(group).\(name)" }
         func number(_ name: String, default fallback: Double? = nil) throws -> Double {
             try folder.float(key(name), default: fallback)
@@ -137,11 +136,10 @@ private struct RotaryParameters {
         partialFactor = try number(
             "partial_rotary_factor", default: try folder.float("partial_rotary_factor", default: 1))
         func originalContext() throws -> Int {
-            let name = "original_max_position_embeddings"
-            let usual = try folder.int(name, in: 1...(1 << 24), default: contextLength)
-            return try folder.int(key(name), in: 1...(1 << 24), default: usual)
+            try folder.originalContextLength
+                ?? folder.int("max_position_embeddings", in: 1...ModelFolder.contextLimit)
         }
-        let type = try folder.string(key("rope_type"), default: try folder.string(key("type"), default: "default"))
+        let type = try folder.rotaryType
         switch type {
         case "default": scaling = .none
         case "linear": scaling = .linear(factor: try number("factor"))

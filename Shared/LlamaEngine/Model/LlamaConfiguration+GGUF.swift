@@ -41,7 +41,7 @@ extension LlamaConfiguration {
                 field: "tensor 'token_embd.weight' dimensions",
                 reason: "\(embeddings.dimensions) is not [embedding, vocabulary]")
         }
-        let headSize = try file.int(key("attention.key_length"), in: 16...512, default: embedding / heads)
+        let headSize = try file.int(key("attention.key_length"), in: 2...512, default: embedding / heads)
         let contextLength = try file.int(key("context_length"), in: 1...(1 << 24))
         // 0 stands for no window; one as long as the context hides nothing.
         let window = try file.int(key("attention.sliding_window"), in: 0...Int(Int32.max), default: 0)

@@ -12,8 +12,8 @@ extension LlamaConfiguration {
         try require(feedForward % 32 == 0, "feed_forward_length", "\(feedForward) is not a multiple of 32")
         try require(heads % kvHeads == 0, "attention.head_count_kv", "\(kvHeads) does not divide \(heads) heads")
         try require(
-            headSize % 16 == 0 && headSize >= 16, "attention.key_length",
-            "a head size of \(headSize) is not a multiple of 16")
+            headSize >= 2 && (architecture != .qwen3 || headSize % 16 == 0), "attention.key_length",
+            "a head size of \(headSize) is less than 2, or no multiple of 16 where heads are normed")
         try require(
             heads * headSize % 32 == 0, "attention.head_count", "\(heads) heads of \(headSize) are no multiple of 32")
         try require(

@@ -35,6 +35,9 @@ public struct LlamaConfiguration: Sendable, Equatable {
     /// The output matrix is the token embedding.
     public var tiedOutput: Bool
 
+    /// Elements of a head as the kernels have it: whole vectors of 16, zeros behind ``headSize``.
+    var paddedHeadSize: Int { (headSize + 15) / 16 * 16 }
+
     public init(
         architecture: Architecture = .llama, layers: Int, heads: Int, kvHeads: Int, headSize: Int, embedding: Int,
         feedForward: Int, vocabulary: Int, contextLength: Int, ropeDimensions: Int, ropeBase: Float,

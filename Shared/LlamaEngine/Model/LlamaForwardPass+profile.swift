@@ -3,7 +3,7 @@ import CKernels
 /// Where the time of a step goes.
 extension LlamaForwardPass {
     public enum OperationKind: String, Sendable, CaseIterable {
-        case embed, norm, qkv, headNorm, storeKV, attention, quantize, project, swiglu, outputNorm, logits
+        case embed, norm, qkv, headNorm, storeKV, attention, compact, quantize, project, swiglu, outputNorm, logits
 
         fileprivate var kernels: ck_op_kind {
             switch self {
@@ -13,6 +13,7 @@ extension LlamaForwardPass {
             case .headNorm: CK_OP_QK_NORM
             case .storeKV: CK_OP_STORE_KV
             case .attention: CK_OP_ATTENTION
+            case .compact: CK_OP_COMPACT
             case .quantize: CK_OP_QUANTIZE
             case .project: CK_OP_PROJECT
             case .swiglu: CK_OP_SWIGLU

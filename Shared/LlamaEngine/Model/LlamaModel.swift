@@ -28,6 +28,8 @@ public final class LlamaModel: @unchecked Sendable {
         var queryNorm, keyNorm: UnsafePointer<Float>?
         var feedForwardNorm: UnsafePointer<Float>
         var gate, up, down: ck_matrix
+        /// nil where the model has none.
+        var gateBias, upBias, downBias: UnsafePointer<Float>?
     }
 
     let variant: UnsafePointer<ck_variant>
@@ -78,7 +80,9 @@ public final class LlamaModel: @unchecked Sendable {
                     attentionOutputBias: try loader.vector(layer.attentionOutputBias),
                     queryNorm: try loader.vector(layer.queryNorm), keyNorm: try loader.vector(layer.keyNorm),
                     feedForwardNorm: feedForwardNorm, gate: gate, up: up,
-                    down: try loader.matrix(layer.down)))
+                    down: try loader.matrix(layer.down),
+                    gateBias: try loader.vector(layer.gateBias), upBias: try loader.vector(layer.upBias),
+                    downBias: try loader.vector(layer.downBias)))
         }
         self.layers = layers
         outputNorm = try loader.vector(plan.outputNorm)
@@ -112,7 +116,7 @@ public final class LlamaModel: @unchecked Sendable {
 
     /// Bytes of one KV block of 16 tokens, all layers together.
     public var kvBlockBytes: Int {
-        configuration.layers * configuration.kvHeads * options.kvType.headBytes(configuration.headSize)
+        configuration.layers * configuration.kvHeads * options.kvType.headBytes(configuration.paddedHeadSize)
     }
 
     private static func chooseBackend(

@@ -1,6 +1,6 @@
 /// A set of kernels for one kind of CPU. All sets give the same bits (docs/numerics.md).
 public enum KernelVariant: String, Sendable, CaseIterable {
-    case scalar, avx2, avxvnni, avx512, neon
+    case scalar, avx2, avxvnni, avx512, neon, neondot
 }
 
 /// How activations meet the weights of a matrix.

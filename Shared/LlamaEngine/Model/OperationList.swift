@@ -21,7 +21,8 @@ enum OperationList {
             // Attention needs the F32 rows as its own workspace, whatever its consumer wants.
             var attended = forms(memory.attended, for: [layer.attentionOutput])
             attended.rows = memory.attended.rows
-            list.append(operation(CK_OP_ATTENTION, layer: index, output: attended))
+            list.append(operation(CK_OP_ATTENTION, layer: index, output: memory.padded ?? attended))
+            if let padded = memory.padded { list.append(operation(CK_OP_COMPACT, input: padded, output: attended)) }
             if attended.groups != nil, model.configuration.headSize % Int(CK_BLOCK) != 0 {
                 list.append(operation(CK_OP_QUANTIZE, output: attended))
             }
@@ -33,8 +34,10 @@ enum OperationList {
             let gateUp = [layer.gate, layer.up]
             let fed = forms(memory.normed, for: gateUp), hidden = forms(memory.hidden, for: [layer.down])
             list.append(operation(CK_OP_NORM, weight: layer.feedForwardNorm, output: fed))
-            list.append(operation(CK_OP_SWIGLU, matrices: gateUp, input: fed, output: hidden))
-            list.append(operation(CK_OP_PROJECT, matrices: [layer.down], input: hidden))
+            list.append(
+                operation(
+                    CK_OP_SWIGLU, matrices: gateUp, biases: [layer.gateBias, layer.upBias], input: fed, output: hidden))
+            list.append(operation(CK_OP_PROJECT, matrices: [layer.down], biases: [layer.downBias], input: hidden))
         }
         let last = forms(memory.normed, for: [model.output])
         list.append(operation(CK_OP_OUT_NORM, weight: model.outputNorm, output: last))

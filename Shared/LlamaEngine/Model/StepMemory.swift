@@ -2,7 +2,7 @@ import CKernels
 
 /// All memory that a step works in, allocated once: the KV blocks, the residual stream, activations and logits.
 final class StepMemory {
-    /// `[layers][blocks][kvHeads]` of K `[headSize][16]` and V `[16][headSize]`.
+    /// `[layers][blocks][kvHeads]` of K `[headSize][16]` and V `[16][headSize]`. The head size is the padded one, here and below.
     let kv: UnsafeMutablePointer<UInt8>
     /// Bytes of one block in one layer.
     let kvBlockBytes: Int
@@ -25,6 +25,8 @@ final class StepMemory {
     let ropeCos, ropeSin: UnsafeMutablePointer<Float>
     /// Activations of `[maxRows]` rows in both forms; an operation takes the ones that its matrices need.
     let normed, attended, hidden: ck_activation
+    /// `[maxRows][heads * headSize]` attention's output with its padding; nil where heads have none.
+    let padded: ck_activation?
     let scratch: UnsafeMutablePointer<UInt8>
     let scratchStride: Int
     let ropeTurns: UnsafeMutableBufferPointer<Double>
@@ -65,7 +67,8 @@ final class StepMemory {
                 groups: try pointer(ck_group.self, groups, columns / Int(CK_BLOCK)),
                 rows: try pointer(Float.self, o.maxRows, columns), columns: Int32(columns))
         }
-        kvBlockBytes = c.kvHeads * o.kvType.headBytes(c.headSize)
+        let head = c.paddedHeadSize
+        kvBlockBytes = c.kvHeads * o.kvType.headBytes(head)
         kv = try pointer(UInt8.self, c.layers, kvBlocks, kvBlockBytes)
         logitsStride = (c.vocabulary + 15) / 16 * 16
         logits = try pointer(Float.self, o.maxRows, logitsStride)
@@ -73,17 +76,22 @@ final class StepMemory {
         tables = try map(UnsafePointer<Int32>?.self, o.maxRows)
         runs = try map(ck_run.self, o.maxRows)
         residual = try pointer(Float.self, o.maxRows, c.embedding)
-        queries = try pointer(Float.self, o.maxRows, c.heads * c.headSize)
+        queries = try pointer(Float.self, o.maxRows, c.heads * head)
         keys =
             model.layers.contains { $0.keyNorm != nil }
-            ? try pointer(Float.self, o.maxRows, c.kvHeads * c.headSize) : nil
-        staged = o.kvType == .q8 ? try pointer(Float.self, o.maxRows, 2, c.kvHeads * c.headSize) : nil
-        ropeCos = try pointer(Float.self, o.maxRows, c.headSize)
-        ropeSin = try pointer(Float.self, o.maxRows, c.headSize)
+            ? try pointer(Float.self, o.maxRows, c.kvHeads * head) : nil
+        staged = o.kvType == .q8 ? try pointer(Float.self, o.maxRows, 2, c.kvHeads * head) : nil
+        ropeCos = try pointer(Float.self, o.maxRows, head)
+        ropeSin = try pointer(Float.self, o.maxRows, head)
         normed = try activation(c.embedding)
         attended = try activation(c.heads * c.headSize)
+        padded =
+            head == c.headSize
+            ? nil
+            : ck_activation(
+                groups: nil, rows: try pointer(Float.self, o.maxRows, c.heads * head), columns: Int32(c.heads * head))
         hidden = try activation(c.feedForward)
-        scratchStride = ck_scratch_bytes(Int32(c.headSize), Int32(c.embedding))
+        scratchStride = ck_scratch_bytes(Int32(head), Int32(c.embedding))
         scratch = try pointer(UInt8.self, o.threads, scratchStride)
         ropeTurns = try map(Double.self, max(model.ropeTurns.count, 1))
         _ = ropeTurns.update(from: model.ropeTurns)
@@ -103,7 +111,7 @@ final class StepMemory {
         plan.embedding = Int32(c.embedding)
         plan.heads = Int32(c.heads)
         plan.kv_heads = Int32(c.kvHeads)
-        plan.head_size = Int32(c.headSize)
+        plan.head_size = Int32(c.paddedHeadSize)
         plan.vocabulary = Int32(c.vocabulary)
         plan.logits_stride = Int32(logitsStride)
         plan.rope_pairs = Int32(c.ropeDimensions / 2)
@@ -115,7 +123,7 @@ final class StepMemory {
         plan.kv = kv
         plan.kv_type = model.options.kvType.kernels
         plan.kv_value_offset = ck_kv_value_offset(plan.kv_type, plan.head_size)
-        plan.kv_head_bytes = model.options.kvType.headBytes(c.headSize)
+        plan.kv_head_bytes = model.options.kvType.headBytes(c.paddedHeadSize)
         plan.window = Int32(c.slidingWindow ?? 0)
         plan.kv_blocks = Int32(kvBlocks)
         plan.x = residual

@@ -79,22 +79,28 @@ struct WeightLoader {
         }
     }
 
-    /// Rows of a matrix in the order of its plan. A row is a whole number of blocks in every type, so reordering moves bytes.
+    /// Rows of a matrix in the order of its plan. A row is a whole number of blocks in every type, so reordering moves bytes; a row
+    /// of zero bytes is one of zeros in every type.
     private static func withRows(
         _ rows: Range<Int>, of plan: MatrixPlan, in source: any TensorSource, _ body: (UnsafeRawBufferPointer) -> Void
     ) {
         source.withBytes(of: plan.tensor) { bytes in
-            let rowBytes = bytes.count / plan.outputs
+            let rowBytes = bytes.count / plan.fileRows
             guard let order = plan.order else {
-                return body(
-                    UnsafeRawBufferPointer(rebasing: bytes[rows.lowerBound * rowBytes..<rows.upperBound * rowBytes]))
+                return UnsafeRawBufferPointer(
+                    rebasing: bytes[rows.lowerBound * rowBytes..<rows.upperBound * rowBytes]
+                ).aligned(for: plan.tensor.type, body)
             }
             let ordered = UnsafeMutableRawBufferPointer.allocate(byteCount: rows.count * rowBytes, alignment: 64)
             defer { ordered.deallocate() }
             for (index, row) in rows.enumerated() {
-                let from = order.source(of: row) * rowBytes
-                UnsafeMutableRawBufferPointer(rebasing: ordered[index * rowBytes..<(index + 1) * rowBytes])
-                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[from..<from + rowBytes]))
+                let place = UnsafeMutableRawBufferPointer(rebasing: ordered[index * rowBytes..<(index + 1) * rowBytes])
+                guard let source = order.source(of: row) else {
+                    place.initializeMemory(as: UInt8.self, repeating: 0)
+                    continue
+                }
+                let from = source * rowBytes
+                place.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[from..<from + rowBytes]))
             }
             body(UnsafeRawBufferPointer(ordered))
         }
@@ -105,7 +111,8 @@ struct WeightLoader {
         let memory = try arena.take(plan.byteCount).bindMemory(to: Float.self, capacity: plan.byteCount / 4)
         let values = self.values(plan)
         for index in 0..<plan.byteCount / 4 {
-            memory[index] = index < plan.count ? values[plan.order?.source(of: index) ?? index] : 0
+            let source = plan.order.map { $0.source(of: index) } ?? index
+            memory[index] = index < plan.count ? source.map { values[$0] } ?? 0 : 0
         }
         return UnsafePointer(memory)
     }
@@ -127,7 +134,7 @@ struct WeightLoader {
 
     private func values(_ plan: VectorPlan) -> [Float] {
         source.withBytes(of: plan.tensor) { bytes in
-            (0..<plan.count).map { index in
+            (0..<plan.tensor.elementCount).map { index in
                 switch plan.tensor.type {
                 case .f16: Float(Float16(bitPattern: bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)))
                 case .bf16:

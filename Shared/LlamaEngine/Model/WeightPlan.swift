@@ -11,11 +11,14 @@ struct MatrixPlan {
     var source: ck_format
     /// What it is repacked to.
     var format: ck_format
+    /// Rows as the kernels have them.
     var outputs: Int
     var inputs: Int
-    /// The order in which its rows are read, nil for the file's own.
-    var order: RotaryOrder?
+    /// How its rows are read, nil for the file's own.
+    var order: HeadLayout?
 
+    /// Rows in the file.
+    var fileRows: Int { order?.fileRows(ofRows: outputs) ?? outputs }
     var panels: Int { (outputs + 15) / 16 }
     var panelStride: Int { ck_panel_bytes(Int32(format.rawValue), Int32(inputs)) }
     var byteCount: Int { panels * panelStride }
@@ -25,9 +28,10 @@ struct MatrixPlan {
 /// A vector that is kept in F32: a norm's weights or a bias.
 struct VectorPlan {
     var tensor: Tensor
+    /// Elements as the kernels have them.
     var count: Int
-    /// The order in which its elements are read, nil for the file's own.
-    var order: RotaryOrder?
+    /// How its elements are read, nil for the file's own.
+    var order: HeadLayout?
 
     /// Padded to whole panels, since biases are read by panels.
     var byteCount: Int { (count + 15) / 16 * 64 }
@@ -43,6 +47,7 @@ struct WeightPlan {
         var queryNorm, keyNorm: VectorPlan?
         var feedForwardNorm: VectorPlan
         var gate, up, down: MatrixPlan
+        var gateBias, upBias, downBias: VectorPlan?
 
         /// Matrices that are multiplied by one operation.
         var operations: [[WritableKeyPath<Layer, MatrixPlan>]] {
@@ -51,7 +56,9 @@ struct WeightPlan {
 
         var vectors: [VectorPlan] {
             [attentionNorm, feedForwardNorm]
-                + [queryBias, keyBias, valueBias, attentionOutputBias, queryNorm, keyNorm].compactMap { $0 }
+                + [
+                    queryBias, keyBias, valueBias, attentionOutputBias, queryNorm, keyNorm, gateBias, upBias, downBias,
+                ].compactMap { $0 }
         }
     }
 
@@ -65,7 +72,7 @@ struct WeightPlan {
 
     init(source: any TensorSource, configuration c: LlamaConfiguration) throws(ModelError) {
         var used: Set<String> = []
-        func vector(_ name: String, _ count: Int, _ order: RotaryOrder? = nil) throws(ModelError) -> VectorPlan {
+        func vector(_ name: String, _ count: Int, _ order: HeadLayout? = nil) throws(ModelError) -> VectorPlan {
             used.insert(name)
             let tensor = try Self.tensor(name, [count], in: source)
             guard [.f32, .f16, .bf16].contains(tensor.type) else {
@@ -73,15 +80,15 @@ struct WeightPlan {
                     field: "tensor '\(tensor.name)' type",
                     reason: "\(tensor.type) is not supported here; f32, f16 and bf16 are")
             }
-            return VectorPlan(tensor: tensor, count: count, order: order)
+            return VectorPlan(tensor: tensor, count: order?.rows(ofFileRows: count) ?? count, order: order)
         }
         func bias(
-            _ name: String, _ count: Int, _ order: RotaryOrder? = nil, required: Bool = false
+            _ name: String, _ count: Int, _ order: HeadLayout? = nil, required: Bool = false
         ) throws(ModelError) -> VectorPlan? {
             required || source.tensors[name] != nil ? try vector(name, count, order) : nil
         }
         func matrix(
-            _ name: String, _ inputs: Int, _ outputs: Int, _ order: RotaryOrder? = nil
+            _ name: String, _ inputs: Int, _ outputs: Int, _ order: HeadLayout? = nil
         ) throws(ModelError) -> MatrixPlan {
             if let plan = try Self.awqMatrix(name, inputs, outputs, order, in: source, &used) { return plan }
             used.insert(name)
@@ -90,10 +97,12 @@ struct WeightPlan {
                 throw ModelError(field: "tensor '\(tensor.name)' type", reason: "\(tensor.type) is not supported")
             }
             return MatrixPlan(
-                tensor: tensor, source: format, format: format, outputs: outputs, inputs: inputs, order: order)
+                tensor: tensor, source: format, format: format,
+                outputs: order?.rows(ofFileRows: outputs) ?? outputs, inputs: inputs, order: order)
         }
         let queries = c.heads * c.headSize, keys = c.kvHeads * c.headSize
-        let order = RotaryOrder(c), isQwen2 = c.architecture == .qwen2, isQwen3 = c.architecture == .qwen3
+        let order = HeadLayout(c, rotates: true), valueOrder = HeadLayout(c, rotates: false)
+        let isQwen2 = c.architecture == .qwen2, isQwen3 = c.architecture == .qwen3
         tokenEmbedding = try matrix("token_embd.weight", c.embedding, c.vocabulary)
         layers = []
         for index in 0..<c.layers {
@@ -103,18 +112,21 @@ struct WeightPlan {
                     attentionNorm: try vector(block + "attn_norm.weight", c.embedding),
                     query: try matrix(block + "attn_q.weight", c.embedding, queries, order),
                     key: try matrix(block + "attn_k.weight", c.embedding, keys, order),
-                    value: try matrix(block + "attn_v.weight", c.embedding, keys),
+                    value: try matrix(block + "attn_v.weight", c.embedding, keys, valueOrder),
                     attentionOutput: try matrix(block + "attn_output.weight", queries, c.embedding),
                     queryBias: try bias(block + "attn_q.bias", queries, order, required: isQwen2),
                     keyBias: try bias(block + "attn_k.bias", keys, order, required: isQwen2),
-                    valueBias: try bias(block + "attn_v.bias", keys, required: isQwen2),
+                    valueBias: try bias(block + "attn_v.bias", keys, valueOrder, required: isQwen2),
                     attentionOutputBias: try bias(block + "attn_output.bias", c.embedding),
                     queryNorm: isQwen3 ? try vector(block + "attn_q_norm.weight", c.headSize, order) : nil,
                     keyNorm: isQwen3 ? try vector(block + "attn_k_norm.weight", c.headSize, order) : nil,
                     feedForwardNorm: try vector(block + "ffn_norm.weight", c.embedding),
                     gate: try matrix(block + "ffn_gate.weight", c.embedding, c.feedForward),
                     up: try matrix(block + "ffn_up.weight", c.embedding, c.feedForward),
-                    down: try matrix(block + "ffn_down.weight", c.feedForward, c.embedding)))
+                    down: try matrix(block + "ffn_down.weight", c.feedForward, c.embedding),
+                    gateBias: try bias(block + "ffn_gate.bias", c.feedForward),
+                    upBias: try bias(block + "ffn_up.bias", c.feedForward),
+                    downBias: try bias(block + "ffn_down.bias", c.embedding)))
         }
         outputNorm = try vector("output_norm.weight", c.embedding)
         // A folder may save the tied matrix a second time.

@@ -115,7 +115,7 @@ extension Scheduler {
     /// Chunks of prompts within the rows that the budget leaves: least remaining work first, but a share is the oldest's, so that a
     /// long prompt goes on however many short ones come.
     private func planPrefills(_ plan: inout StepPlan, now: Double) {
-        var rows = budget.prefillRows(besideDecodes: plan.decodeRows) - plan.prefillRows
+        var rows = budget.prefillRows(besideDecodes: plan.plainRows, drafts: plan.draftRows) - plan.prefillRows
         var order = running.filter { $0.remaining > 1 }
         guard rows > 0, let oldest = order.min(by: { $0.precedes($1) }) else { return }
         for sequence in order { attachNewBlocks(to: sequence) }

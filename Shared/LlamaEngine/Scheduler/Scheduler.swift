@@ -109,7 +109,8 @@ final class Scheduler {
             item.sequence.computed = item.end
             listComputedBlocks(item.sequence)
         }
-        budget.record(decodeRows: plan.decodeRows, prefillRows: plan.prefillRows, seconds: seconds)
+        budget.record(
+            decodeRows: plan.plainRows, draftRows: plan.draftRows, prefillRows: plan.prefillRows, seconds: seconds)
     }
 
     /// Appends a token sampled after a step to its sequence.

@@ -36,6 +36,8 @@ struct StepPlan {
     var preempted: [UInt64] = []
 
     var rows: Int { decodeRows + prefillRows }
+    /// Decode rows that are no drafts: one for each sequence that decodes.
+    var plainRows: Int { decodeRows - draftRows }
     var isEmpty: Bool { work.isEmpty }
 
     /// Writes the plan's rows into the batch.

@@ -5,7 +5,7 @@ public struct Tensor: Sendable, Equatable {
     /// One to four, each at least 1.
     public let dimensions: [Int]
     public let type: TensorType
-    /// Byte offset from the start of the file, a multiple of the file's alignment.
+    /// Byte offset from the start of the file; in a GGUF file a multiple of its alignment, in a safetensors file anything.
     public let offset: UInt64
     /// Bytes of all rows together.
     public let byteCount: Int

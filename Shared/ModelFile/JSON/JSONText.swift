@@ -161,7 +161,8 @@ private struct JSONParser {
                 return
             case UInt8(ascii: "\\"):
                 isEscaped = true
-                position += 2
+                // A text may end here; an error stands inside it.
+                position = min(position + 2, bytes.count)
             case 0..<0x20: throw failure("a control character inside a string")
             default: position += 1
             }

@@ -16,7 +16,7 @@ final class SafeTensorsFile: Sendable {
     static let nameLimit = 256
 
     let name: String
-    /// In the order of their data. Offsets count from the start of the file.
+    /// In the order of their data. Offsets count from the start of the file, and may be odd: the format aligns nothing.
     let tensors: [Tensor]
     /// What nothing can be computed with, by name: a model that does not need it runs all the same.
     let unusable: [String: UnusableTensor]
@@ -112,14 +112,6 @@ final class SafeTensorsFile: Sendable {
         }
         guard bytes > 0 else {
             return (place, .failure(.init(reason: "it has no numbers", mayHoldWeights: false)))
-        }
-        // Numbers are read where they lie.
-        guard start % type.bytesPerBlock == 0 else {
-            return (
-                place,
-                .failure(
-                    .init(reason: "its data are not aligned to the numbers of \(typeName)", mayHoldWeights: true))
-            )
         }
         return (
             place,

@@ -38,7 +38,7 @@ extension Settings {
         "ENGINE_SWAP_MIB", default: 0, in: 0...1_048_576,
         help: "MiB of a temporary file for the KV blocks of preempted sequences; 0 computes them again")
     public static let engineKernels = Setting<String>.text(
-        "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512, avxvnni, avx2, neon or scalar")
+        "ENGINE_KERNELS", default: "auto", help: "kernels: auto, avx512, avxvnni, avx2, neondot, neon or scalar")
 
     public static let engineMatrices = Setting<MatrixBackend>.choice(
         "ENGINE_FULL_PRECISION", default: .automatic,

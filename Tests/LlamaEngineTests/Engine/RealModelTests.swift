@@ -156,8 +156,9 @@ struct RealModelTests {
             #expect(plain.bits.allSatisfy { drafted.bits[$0.key] == $0.value })
             #expect(drafted.statistics.draftTokensAccepted > 50)
             #expect(drafted.statistics.draftTokensAccepted < drafted.statistics.draftTokens)
-            // How many turns meet in the small pool, and so whether one must go, depends on how long steps take.
-            #expect(blocks < 512 || drafted.statistics.preemptions == 0)
+            // How many turns meet in the small pool, and so whether one must go, depends on how long steps take. A single place is
+            // lost to a higher class that was submitted when the first step had begun.
+            #expect(blocks < 512 || running < requests.count || drafted.statistics.preemptions == 0)
         }
     }
 

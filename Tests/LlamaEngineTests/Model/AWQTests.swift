@@ -110,6 +110,13 @@ import Testing
         }
     }
 
+    /// Quants, zero points and scales are read as words and halves; a header of any length may put them elsewhere.
+    @Test(arguments: [1, 2, 3]) func tensorsMayLieOdd(by odd: Int) throws {
+        let folder = AWQFolder(biases: true, seed: 61)
+        let expected = try folder.load().makeForwardPass().bits(Self.sequence, chunks: [40])
+        #expect(try folder.load(odd: odd).makeForwardPass().bits(Self.sequence, chunks: [40]) == expected)
+    }
+
     @Test func itTakesFourBitsAndAQuarter() throws {
         let model = try Self.honest.load()
         let matrix = model.layers[1].down

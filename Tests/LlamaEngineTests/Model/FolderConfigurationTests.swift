@@ -80,6 +80,80 @@ import Testing
                 == .llama3(factor: 8, lowFrequency: 1, highFrequency: 4, originalContext: 100))
     }
 
+    /// Qwen2.5's folders keep the context that the rotation had before it was stretched.
+    @Test func yarnStretchesTheContext() throws {
+        func context(_ scaling: String, _ changes: [String: String] = [:]) throws -> Int {
+            try Self.load(changes.merging(["rope_scaling": scaling]) { $1 }).configuration.contextLength
+        }
+        func yarn(_ factor: String, original: String?) -> String {
+            let original = original.map { #","original_max_position_embeddings":"# + $0 } ?? ""
+            return #"{"type":"yarn","factor":"# + factor + original + "}"
+        }
+        #expect(try context(yarn("4.0", original: "8192")) == 32768)
+        #expect(try context(yarn("2.5", original: "4097")) == 10242)
+        // Stretched already, or shorter than what stands there.
+        #expect(try context(yarn("4", original: "2048")) == 8192)
+        #expect(try context(yarn("2", original: "2048")) == 8192)
+        // An original context beside the group counts; without any, nothing says what is stretched.
+        #expect(try context(yarn("4", original: nil), ["original_max_position_embeddings": "4096"]) == 16384)
+        #expect(try context(yarn("4", original: nil)) == 8192)
+        // No number of a folder reaches further than a context may.
+        #expect(try context(yarn("999999.0", original: "16777216")) == 1 << 24)
+        #expect(try context(#"{"type":"linear","factor":4,"original_max_position_embeddings":8192}"#) == 8192)
+        // A window that is as long as what was trained for hides something now.
+        let windowed = try Self.load([
+            "architectures": #"["MistralForCausalLM"]"#, "sliding_window": "8192",
+            "rope_scaling": yarn("4", original: "8192"),
+        ])
+        #expect(windowed.configuration.slidingWindow == 8192)
+        let error = try #require(throws: ModelError.self) { _ = try context(yarn("1e300", original: "8192")) }
+        #expect(error.field == "config.json 'rope_scaling.factor'")
+    }
+
+    /// A writer need not pad its header, so that no number of the file lies where one would be read.
+    @Test(arguments: [TensorType.f32, .f16, .bf16], [1, 2, 3]) func weightsMayLieOdd(_ type: TensorType, by odd: Int)
+        throws
+    {
+        func bits(odd: Int, _ backend: FullPrecisionBackend) throws -> [[UInt32]] {
+            let folder = try MadeFolder()
+            let text = Self.base.map { "\"\($0)\": \($1)" }.joined(separator: ",")
+            try folder.write(
+                config: Data("{\(text)}".utf8), tensors: Self.tensors(biases: true), type: type, odd: odd)
+            let model = try LlamaModel(
+                source: ModelSource(path: folder.url.path),
+                options: ModelOptions(threads: 2, fullPrecisionBackend: backend, maxRows: 16, kvBlocks: 4))
+            let sequence = RowSequence(count: 9, vocabulary: 96, firstBlock: 1, seed: 3)
+            return try model.makeForwardPass().bits(sequence, chunks: [8, 1])
+        }
+        for backend in [FullPrecisionBackend.panel, .openBLAS] {
+            #expect(try bits(odd: odd, backend) == bits(odd: 0, backend))
+        }
+    }
+
+    /// Numbers of 8 bits would need an arithmetic of their own.
+    @Test(arguments: ["F8_E4M3", "F8_E5M2"]) func weightsOfEightBitsAreRefusedByName(_ type: String) throws {
+        let folder = try MadeFolder(), name = "model.layers.0.self_attn.o_proj.weight"
+        let text = Self.base.map { "\"\($0)\": \($1)" }.joined(separator: ",")
+        try folder.write("config.json", "{\(text)}".utf8)
+        var entries: [String] = [], data = 0
+        for (tensor, shape) in Self.tensors() {
+            let end = data + shape.reduce(tensor == name ? 1 : 4, *)
+            entries.append(
+                #""\#(tensor)":{"dtype":"\#(tensor == name ? type : "F32")","shape":\#(shape),"data_offsets":[\#(data),\#(end)]}"#
+            )
+            data = end
+        }
+        try folder.write(
+            "model.safetensors",
+            SafeTensorsWriter.contents(
+                header: "{\(entries.joined(separator: ","))}", data: [UInt8](repeating: 0x3C, count: data)))
+        let error = try #require(throws: ModelError.self) {
+            _ = try LlamaModel(
+                source: ModelSource(path: folder.url.path), options: ModelOptions(threads: 1, maxRows: 1, kvBlocks: 1))
+        }
+        #expect(error.field == "tensor '\(name)'" && error.reason.contains("'\(type)'"), "\(error)")
+    }
+
     static let lies: [(field: String, reason: String, changes: [String: String])] = [
         ("architectures", "'Gemma2ForCausalLM' is not supported", ["architectures": #"["Gemma2ForCausalLM"]"#]),
         ("architectures", "'MixtralForCausalLM' is not", ["architectures": #"["MixtralForCausalLM"]"#]),
@@ -91,7 +165,8 @@ import Testing
         ("hidden_size", "no integer", ["hidden_size": "64.5"]),
         ("num_key_value_heads", "divide", ["num_key_value_heads": "3"]),
         ("num_hidden_layers", "not in", ["num_hidden_layers": "99999999"]),
-        ("head_dim", "multiple of 16", ["head_dim": "24"]),
+        ("head_dim", "multiple of 16", ["head_dim": "24", "architectures": #"["Qwen3ForCausalLM"]"#]),
+        ("head_dim", "not in", ["head_dim": "1"]),
         ("rope_theta", "between", ["rope_theta": "0.5"]),
         ("rms_norm_eps", "no number", ["rms_norm_eps": #""x""#]),
         ("partial_rotary_factor", "not in", ["partial_rotary_factor": "-0.5"]),
@@ -133,8 +208,11 @@ import Testing
         tensors["model.layers.0.self_attn.k_proj.weight"] = [64, 32]
         #expect(try error(tensors).field == "tensor 'model.layers.0.self_attn.k_proj.weight' dimensions")
         tensors = Self.tensors()
-        tensors["model.layers.0.mlp.down_proj.bias"] = [64]
-        #expect(try error(tensors).field == "tensor 'model.layers.0.mlp.down_proj.bias'")
+        tensors["model.layers.0.mlp.down_proj.scale"] = [64]
+        #expect(try error(tensors).field == "tensor 'model.layers.0.mlp.down_proj.scale'")
+        tensors = Self.tensors()
+        tensors["model.layers.0.mlp.down_proj.bias"] = [96]
+        #expect(try error(tensors).field == "tensor 'model.layers.0.mlp.down_proj.bias' dimensions")
         #expect(try error(Self.tensors(), ["tie_word_embeddings": "false"]).field == "tensor 'lm_head.weight'")
         #expect(
             try error(Self.tensors(), ["vocab_size": "97"]).field == "tensor 'model.embed_tokens.weight' dimensions")

@@ -33,6 +33,21 @@ import Testing
                 types: [.f32], architecture: "qwen3", headNorms: true, heads: 8, kvHeads: 1, headSize: 48, window: 37,
                 kvType: .q8, seed: 22)
         ),
+        (
+            "biases of the feed-forward network",
+            TinyModel(
+                types: [.q8_0, .q4_1, .q6_K], biases: ["ffn_gate", "ffn_up", "ffn_down"], heads: 8, embedding: 256,
+                feedForward: 512, seed: 23)
+        ),
+        ("heads of 100", TinyModel(types: [.f32], heads: 8, kvHeads: 4, headSize: 100, seed: 24)),
+        (
+            "heads of 20, q8_0",
+            TinyModel(
+                types: [.q8_0, .q4_0], architecture: "qwen2", biases: ["attn_q", "attn_k", "attn_v"], heads: 8,
+                kvHeads: 2,
+                headSize: 20, window: 37, seed: 25)
+        ),
+        ("heads of 8, q8", TinyModel(types: [.q4_1], heads: 8, kvHeads: 8, headSize: 8, kvType: .q8, seed: 26)),
         ("window of 5", TinyModel(types: [.f32], kvHeads: 4, headSize: 16, window: 5, seed: 20)),
     ]
 

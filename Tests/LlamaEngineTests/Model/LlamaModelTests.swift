@@ -33,10 +33,11 @@ import Testing
         ("metadata 'llama.embedding_length'", "100", { $0.set("llama.embedding_length", .count(100)) }),
         ("metadata 'llama.attention.head_count_kv'", "divide", { $0.set("llama.attention.head_count_kv", .count(3)) }),
         (
-            "metadata 'llama.attention.key_length'", "24",
+            "metadata 'qwen3.attention.key_length'", "24",
             {
-                $0.set("llama.attention.key_length", .count(24))
-                $0.set("llama.attention.value_length", .count(24))
+                $0 = TinyModel(types: [.f32], architecture: "qwen3", headNorms: true)
+                $0.set("qwen3.attention.key_length", .count(24))
+                $0.set("qwen3.attention.value_length", .count(24))
             }
         ),
         ("metadata 'llama.attention.value_length'", "64", { $0.set("llama.attention.value_length", .count(64)) }),
@@ -60,8 +61,11 @@ import Testing
             { $0.tensors.append(.init(name: "blk.0.attn_q.bias", dimensions: [1], type: .f32, bytes: [0, 0, 0, 0])) }
         ),
         (
-            "tensor 'blk.0.ffn_down.bias'", "not supported",
-            { $0.tensors.append(.init(name: "blk.0.ffn_down.bias", dimensions: [1], type: .f32, bytes: [0, 0, 0, 0])) }
+            "tensor 'blk.0.ffn_down.scale'", "not supported",
+            {
+                $0.tensors.append(
+                    .init(name: "blk.0.ffn_down.scale", dimensions: [1], type: .f32, bytes: [0, 0, 0, 0]))
+            }
         ),
         (
             "metadata 'general.architecture'", "'qwen2moe' is not supported",

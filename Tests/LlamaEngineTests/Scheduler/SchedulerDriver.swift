@@ -85,7 +85,7 @@ struct SchedulerDriver {
     private mutating func check(_ plan: StepPlan, decodesBefore: Set<UInt64>) {
         let configuration = scheduler.configuration
         if plan.rows > configuration.maxStepRows { violations.append("\(plan.rows) rows in step \(steps)") }
-        if plan.prefillRows > scheduler.budget.prefillRows(besideDecodes: plan.decodeRows) {
+        if plan.prefillRows > scheduler.budget.prefillRows(besideDecodes: plan.plainRows, drafts: plan.draftRows) {
             violations.append("\(plan.prefillRows) prefill rows in step \(steps) are over the budget")
         }
         if scheduler.running.count > configuration.maxRunning { violations.append("too many run in step \(steps)") }

@@ -57,9 +57,68 @@ import Testing
     @Test func theRateOfDecodesIsThatOfTokensThatCame() {
         var budget = StepBudget(SchedulerConfiguration())
         // Four sequences, four drafts each, none of them right.
-        budget.record(decodeRows: 20, prefillRows: 0, seconds: 0.1)
+        budget.record(decodeRows: 4, draftRows: 16, prefillRows: 0, seconds: 0.1)
         budget.recordDecoded(tokens: 4, seconds: 0.1)
         #expect(budget.decodeTokensPerSecond == 40)
+        // Plain steps of 10 ms and one token, and as many of 30 ms with five: 6 tokens in 40 ms.
+        for _ in 0..<200 {
+            budget.recordDecoded(tokens: 1, seconds: 0.01)
+            budget.recordDecoded(tokens: 5, seconds: 0.03)
+        }
+        let rate = budget.decodeTokensPerSecond ?? 0
+        #expect((147...153).contains(rate), "\(rate)")
+    }
+
+    /// Half of the steps bring drafts. What they add is not taken for the decodes' time, or drafts and prompts would get too few rows.
+    @Test func theTimeOfDecodesIsThatOfPlainOnes() {
+        var budget = StepBudget(SchedulerConfiguration())
+        for _ in 0..<50 { budget.record(decodeRows: 0, prefillRows: 100, seconds: 0.02) }
+        for _ in 0..<200 {
+            budget.record(decodeRows: 4, prefillRows: 0, seconds: 0.01)
+            budget.record(decodeRows: 4, draftRows: 16, prefillRows: 0, seconds: 0.026)
+        }
+        // 10 ms of decodes, 1 ms a draft, 0.2 ms a row of a prompt.
+        let decode = budget.decodeSeconds ?? 0, draft = budget.measuredDraftRowSeconds ?? 0
+        #expect((0.0098...0.0102).contains(decode), "\(decode)")
+        #expect((0.00095...0.00105).contains(draft), "\(draft)")
+        #expect((38...42).contains(budget.draftRows(besideDecodes: 4, leavingPrefills: false)))
+        #expect((195...205).contains(budget.prefillRows(besideDecodes: 4)))
+        // Ten drafts take 10 of the 40 ms that are left.
+        #expect((145...155).contains(budget.prefillRows(besideDecodes: 4, drafts: 10)))
+        #expect(budget.prefillRows(besideDecodes: 4, drafts: 508) == 0)
+    }
+
+    /// Where every step has drafts, nothing tells the two times apart but their shares: together they are the step's.
+    @Test func stepsThatAllHaveDraftsAreStillMeasured() {
+        var budget = StepBudget(SchedulerConfiguration())
+        for seconds in [0.02, 0.04] {
+            for _ in 0..<100 { budget.record(decodeRows: 2, draftRows: 6, prefillRows: 0, seconds: seconds) }
+            let together = (budget.decodeSeconds ?? 0) + 6 * (budget.measuredDraftRowSeconds ?? 0)
+            #expect(abs(together - seconds) < seconds / 100, "\(together)")
+            #expect((budget.decodeSeconds ?? 0) > 0.1 * seconds && (budget.measuredDraftRowSeconds ?? 0) > 0)
+        }
+        #expect(budget.prefillRowsPerSecond == nil)
+    }
+
+    /// The scheduler tells the budget which rows of a step were drafts.
+    @Test func aStepsDraftsAreNotCountedAsDecodes() throws {
+        var configuration = SchedulerConfiguration()
+        configuration.maxStepRows = 64
+        let scheduler = Scheduler(configuration: configuration, blockCount: 64, contextLength: 512, maxRows: 64)
+        try scheduler.submit(id: 1, tokens: [1, 2], maximumTokens: 100, priority: .chat, arrival: 0)
+        func step(drafts: [Int32], seconds: Double) -> StepPlan {
+            scheduler.propose(drafts, for: 1)
+            let plan = scheduler.plan(now: 0)
+            scheduler.commit(plan, seconds: seconds)
+            scheduler.append(7, to: 1)
+            return plan
+        }
+        _ = step(drafts: [], seconds: 0.01)
+        for _ in 0..<20 {
+            #expect(step(drafts: [], seconds: 0.01).rows == 1)
+            #expect(step(drafts: [5, 6, 5], seconds: 0.04).rows == 4)
+        }
+        #expect(abs((scheduler.budget.decodeSeconds ?? 0) - 0.01) < 0.001)
     }
 
     /// A slow moment is forgotten though no step since has brought decodes alone.

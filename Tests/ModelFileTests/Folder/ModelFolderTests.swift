@@ -75,6 +75,20 @@ import Testing
         }
     }
 
+    /// Who plans prompts asks the files without loading a model.
+    @Test func theContextIsTheStretchedOne() throws {
+        for (key, type) in [("rope_scaling", "type"), ("rope_scaling", "rope_type"), ("rope_parameters", "rope_type")] {
+            var files = Self.two
+            files["config.json"] = Array(
+                """
+                {"max_position_embeddings": 32768,
+                "\(key)": {"\(type)": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}}
+                """.utf8)
+            let folder = try Folder(files)
+            #expect(try ModelSource(path: folder.url.path).contextLength == 131_072, "\(key) \(type)")
+        }
+    }
+
     @Test func namesGoThereAndBack() {
         for name in [
             "model.embed_tokens.weight", "lm_head.weight", "model.layers.12.self_attn.q_proj.bias",

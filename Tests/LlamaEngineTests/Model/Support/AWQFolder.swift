@@ -55,7 +55,8 @@ struct AWQFolder {
         tensors += halves
     }
 
-    func load(threads: Int = 1, kernels: KernelVariant? = nil) throws -> LlamaModel {
+    /// - Parameter odd: bytes by which the weights miss a multiple of eight.
+    func load(threads: Int = 1, kernels: KernelVariant? = nil, odd: Int = 0) throws -> LlamaModel {
         func object(_ members: [String: String]) -> String {
             "{\(members.sorted { $0.key < $1.key }.map { "\"\($0.key)\": \($0.value)" }.joined(separator: ", "))}"
         }
@@ -63,7 +64,7 @@ struct AWQFolder {
         var all = config
         if !quantisation.isEmpty { all["quantization_config"] = object(quantisation) }
         try folder.write("config.json", object(all).utf8)
-        try folder.write("model.safetensors", SafeTensorsWriter.contents(tensors))
+        try folder.write("model.safetensors", SafeTensorsWriter.contents(tensors, odd: odd))
         return try LlamaModel(
             source: ModelSource(path: folder.url.path),
             options: ModelOptions(

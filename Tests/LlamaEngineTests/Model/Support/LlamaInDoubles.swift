@@ -35,7 +35,7 @@ struct LlamaInDoubles {
     private func multiply(_ name: String, _ x: [Double]) -> [Double] {
         let w = weights[name] ?? []
         let y = (0..<w.count / x.count).map { n in x.indices.reduce(0) { $0 + w[n * x.count + $1] * x[$1] } }
-        guard let bias = weights[name.replacing(".weight", with: ".bias")], name.contains("attn") else { return y }
+        guard let bias = weights[name.replacing(".weight", with: ".bias")], name.hasPrefix("blk.") else { return y }
         return zip(y, bias).map(+)
     }
 

@@ -41,7 +41,9 @@ final class MadeFolder {
     }
 
     /// Writes config.json and the weights, with an index where there are several shards.
-    func write(config: Data, tensors: [String: [Int]], type: TensorType, shards: Int = 1) throws {
+    ///
+    /// - Parameter odd: bytes by which the weights miss a multiple of eight.
+    func write(config: Data, tensors: [String: [Int]], type: TensorType, shards: Int = 1, odd: Int = 0) throws {
         try write("config.json", config)
         var files: [(name: String, tensors: [String])] = []
         for (index, name) in tensors.keys.sorted().enumerated() {
@@ -56,7 +58,8 @@ final class MadeFolder {
             try write(
                 file.name,
                 SafeTensorsWriter.contents(
-                    file.tensors.map { ($0, tensors[$0] ?? [], type, MadeWeights.bytes($0, tensors[$0] ?? [], type)) }))
+                    file.tensors.map { ($0, tensors[$0] ?? [], type, MadeWeights.bytes($0, tensors[$0] ?? [], type)) },
+                    odd: odd))
         }
         guard shards > 1 else { return }
         let map = files.flatMap { file in file.tensors.map { "\"\($0)\":\"\(file.name)\"" } }
@@ -66,7 +69,10 @@ final class MadeFolder {
 
 /// The bytes of a safetensors file.
 enum SafeTensorsWriter {
-    static func contents(_ tensors: [(name: String, shape: [Int], type: TensorType, bytes: [UInt8])]) -> [UInt8] {
+    /// - Parameter odd: bytes by which the data miss a multiple of eight.
+    static func contents(
+        _ tensors: [(name: String, shape: [Int], type: TensorType, bytes: [UInt8])], odd: Int = 0
+    ) -> [UInt8] {
         var entries: [String] = [], data: [UInt8] = []
         for tensor in tensors {
             let type = "\(tensor.type)".uppercased(), shape = tensor.shape.map(String.init).joined(separator: ",")
@@ -76,11 +82,12 @@ enum SafeTensorsWriter {
             )
             data += tensor.bytes
         }
-        return contents(header: "{\"__metadata__\":{\"format\":\"pt\"},\(entries.joined(separator: ","))}", data: data)
+        let header = "{\"__metadata__\":{\"format\":\"pt\"},\(entries.joined(separator: ","))}"
+        return contents(header: header, data: data, odd: odd)
     }
 
-    static func contents(header: String, data: [UInt8]) -> [UInt8] {
-        let padded = Array(header.utf8) + [UInt8](repeating: 0x20, count: (8 - header.utf8.count % 8) % 8)
+    static func contents(header: String, data: [UInt8], odd: Int = 0) -> [UInt8] {
+        let padded = Array(header.utf8) + [UInt8](repeating: 0x20, count: (8 - header.utf8.count % 8) % 8 + odd)
         return littleEndian(UInt64(padded.count)) + padded + data
     }
 }

@@ -79,6 +79,10 @@ struct TinyModel {
             tensors.append(matrix(block + "ffn_gate.weight", embedding, feedForward, 2 * width))
             tensors.append(matrix(block + "ffn_up.weight", embedding, feedForward, width))
             tensors.append(matrix(block + "ffn_down.weight", feedForward, embedding, width))
+            for (name, count) in [("ffn_gate", feedForward), ("ffn_up", feedForward), ("ffn_down", embedding)]
+            where biases.contains(name) {
+                tensors.append(vector(block + name + ".bias", count, around: 0.1))
+            }
         }
         tensors.append(vector("output_norm.weight", embedding, around: 1))
         if !tied { tensors.append(matrix("output.weight", embedding, vocabulary, width)) }
