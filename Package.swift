@@ -220,8 +220,8 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "gateway", "ChatCore", "FullWorkPool", "PostgresStore", "RabbitQueue", "RedisStore", "SeededRandom",
-                "ServiceKit", "TestServers", "TurnProtocol",
+                "gateway", "ChatCore", "FullWorkPool", "OperatorPort", "PostgresStore", "RabbitQueue", "RedisStore",
+                "SeededRandom", "ServiceKit", "TestServers", "TurnProtocol",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
