@@ -92,7 +92,7 @@ let package = Package(
             ["PostgresStore", "RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "OperatorPort"]),
         service(
             "inference-node", "InferenceNode",
-            ["RedisStore", "RabbitQueue", "TraceKit", "ModelFile", "LlamaEngine", "OperatorPort"]),
+            ["RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "ModelFile", "LlamaEngine", "OperatorPort"]),
         service(
             "switchboard", "Switchboard",
             [
