@@ -73,6 +73,7 @@ import Testing
         (#"➜ Test aFullDisk() skipped: "for root alone: it mounts a file system""#, 0),
         (#"➜ Suite LatencyFigures skipped: "figures, printed when SWITCHBOARD_FIGURES is set""#, 0),
         (#"a turn that was skipped: said by a service's log"#, 0),
+        (#"◇ Test case passing 1 argument line → "➜ Test passes() skipped: "why"" to aSkippedTest(line:) started."#, 0),
     ]) func aSkippedTestIsAFailure(line: String, status: Int32) async throws {
         try await withScripts(["run-tests"], programs: ["swift": "#!/bin/sh\necho \"$LINE\"\nexit $STATUS\n"]) {
             folder in
