@@ -34,12 +34,12 @@ test: ## set up and run every test, on real servers of its own
 	Tests/Kernels/run
 	Tests/Kernels/run aarch64 # cross-compiled, emulated
 	swift build --build-tests
-	swift test --skip-build --disable-xctest --skip '$(calculating)' --skip '$(serial)' --skip '$(stores)' --skip '$(database)' --skip '$(broker)'
-	swift test --skip-build --disable-xctest --filter '$(stores)'
-	swift test --skip-build --disable-xctest --filter '$(database)'
-	swift test --skip-build --disable-xctest --filter '$(broker)'
-	swift test --skip-build --disable-xctest --no-parallel --filter '$(serial)' # one cluster at a time
-	swift test --skip-build --disable-xctest --filter '$(calculating)' # alone: they keep every core busy
+	deploy/local/run-tests --skip '$(calculating)' --skip '$(serial)' --skip '$(stores)' --skip '$(database)' --skip '$(broker)'
+	deploy/local/run-tests --filter '$(stores)'
+	deploy/local/run-tests --filter '$(database)'
+	deploy/local/run-tests --filter '$(broker)'
+	deploy/local/run-tests --no-parallel --filter '$(serial)' # one cluster at a time
+	deploy/local/run-tests --filter '$(calculating)' # alone: they keep every core busy
 
 drill: ## faults against a whole cluster (ARGS="--minutes 5 --seed 1 --turns 300"; ARGS=pauses measures the silences)
 	@deploy/local/setup test

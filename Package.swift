@@ -92,7 +92,7 @@ let package = Package(
             ["PostgresStore", "RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "OperatorPort"]),
         service(
             "inference-node", "InferenceNode",
-            ["RedisStore", "RabbitQueue", "TraceKit", "ModelFile", "LlamaEngine", "OperatorPort"]),
+            ["RedisStore", "RabbitQueue", "TraceKit", "TurnProtocol", "ModelFile", "LlamaEngine", "OperatorPort"]),
         service(
             "switchboard", "Switchboard",
             [
@@ -220,8 +220,8 @@ let package = Package(
         tests(
             "GatewayTests",
             [
-                "gateway", "ChatCore", "FullWorkPool", "PostgresStore", "RabbitQueue", "RedisStore", "SeededRandom",
-                "ServiceKit", "TestServers", "TurnProtocol",
+                "gateway", "ChatCore", "FullWorkPool", "OperatorPort", "PostgresStore", "RabbitQueue", "RedisStore",
+                "SeededRandom", "ServiceKit", "TestServers", "TurnProtocol",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),

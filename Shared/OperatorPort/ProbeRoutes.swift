@@ -26,19 +26,26 @@ extension RouterMethods {
 final class MetricsPage: Sendable {
     private let registry: MetricRegistry
     private let maximumAge: Duration
+    private let now: @Sendable () -> ContinuousClock.Instant
     private let last = Mutex<(text: String, at: ContinuousClock.Instant)?>(nil)
 
-    init(_ registry: MetricRegistry, maximumAge: Duration) {
+    /// - Parameter now: another clock for a test.
+    init(
+        _ registry: MetricRegistry, maximumAge: Duration,
+        now: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+    ) {
         self.registry = registry
         self.maximumAge = maximumAge
+        self.now = now
     }
 
     var text: String {
         // Who comes meanwhile waits for the same text.
         last.withLock { last in
-            if let last, last.at + maximumAge > .now { return last.text }
+            let asked = now()
+            if let last, last.at + maximumAge > asked { return last.text }
             let text = registry.prometheusText()
-            last = (text, .now)
+            last = (text, asked)
             return text
         }
     }

@@ -105,8 +105,60 @@ import Testing
         """
     }
 
+    /// Its port is another's for a moment. The services know no other port, so the server waits until it has its own again.
+    @Test func aServerThatDiesComesBackOnItsPort() async throws {
+        let stub = try StubCluster()
+        let up = try await stub.cluster("up", ["REDIS_HOST": "", "REDIS_PASSWORD": ""])
+        #expect(up.status == 0, "\(up.text)")
+        let result = try await stub.shell(
+            """
+            . "$state/cluster.env"
+            read -r supervisor _ <"$state/cluster/supervisor.pid" && read -r redis _ <"$state/cluster/redis/pid" || exit 9
+            # The supervisor sleeps until the port is taken.
+            kill -STOP "$supervisor" && kill -9 "$redis" || exit 8
+            coproc python3 -c "$take" "$REDIS_PORT"
+            trap 'kill "$COPROC_PID" 2>/dev/null' EXIT
+            read -r taken <&"${COPROC[0]}"
+            kill -CONT "$supervisor"
+            for ((try = 0; try < 300; try++)); do
+                [[ $(<"$state/cluster/redis/port") == "$REDIS_PORT" ]] || { echo "moved to another port"; exit 7; }
+                ! grep -q "port $REDIS_PORT, wanted for redis, is in use" "$state/logs/supervisor.log" || break
+                sleep 0.1
+            done
+            ((try < 300)) || { echo "nobody has wanted the port"; exit 6; }
+            kill "$COPROC_PID"
+            for ((try = 0; try < 300; try++)); do
+                answer=$(REDISCLI_AUTH=$REDIS_PASSWORD redis-cli -h "$REDIS_HOST" -p "$REDIS_PORT" ping 2>&1)
+                [[ $answer != PONG ]] || exit 0
+                sleep 0.1
+            done
+            echo "not back: $answer"
+            exit 5
+            """, ["take": Self.takePort])
+        #expect(result.status == 0, "\(result.text)")
+        try await stub.remove()
+    }
+
+    /// Python: listens on a port as soon as it is free, says so, and keeps it.
+    private static let takePort = """
+        import signal, socket, sys, time
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        while True:
+            try:
+                listener.bind(("127.0.0.1", int(sys.argv[1])))
+                break
+            except OSError:
+                time.sleep(0.01)
+        listener.listen()
+        print("taken", flush=True)
+        signal.pause()
+        """
+
     /// On a file system of its own, which is filled to the last byte: mounted in a namespace of its own, so for root alone.
-    @Test(.enabled(if: getuid() == 0)) func aFullDiskStopsNoService() async throws {
+    @Test(.enabled(if: getuid() == 0, "for root alone: it mounts a file system")) func aFullDiskStopsNoService()
+        async throws
+    {
         let stub = try StubCluster()
         let result = try await stub.shell(
             """

@@ -51,7 +51,7 @@ import TurnProtocol
         var holder = TurnHolder(
             turn, redelivered: false, rules: HolderRules(name: "me"), random: SeededGenerator(seed: 1))
         let step = holder.step
-        let seen = TurnHolder<SeededGenerator>.Seen(now: turn.acceptedAt, isDeliveryLive: true)
+        let seen = TurnHolder<SeededGenerator>.Seen(now: turn.acceptedAt, uptime: 0, isDeliveryLive: true)
         for _ in 0..<100 {
             let result = HolderResult(of: try #require(error), isCancelled: false)
             guard case .pause(let milliseconds) = holder.resume(result, seen) else {

@@ -16,8 +16,9 @@ import TurnProtocol
 
     init() { lease = TurnLog.Lease(turn: turn.id, epoch: 7, owner: "me") }
 
-    private func seen(_ later: Int64 = 0, isLive: Bool = true) -> Holder.Seen {
-        .init(now: turn.acceptedAt + later, isDeliveryLive: isLive)
+    /// - Parameter step: milliseconds by which somebody has set the Redis clock.
+    private func seen(_ later: Int64 = 0, step: Int64 = 0, isLive: Bool = true) -> Holder.Seen {
+        .init(now: turn.acceptedAt + later + step, uptime: later, isDeliveryLive: isLive)
     }
 
     private func plan(numericsID: String? = "x") -> TurnPlan {
@@ -49,11 +50,11 @@ import TurnProtocol
                 == .seekPlace(numericsID: nil))
         #expect(holder.resume(.done, seen()) == .listen)
         #expect(holder.resume(.news([.placed(node)], hasGap: false), seen()) == .begin(node, []))
-        let job = HolderJob(
-            place: node, epoch: 7, attempt: 1, start: 0, lastHeard: turn?.acceptedAt ?? self.turn.acceptedAt)
+        let job = HolderJob(place: node, epoch: 7, attempt: 1, start: 0, lastHeard: 0)
         #expect(
             holder.resume(
-                .begun(.init(total: 1, withoutProgress: stalled), plan: plan(), startedAt: job.lastHeard), seen())
+                .begun(.init(total: 1, withoutProgress: stalled), plan: plan(), startedAt: self.turn.acceptedAt),
+                seen())
                 == .order(job))
         return holder
     }
@@ -131,6 +132,52 @@ import TurnProtocol
         #expect(holder.resume(.done, seen()) == .append(first: 0, isFinal: false))
         #expect(holder.resume(.appended(.appended(.init(readers: 1))), seen()) == .seekPlace(numericsID: "x"))
         #expect(holder.history.first?.endReason == "tokens were lost")
+    }
+
+    /// Somebody sets Redis' clock while a node speaks: what is silent, and when to look, goes by time that has passed.
+    @Test(arguments: [-3_600_000, 3_600_000] as [Int64])
+    func aClockThatIsSetEndsNoAttemptAndHidesNoSilence(step: Int64) {
+        // Its deadline is further away than the clock is set.
+        let turn = Turn.sample(number: 1, run: 1, lifetime: 10_000_000)
+        var holder = following(turn)
+        _ = holder.resume(.done, seen())
+        _ = holder.resume(.news([item(first: 0, [5])], hasGap: false), seen())
+        #expect(holder.resume(.appended(.appended(.init(readers: 1))), seen()) == .listen)
+        #expect(holder.resume(.news([.tick], hasGap: false), seen(500, step: step)) == .listen)
+        #expect(holder.jobs.count == 1)
+        // Lease and audience are looked at as often as before.
+        #expect(
+            holder.resume(.news([.tick], hasGap: false), seen(2000, step: step)) == .append(first: 1, isFinal: false))
+        #expect(holder.resume(.appended(.appended(.init(readers: 1))), seen(2000, step: step)) == .listen)
+        // And a node that says nothing for so long is left.
+        let late = HolderRules(name: "me").silence + 1
+        let end = holder.resume(.news([.tick], hasGap: false), seen(late, step: step))
+        guard case .drop(_, cancels: true, _) = end else {
+            Issue.record("\(end)")
+            return
+        }
+        #expect(holder.history.first?.endReason == "the node fell silent")
+    }
+
+    /// A store fails before and after the clock is set: how long readers could register is time that has passed.
+    @Test(arguments: [-3_600_000, 3_600_000] as [Int64])
+    func aClockThatIsSetMakesNoReaderAbsent(step: Int64) {
+        let turn = Turn.sample(number: 1, run: 1, lifetime: 10_000_000)
+        var holder = following(turn)
+        _ = holder.resume(.done, seen())
+        _ = holder.resume(.news([item(first: 0, [5])], hasGap: false), seen())
+        _ = holder.resume(.failed(isPassing: true), seen())
+        #expect(holder.resume(.done, seen(1000, step: step)) == .append(first: 0, isFinal: false))
+        let grace = HolderRules(name: "me").detachGrace
+        let absent = TurnLog.Audience(readers: 0, absentForMilliseconds: grace + 1)
+        // Redis counts from before its failure.
+        _ = holder.resume(.appended(.appended(absent)), seen(1000, step: step))
+        #expect(!holder.isCancelled)
+        #expect(
+            holder.resume(.news([item(first: 1, [6])], hasGap: false), seen(grace + 2, step: step))
+                == .append(first: 1, isFinal: false))
+        _ = holder.resume(.appended(.appended(absent)), seen(grace + 2, step: step))
+        #expect(holder.isCancelled)
     }
 
     @Test func aHolderThatWakesUpFencedLetsGo() {

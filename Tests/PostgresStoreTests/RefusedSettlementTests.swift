@@ -11,7 +11,7 @@ import Testing
 @Suite(.timeLimit(.minutes(3))) struct RefusedSettlementTests {
     // MARK: Outages
 
-    @Test(.enabled(if: TestServers.canHaveDisks, "file systems are mounted by root"))
+    @Test(.enabled(if: TestServers.canHaveDisks, "for root alone: it mounts a file system"))
     func aFullDiskIsAnOutageOfWrites() async throws {
         let server = try await TestServers.startPostgres(databases: ["shard0"], diskMiB: 64)
         try await server.ask(

@@ -161,9 +161,11 @@ import Testing
         try await isPresent(broker)
     }
 
-    @Test func whatDoesNotFitThePresentBoundsStaysWhereItIs() async throws {
+    /// Thirty messages of 51 bytes together, in a queue that is to hold less of either.
+    @Test(arguments: [QueueBounds(messages: 20), QueueBounds(bytes: 40)])
+    func whatDoesNotFitThePresentBoundsStaysWhereItIs(bounds: QueueBounds) async throws {
         let broker = try await earlierBroker(30)
-        let small = Self.topology(QueueBounds(messages: 20))
+        let small = Self.topology(bounds)
         let publisher = RabbitPublisher(configuration: broker, topology: small, logger: silent)
         let inspector = QueueInspector(configuration: broker, logger: silent)
         try await running(publisher, inspector) {

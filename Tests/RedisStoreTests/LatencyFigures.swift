@@ -5,7 +5,10 @@ import TestServers
 import Testing
 
 /// Figures, not checks: `SWITCHBOARD_FIGURES=1 swift test -c release --filter LatencyFigures`.
-@Suite(.enabled(if: ProcessInfo.processInfo.environment["SWITCHBOARD_FIGURES"] != nil))
+@Suite(
+    .enabled(
+        if: ProcessInfo.processInfo.environment["SWITCHBOARD_FIGURES"] != nil,
+        "figures, printed when SWITCHBOARD_FIGURES is set"))
 struct LatencyFigures {
     @Test func roundTrips() async throws {
         let server = try await TestServers.startRedis(persistent: false)

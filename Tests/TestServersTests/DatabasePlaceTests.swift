@@ -13,7 +13,7 @@ import Testing
             atPath: root, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     }
 
-    @Test(.enabled(if: getuid() == 0)) func dataStayWhereTheyAreWhenTheFolderMoves() async throws {
+    @Test(.enabled(if: getuid() == 0, "for root alone: it moves a folder of root's")) func dataStayWhereTheyAreWhenTheFolderMoves() async throws {
         let (first, moved) = ("\(root)/a/postgres", "\(root)/b/postgres")
         try await start(first)
         _ = try await ServersCommand.run(["database", first, "kept"])

@@ -3,8 +3,8 @@
 Each round runs a test with our engine, with llama.cpp on the same file, and with llama.cpp on its best format of the
 same model (Q4_0, which it repacks for this CPU). A test's figure is the median of its rounds, and so is its ratio, so
 that a noisy minute on the machine meets all of them. Both are greedy, keep KV in F16, use the same threads, are warmed
-up, and decode 64 tokens after prompts of 128. Called by `bench`; without the Python package llama_cpp only our own
-figures are printed. Needs Python 3.9.
+up, and decode 64 tokens after prompts of 128. Called by `bench`; without the Python package llama_cpp, and of a Hugging
+Face folder, only our own figures are printed. Needs Python 3.9.
 """
 
 import argparse
@@ -138,13 +138,16 @@ def main():
 
     ours = Ours(arguments.program, str(arguments.model), arguments.threads)
     engines = {"ours": ours}
-    try:
-        engines["llama.cpp"] = Peer(str(arguments.model), arguments.threads)
-        best = best_format(arguments.model, say)
-        if best:
-            engines["best format"] = Peer(str(best), arguments.threads)
-    except ImportError:
-        say("llama_cpp is not installed: our own figures only")
+    if arguments.model.is_dir():
+        say("llama.cpp reads no Hugging Face folders: our own figures only")
+    else:
+        try:
+            engines["llama.cpp"] = Peer(str(arguments.model), arguments.threads)
+            best = best_format(arguments.model, say)
+            if best:
+                engines["best format"] = Peer(str(best), arguments.threads)
+        except ImportError:
+            say("llama_cpp is not installed: our own figures only")
     quiet = compare(engines, tests, arguments.rounds)
     report(quiet, ours.facts, arguments.json)
     if arguments.neighbour:

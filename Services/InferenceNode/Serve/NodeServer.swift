@@ -8,6 +8,7 @@ import ServiceKit
 import ServiceLifecycle
 import Synchronization
 import TraceKit
+import TurnProtocol
 
 /// Takes jobs from the node's own queue, gives them to the engine, and sends the tokens to the orchestrators' inboxes:
 /// one write for one or some engine steps and each orchestrator.
@@ -132,8 +133,10 @@ final class NodeServer: Service {
     private func takeJobs() async {
         for await delivery in consumer.deliveries {
             do {
-                submit(try await read(delivery))
-            } catch  where error is WorkPool.Full || error is CancellationError {
+                // While the pool is full the job waits, and those behind it: its orchestrator would lose time by sending it anew.
+                let patience = Patience(logger: logger) { delivery.isLive }
+                submit(try await patience.read(GenerationJob.self, of: delivery))
+            } catch  where error is Abandoned || error is CancellationError {
                 // Its channel is gone, or this node leaves.
                 continue
             } catch {
@@ -141,18 +144,6 @@ final class NodeServer: Service {
             }
             // Whatever became of it: the orchestrator's own unacknowledged delivery is what keeps the turn.
             try? await delivery.acknowledge()
-        }
-    }
-
-    /// While the pool is full the job waits, and those behind it: its orchestrator would lose time by sending it anew.
-    private func read(_ delivery: Delivery) async throws -> GenerationJob {
-        var backoff = Backoff(base: .milliseconds(20), cap: .seconds(1))
-        while true {
-            do {
-                return try await WorkPool.shared.decode(GenerationJob.self, from: delivery.body)
-            } catch is WorkPool.Full where delivery.isLive {
-                try await Task.sleep(for: backoff.next())
-            }
         }
     }
 

@@ -131,6 +131,7 @@ struct HolderJob: Equatable {
     let attempt: Int
     /// Tokens that the turn had then.
     let start: Int
+    /// On the monotonic clock, in milliseconds.
     var lastHeard: Int64
     var isHedge = false
     /// Tokens of it are missing.

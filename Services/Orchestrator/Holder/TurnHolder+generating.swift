@@ -13,7 +13,7 @@ extension TurnHolder {
                 for job in jobs where job.place.node == id { lose(job) }
             case .cancelRequested: isCancelled = true
             case .tick:
-                if lastLook + HolderLimits.lookInterval <= seen.now { mustLook = true }
+                if lastLook + HolderLimits.lookInterval <= seen.uptime { mustLook = true }
                 // The wake-up is a hint: a head that fell out by its deadline tells nobody.
                 mustJoin = stage == .waitingForHead
             case .becameHead: mustJoin = stage == .waitingForHead
@@ -29,7 +29,7 @@ extension TurnHolder {
             }
         }
         // Tokens that are appended nowhere are news too, and whoever hears news is spared the ticks.
-        if lastLook + 2 * HolderLimits.lookInterval <= seen.now { mustLook = true }
+        if lastLook + 2 * HolderLimits.lookInterval <= seen.uptime { mustLook = true }
         if hasGap, stage == .seeking || stage == .planning {
             // What was waited for may have been among what was lost.
             chores.append(.stopWaiting)
@@ -38,13 +38,13 @@ extension TurnHolder {
         for (index, job) in jobs.enumerated() where !job.isBroken && ids.count == job.start {
             // A prompt may wait long for its first token. But an item that was lost may have been the only one: the same order
             // once more is nothing to a node that has the job, and begins it anew at one that is through with it.
-            guard stage == .following, job.lastHeard + rules.silence < seen.now else { continue }
-            jobs[index].lastHeard = seen.now
+            guard stage == .following, job.lastHeard + rules.silence < seen.uptime else { continue }
+            jobs[index].lastHeard = seen.uptime
             chores.append(.order(job))
         }
         for job in jobs {
             // After the first token they come steadily.
-            let isSilent = ids.count > job.start && job.lastHeard + rules.silence < seen.now
+            let isSilent = ids.count > job.start && job.lastHeard + rules.silence < seen.uptime
             guard job.isBroken || isSilent else { continue }
             end(
                 job, isSilent ? "the node fell silent" : "tokens were lost", isFruitless: false, cancels: true,
@@ -87,7 +87,7 @@ extension TurnHolder {
         guard how == nil, retry == nil,
             let index = jobs.firstIndex(where: { $0.epoch == item.epoch && $0.attempt == item.attempt })
         else { return }
-        jobs[index].lastHeard = seen.now
+        jobs[index].lastHeard = seen.uptime
         let job = jobs[index]
         guard item.first <= ids.count else {
             jobs[index].isBroken = true
@@ -151,7 +151,7 @@ extension TurnHolder {
         }
     }
 
-    mutating func take(_ attempts: TurnLog.Attempts, _ plan: TurnPlan, _ startedAt: Int64) {
+    mutating func take(_ attempts: TurnLog.Attempts, _ plan: TurnPlan, _ startedAt: Int64, _ seen: Seen) {
         guard case .toBegin(let place, let isHedge) = stage, let lease else { return }
         // After a loss of Redis its count begins anew, ours goes on; epochs keep the jobs apart.
         self.attempts += 1
@@ -161,7 +161,7 @@ extension TurnHolder {
         history.append(TurnOutcome.Attempt(node: place.node, epoch: lease.epoch, startedAt: startedAt))
         history = history.suffix(TurnOutcome.maximumAttemptLog)
         let job = HolderJob(
-            place: place, epoch: lease.epoch, attempt: attempts.total, start: ids.count, lastHeard: startedAt,
+            place: place, epoch: lease.epoch, attempt: attempts.total, start: ids.count, lastHeard: seen.uptime,
             isHedge: isHedge)
         guard plan.numericsID == place.numericsID else {
             note(job, "a node of another numerics id", isFruitless: false)

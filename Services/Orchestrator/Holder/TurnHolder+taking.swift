@@ -113,10 +113,10 @@ extension TurnHolder {
         case .appended(let audience):
             if first < ids.count { fruitless = 0 }
             logged = ids.count
-            lastLook = seen.now
+            lastLook = seen.uptime
             if audience.cancelRequested { isCancelled = true }
             // While a store failed readers could not register either: nobody is absent since before that.
-            let present = lastFailure.map { seen.now - $0 } ?? .max
+            let present = lastFailure.map { seen.uptime - $0 } ?? .max
             if turn.kind != .batch, let absent = audience.absentForMilliseconds,
                 min(absent, present) > rules.detachGrace
             {

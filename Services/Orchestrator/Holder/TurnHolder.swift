@@ -11,8 +11,10 @@ import TurnProtocol
 struct TurnHolder<Random: RandomNumberGenerator> {
     /// What the driver sees whenever it asks.
     struct Seen {
-        /// Milliseconds of the Redis clock.
+        /// Milliseconds of the Redis clock, on which deadlines are. Somebody may set it, forward or back.
         var now: Int64
+        /// Milliseconds of the process' monotonic clock, which nobody sets: silences and intervals are measured on it.
+        var uptime: Int64
         /// Whether the channel of the delivery still stands. When not, the broker gives it to another.
         var isDeliveryLive: Bool
         /// Tokens that the roomiest node can hold that the turn may go to; nil when there is none or nobody asked.
@@ -58,7 +60,7 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     /// The step to repeat after a pause, and how often it failed.
     var repeated: HolderStep?
     var failures = 0
-    /// When a store last failed; what the log says of readers then begins anew.
+    /// When a store last failed, on the monotonic clock; what the log says of readers then begins anew.
     var lastFailure: Int64?
 
     var lease: TurnLog.Lease?
@@ -69,7 +71,7 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     /// The turn whose answer they are, when they are another's.
     var answerOf: TurnID?
     var mustLook = false
-    /// When lease and audience were last seen: every append sees them.
+    /// When lease and audience were last seen, on the monotonic clock: every append sees them.
     var lastLook: Int64 = 0
     var mustJoin = false
     var isCancelled = false
@@ -110,7 +112,7 @@ struct TurnHolder<Random: RandomNumberGenerator> {
             }
             repeated = step
             failures += 1
-            lastFailure = seen.now
+            lastFailure = seen.uptime
             return issue(.pause(milliseconds: pauseAfterFailure()))
         case .failed(isPassing: false):
             // Nothing foreseen: the message counts one more return, and becomes a dead letter when it keeps happening.
@@ -211,14 +213,14 @@ struct TurnHolder<Random: RandomNumberGenerator> {
     private mutating func take(_ result: HolderResult, _ seen: Seen) {
         switch result {
         case .acquisition(let acquisition, let plan, let isHeldHere):
-            lastLook = seen.now
+            lastLook = seen.uptime
             take(acquisition, plan, isHeldHere: isHeldHere)
         case .owner(let isAlive): take(ownerIsAlive: isAlive)
         case .head(let head): take(head: head)
         case .news(let news, let hasGap): take(news, hasGap: hasGap, seen)
         case .closed: abandon(seen)
         case .place(let place): take(hedge: place)
-        case .begun(let attempts, let plan, let startedAt): take(attempts, plan, startedAt)
+        case .begun(let attempts, let plan, let startedAt): take(attempts, plan, startedAt, seen)
         case .notTaken(let isUnclear): take(notTakenUnclearly: isUnclear)
         case .appended(let result): take(result, seen)
         case .record(let exists): take(recordExists: exists, seen)

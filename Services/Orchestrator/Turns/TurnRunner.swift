@@ -29,7 +29,9 @@ struct TurnRunner {
     var recorded: [UInt8]?
     var ending: EndingTurn?
     var firstTokenAt: Int64?
+    /// Of the Redis clock, in milliseconds.
     var now: Int64 = 0
+    private let began = ContinuousClock.now
 
     /// Runs the turn of a delivery until it has ended here, or waits elsewhere, or is another's.
     static func run(_ delivery: Delivery, turn: Turn, services: TurnServices, logger: Logger) async {
@@ -49,7 +51,8 @@ struct TurnRunner {
         while step != .leave {
             let result = await perform(step)
             if let time = try? await services.clock.now() { now = time }
-            var seen = TurnHolder<SystemRandomNumberGenerator>.Seen(now: now, isDeliveryLive: delivery.isLive)
+            var seen = TurnHolder<SystemRandomNumberGenerator>.Seen(
+                now: now, uptime: Int64(began.duration(to: .now) / .milliseconds(1)), isDeliveryLive: delivery.isLive)
             if now >= turn.deadline, holder.stage == .seeking || holder.stage == .toSeek {
                 seen.roomiestNode = await services.nodes.capacity(for: turn, numericsID: holder.plan?.numericsID)?
                     .largest

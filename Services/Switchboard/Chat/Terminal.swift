@@ -109,7 +109,14 @@ final class Terminal: Sendable {
     /// chat`) the kernel passes SIGTSTP over.
     func suspend() {
         restore()
+        // The threads on which tasks run block every signal. This one takes SIGTSTP, so that nothing is done before it stops.
+        var stop = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&stop)
+        sigaddset(&stop, SIGTSTP)
+        pthread_sigmask(SIG_UNBLOCK, &stop, &before)
         raise(SIGTSTP)
+        pthread_sigmask(SIG_SETMASK, &before, nil)
         enterRawMode()
     }
 }

@@ -9,6 +9,9 @@ import Synchronization
 /// commands go out in one write. Only when the socket is full does the connection's thread take over.
 final class CommandQueue: Sendable {
     typealias Completion = @Sendable (Result<[RedisValue], RedisError>) -> Void
+    /// Writes what the socket takes of the bytes without waiting, as send(2) does.
+    /// - Returns: how many bytes it took, or -1 with the reason in `errno`.
+    typealias Send = @Sendable (_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int
 
     private struct Waiting {
         let expected: Int
@@ -49,12 +52,18 @@ final class CommandQueue: Sendable {
     private let socket = Mutex<Socket?>(nil)
     private let maximumPending: Int
     private let maximumUnsentBytes: Int
+    private let send: Send
     /// Replies waited for, or -1 while not ready: what the pool chooses by, read without the lock.
     private let publishedLoad = Atomic<Int>(-1)
 
-    init(maximumPending: Int, maximumUnsentBytes: Int) {
+    /// - Parameter send: another one for a test that counts what is moved.
+    init(
+        maximumPending: Int, maximumUnsentBytes: Int,
+        send: @escaping Send = { Glibc.send($0, $1.baseAddress, $1.count, Int32(MSG_NOSIGNAL)) }
+    ) {
         self.maximumPending = maximumPending
         self.maximumUnsentBytes = maximumUnsentBytes
+        self.send = send
     }
 
     /// Replies waited for; nil while not ready.
@@ -154,8 +163,7 @@ extension CommandQueue {
             guard let socket, socket.generation == generation else { return .broken }
             while true {
                 let written = bytes.withUnsafeBytes {
-                    let rest = UnsafeRawBufferPointer(rebasing: $0[position...])
-                    return send(socket.descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+                    send(socket.descriptor, UnsafeRawBufferPointer(rebasing: $0[position...]))
                 }
                 if written >= 0 { return .written(written) }
                 if errno == EINTR { continue }

@@ -25,7 +25,7 @@ import Testing
         for what in [
             "crashes", "pauses", "writes refused", "channels cut", "nodes killed", "Redis emptied", "takeovers",
             "logs written again",
-            "retries", "dead letters", "cancellations", "history unavailable", "hedges", "lost items",
+            "retries", "dead letters", "cancellations", "history unavailable", "hedges", "lost items", "clock steps",
         ] {
             #expect(totals[what, default: 0] > 10, "\(what): \(totals)")
         }
@@ -72,6 +72,7 @@ extension SimulatedWorld {
         lastProcess = 1
     }
 
+    private static let hour: Int64 = 3_600_000
     private var mayEmpty: Bool { nodes.allSatisfy { $0.numericsID == "x" } }
 
     mutating func run() {
@@ -100,6 +101,7 @@ extension SimulatedWorld {
         case 33..<36:
             for number in orchestrators.indices where !orchestrators[number].isPaused {
                 orchestrators[number].knowsChannel = orchestrators[number].channel
+                if Bool.random(using: &random) { orchestrators[number].knownStep = step }
             }
         case 36..<40: if faults { goWrong() }
         default:
@@ -113,12 +115,13 @@ extension SimulatedWorld {
 
     private mutating func goWrong() {
         let number = Int.random(in: orchestrators.indices, using: &random)
-        switch Int.random(in: 0..<20, using: &random) {
+        switch Int.random(in: 0..<21, using: &random) {
         case 0, 1:
             count("crashes")
             breakChannel(number)
             lastProcess += 1
-            orchestrators[number] = Orchestrator(name: "o\(lastProcess)", channel: orchestrators[number].channel)
+            orchestrators[number] = Orchestrator(
+                name: "o\(lastProcess)", channel: orchestrators[number].channel, knownStep: step)
             orchestrators[number].knowsChannel = orchestrators[number].channel
         case 2, 3:
             count("pauses")
@@ -140,6 +143,10 @@ extension SimulatedWorld {
         case 12: isRedisAway = true
         case 13, 14: isRedisAway = false
         case 16: refusesWrites = true
+        case 20:
+            // Back by an hour, and forward to the right time again: beyond that deadlines would pass, as they should.
+            count("clock steps")
+            step = step == 0 ? -SimulatedWorld.hour : 0
         case 17, 18, 19: refusesWrites = false
         case 15 where random.one(in: 3):
             guard let turn = turns.keys.sorted().randomElement(using: &random) else { return }

@@ -42,7 +42,7 @@ extension SimulatedWorld {
                 head(of: turn.conversation).flatMap { turns[$0] }.map { $0.position >= turn.position } ?? true
                     || wasEmptied,
                 "\(turn.id) runs before the head of its conversation")
-            return .begun(begun.attempts, plan: stored, startedAt: clock)
+            return .begun(begun.attempts, plan: stored, startedAt: redisClock)
         case .append(let first, _):
             let ids = runner.holder.ids
             let tokens = (first..<ids.count).map { TurnLog.Token(id: ids[$0], text: "") }
@@ -75,7 +75,7 @@ extension SimulatedWorld {
         if case .owner(let owner) = taking { other = owner }
         let acquisition = log.acquire(
             runner.turn.id, owner: name, redelivered: taking == .anybody, from: other, creates: creates,
-            micros: clock * 1000, known: runner.holder.lease?.epoch ?? 0)
+            micros: redisClock * 1000, known: runner.holder.lease?.epoch ?? 0)
         let isHeldHere = orchestrators[number].runners.contains {
             $0.turn.id == runner.turn.id && $0.message != runner.message && $0.isOpen && !$0.isOver
         }

@@ -54,7 +54,10 @@ extension SimulatedWorld {
         }
         let isLive = runner.channel == orchestrators[number].knowsChannel
         let result = perform(runner.holder.step, &runner, number, isLive: isLive)
-        let next = runner.holder.resume(result, .init(now: clock, isDeliveryLive: isLive))
+        let next = runner.holder.resume(
+            result,
+            .init(
+                now: clock + orchestrators[number].knownStep, uptime: clock, isDeliveryLive: isLive))
         runner.sleepsUntil = 0
         if case .pause(let milliseconds) = next { runner.sleepsUntil = clock + Int64(milliseconds) }
         if next == .leave {

@@ -42,6 +42,8 @@ struct SimulatedWorld {
         /// Whether the process knows that its channel is gone.
         var knowsChannel = 0
         var runners: [SimulatedRunner] = []
+        /// Of `step`, what the process knows: it asks Redis for the time every few seconds.
+        var knownStep: Int64 = 0
     }
 
     /// What a client that follows a turn has seen.
@@ -51,7 +53,11 @@ struct SimulatedWorld {
     }
 
     var random: SeededGenerator
+    /// Milliseconds that pass for everybody: the broker's, and what monotonic clocks count.
     var clock: Int64
+    /// Milliseconds by which somebody has set Redis' clock, from which deadlines and epochs come.
+    var step: Int64 = 0
+    var redisClock: Int64 { clock + step }
     let turns: [TurnID: Turn]
     let lengths: [TurnID: Int]
     let poisonous: Set<TurnID>
@@ -219,7 +225,7 @@ struct SimulatedWorld {
         guard let id = deadLetters.first, let turn = turns[id], !refusesWrites, luck() == .fine else { return }
         guard
             case .acquired(let lease, let progress) = log.acquire(
-                id, owner: "worker", redelivered: true, creates: true, micros: clock * 1000)
+                id, owner: "worker", redelivered: true, creates: true, micros: redisClock * 1000)
         else {
             deadLetters.removeFirst()
             return leaveOrder(turn)
