@@ -20,10 +20,14 @@ import Testing
                 withDestinationPath: PrometheusFiles.repository.appending(path: "deploy/local/\(script)").path)
         }
         for (name, text) in programs {
-            try FileManager.default.createDirectory(
-                at: URL(filePath: "\(folder)/\(name)").deletingLastPathComponent(), withIntermediateDirectories: true)
-            try text.write(toFile: "\(folder)/\(name)", atomically: true, encoding: .utf8)
-            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: "\(folder)/\(name)")
+            // By another process: a child that is forked meanwhile would keep this one's file open, and nobody could run it.
+            let written = try await Program.run(
+                "sh",
+                [
+                    "-c", #"mkdir -p "${2%/*}" && printf %s "$1" >"$2" && chmod 755 "$2""#, "sh", text,
+                    "\(folder)/\(name)",
+                ])
+            try #require(written.status == 0, "\(written.text)")
         }
         try await body(folder)
     }

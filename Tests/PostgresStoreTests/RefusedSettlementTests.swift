@@ -300,8 +300,11 @@ import Testing
 // MARK: -
 
 /// - Returns: what is newly stored.
+/// - Throws: also what the settlement says of an outcome that it gives up.
 private func settle(_ outcome: TurnOutcome, _ database: ShardedDatabase) async throws(DatabaseError) -> Set<TurnID> {
-    try await SettlementRepository(database: database).settle([outcome], on: database.shards[0]).stored
+    let settlement = try await SettlementRepository(database: database).settle([outcome], on: database.shards[0])
+    if let refused = settlement.refused[outcome.turn] { throw refused }
+    return settlement.stored
 }
 
 /// Repeats the settlement as a settler does until the shard takes it; then the turn is there once, and so is its usage.

@@ -177,6 +177,11 @@ import Testing
                     && counts["upgrade.moving"]?.messages == 0
             }
         }
+        let probe = UpgradeProbe(broker)
+        for queue in small.queues(named: ["chat_queue", "response_queue.s0"]) {
+            #expect(await !probe.declares(queue), "\(queue.name) has its earlier bounds")
+        }
+        await probe.close()
     }
 }
 

@@ -2,7 +2,6 @@ import AsyncHTTPClient
 import ChatCore
 import Foundation
 import ServiceHarness
-import Synchronization
 
 /// Measures how long streams fall silent at each kind of death: one fault at a time, a cluster that has recovered before each.
 public struct PauseMeasurement: Sendable {
@@ -23,11 +22,8 @@ public struct PauseMeasurement: Sendable {
     /// How long a stopped process or a server stays stopped.
     /// Longer than the broker waits for the heartbeats of a stopped consumer.
     private static let stopped: Duration = .seconds(14)
-    /// A stream is under way when it has had so many tokens: what its start took is over.
-    private static let begun = 20
-    /// Tokens of a stream that only shows where turns go: a second's worth, longer than a node's announcement is old.
-    private static let probe = 40
-    private static let patience: Duration = .seconds(60)
+    /// Between two rounds: until what the services say of their load is of now, and turns go to both nodes again.
+    private static let rest: Duration = .seconds(3)
     /// Streams run this long after a fault has ended; whatever pause comes from it has ended then.
     private static let aftermath: Duration = .seconds(7)
 
@@ -99,38 +95,12 @@ public struct PauseMeasurement: Sendable {
     private func longestPause(
         _ fault: Fault, _ client: DrillClient, _ cluster: DrillCluster
     ) async throws -> Duration {
-        try await cluster.waitUntilHealthy(within: Self.patience)
-        return try await withLeftovers(of: cluster) { leftovers in
-            try await untilBothNodesWork(client, leftovers)
-            return try await longestPause(fault, client, cluster, leftovers)
-        }
-    }
-
-    /// Runs short streams, again and again, until both nodes have some at a time: then the services know each other's load,
-    /// and no orchestrator avoids a node any more.
-    private func untilBothNodesWork(_ client: DrillClient, _ leftovers: Leftovers) async throws {
-        var attempts = 0
-        try await eventually("both nodes get turns", within: Self.patience) {
-            guard try await leftovers.atNodes().isEmpty else { return false }
-            attempts += 1
-            var own = client
-            own.run += "-probe-\(attempts)"
-            let progress = Progress()
-            let followers = begin(Self.probe, own, progress)
-            var bothWork = false
-            while !bothWork, progress.ended < streams {
-                try await Task.sleep(for: .milliseconds(20))
-                bothWork = try await leftovers.workingNodes() == 2
-            }
-            for follower in followers { _ = await follower.value }
-            return bothWork
-        }
-        try await eventually("the nodes are at rest", within: Self.patience) { try await leftovers.atNodes().isEmpty }
-    }
-
-    /// Begins `streams` turns of so many tokens and follows each to its end.
-    private func begin(_ tokens: Int, _ client: DrillClient, _ progress: Progress) -> [Task<TurnRecord, Never>] {
-        (0..<streams).map { index in
+        try await cluster.waitUntilHealthy(within: .seconds(60))
+        try await Task.sleep(for: Self.rest)
+        let length = fault.length + Self.aftermath + .seconds(3)
+        // Enough tokens to be still speaking at the end; a stream's own end is no pause.
+        let tokens = Int(length / .milliseconds(25))
+        let followers = (0..<streams).map { index in
             let planned = PlannedTurn(
                 index: index, kind: .stream, message: "Count on.", maxTokens: tokens, temperature: 1,
                 seed: UInt64(index), isEager: false)
@@ -138,27 +108,14 @@ public struct PauseMeasurement: Sendable {
                 var record = TurnRecord(planned, user: "pause-\(index)")
                 do {
                     try await client.begin(&record, conversation: nil)
-                    try await client.follow(&record, cancels: false) { progress.token(of: index) }
+                    try await client.follow(&record, cancels: false)
                 } catch {
                     record.violate("given up: \(error)")
                 }
-                progress.end()
                 return record
             }
         }
-    }
-
-    private func longestPause(
-        _ fault: Fault, _ client: DrillClient, _ cluster: DrillCluster, _ leftovers: Leftovers
-    ) async throws -> Duration {
-        let length = fault.length + Self.aftermath + .seconds(3)
-        let progress = Progress()
-        // Enough tokens to be still speaking at the end; a stream's own end is no pause.
-        let followers = begin(Int(length / .milliseconds(25)), client, progress)
-        try await eventually("every stream is under way", within: Self.patience) {
-            guard progress.streams(withTokens: Self.begun) == streams else { return false }
-            return try await leftovers.workingNodes() == 2
-        }
+        try await Task.sleep(for: .seconds(2))
         let injector = FaultInjector(cluster)
         let from = ContinuousClock.now
         await injector.inject(fault)
@@ -171,15 +128,4 @@ public struct PauseMeasurement: Sendable {
         }
         return longest
     }
-}
-
-/// How far the streams of a round are.
-private final class Progress: Sendable {
-    private let state = Mutex<(tokens: [Int: Int], ended: Int)>(([:], 0))
-
-    var ended: Int { state.withLock { $0.ended } }
-
-    func token(of stream: Int) { state.withLock { $0.tokens[stream, default: 0] += 1 } }
-    func end() { state.withLock { $0.ended += 1 } }
-    func streams(withTokens count: Int) -> Int { state.withLock { $0.tokens.values.count { $0 >= count } } }
 }

@@ -71,11 +71,6 @@ struct Leftovers: Sendable {
         return found
     }
 
-    /// How many nodes say that they run something.
-    func workingNodes() async throws -> Int {
-        try await NodeDirectory(pool: redis).nodes().count { $0.running > 0 }
-    }
-
     /// Of the broker. Messages that a consumer holds are not counted: with all services gone nobody holds any.
     func inQueues() async throws -> [String] {
         let statistics = try await inspector.statistics(of: Self.queues)

@@ -107,12 +107,8 @@ struct DrillClient: Sendable {
     // MARK: Follow
 
     /// Follows a stream to its end, from gateway to gateway.
-    /// - Parameters:
-    ///   - cancels: whether the turn is cancelled where the plan says so.
-    ///   - onToken: called for each token that comes.
-    func follow(
-        _ record: inout TurnRecord, cancels: Bool, onToken: @Sendable () -> Void = {}
-    ) async throws {
+    /// - Parameter cancels: whether the turn is cancelled where the plan says so.
+    func follow(_ record: inout TurnRecord, cancels: Bool) async throws {
         guard let id = record.ids.last else { return }
         let first = record.planned.index
         var cancellation: Task<Void, Never>?
@@ -126,7 +122,6 @@ struct DrillClient: Sendable {
                 let followed = try await chat.follow(id, from: record.tokens?.count ?? 0) { event in
                     guard ContinuousClock.now < patience else { throw GaveUp() }
                     record.hear(event, now: .now)
-                    if case .token = event { onToken() }
                     if cancels, cancellation == nil, let bound = record.planned.cancelledAfter,
                         record.tokens?.count ?? 0 >= bound
                     {
