@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import ChatCore
 import Foundation
 import ServiceHarness
+import Synchronization
 
 /// Measures how long streams fall silent at each kind of death: one fault at a time, a cluster that has recovered before each.
 public struct PauseMeasurement: Sendable {
@@ -100,6 +101,7 @@ public struct PauseMeasurement: Sendable {
         let length = fault.length + Self.aftermath + .seconds(3)
         // Enough tokens to be still speaking at the end; a stream's own end is no pause.
         let tokens = Int(length / .milliseconds(25))
+        let speaking = Speaking()
         let followers = (0..<streams).map { index in
             let planned = PlannedTurn(
                 index: index, kind: .stream, message: "Count on.", maxTokens: tokens, temperature: 1,
@@ -108,14 +110,16 @@ public struct PauseMeasurement: Sendable {
                 var record = TurnRecord(planned, user: "pause-\(index)")
                 do {
                     try await client.begin(&record, conversation: nil)
-                    try await client.follow(&record, cancels: false)
+                    try await client.follow(&record, cancels: false) { speaking.heard(from: index) }
                 } catch {
                     record.violate("given up: \(error)")
                 }
                 return record
             }
         }
-        try await Task.sleep(for: .seconds(2))
+        try await eventually("every stream speaks", within: .seconds(30), or: { cluster.logEnds }) {
+            speaking.count == streams
+        }
         let injector = FaultInjector(cluster)
         let from = ContinuousClock.now
         await injector.inject(fault)
@@ -128,4 +132,13 @@ public struct PauseMeasurement: Sendable {
         }
         return longest
     }
+}
+
+/// The streams of a round of which something was heard.
+private final class Speaking: Sendable {
+    private let streams = Mutex<Set<Int>>([])
+
+    var count: Int { streams.withLock { $0.count } }
+
+    func heard(from stream: Int) { streams.withLock { _ = $0.insert(stream) } }
 }

@@ -107,8 +107,10 @@ struct DrillClient: Sendable {
     // MARK: Follow
 
     /// Follows a stream to its end, from gateway to gateway.
-    /// - Parameter cancels: whether the turn is cancelled where the plan says so.
-    func follow(_ record: inout TurnRecord, cancels: Bool) async throws {
+    /// - Parameters:
+    ///   - cancels: whether the turn is cancelled where the plan says so.
+    ///   - onEvent: called after each event.
+    func follow(_ record: inout TurnRecord, cancels: Bool, onEvent: @Sendable () -> Void = {}) async throws {
         guard let id = record.ids.last else { return }
         let first = record.planned.index
         var cancellation: Task<Void, Never>?
@@ -122,6 +124,7 @@ struct DrillClient: Sendable {
                 let followed = try await chat.follow(id, from: record.tokens?.count ?? 0) { event in
                     guard ContinuousClock.now < patience else { throw GaveUp() }
                     record.hear(event, now: .now)
+                    onEvent()
                     if cancels, cancellation == nil, let bound = record.planned.cancelledAfter,
                         record.tokens?.count ?? 0 >= bound
                     {
