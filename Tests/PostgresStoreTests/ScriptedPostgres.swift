@@ -84,7 +84,7 @@ final class ScriptedPostgres: Sendable {
                     break
                 }
                 isSent = peer.send("E", Self.error(refusal, severity: refusal.isFatal ? "FATAL" : "ERROR"))
-                if refusal.isFatal { return }
+                if refusal.isFatal { return peer.end() }
                 isSkipping = true
             default: return
             }
@@ -114,6 +114,13 @@ private struct Peer {
         guard count > 0 else { return [] }
         var bytes = [UInt8](repeating: 0, count: count)
         return recv(descriptor, &bytes, count, Int32(MSG_WAITALL)) == count ? bytes : nil
+    }
+
+    /// Ends the session as a server does, which has read all that came: a socket that is closed with something unread resets the
+    /// connection, and the last word may be lost.
+    func end() {
+        shutdown(descriptor, Int32(SHUT_WR))
+        while take(1) != nil {}
     }
 
     func send(_ kind: Character, _ body: [UInt8]) -> Bool {

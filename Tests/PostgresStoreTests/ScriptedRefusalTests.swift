@@ -14,7 +14,7 @@ import Testing
             let pool = database.directory
             peer.refuse(.init(moment: .statement, sqlState: sqlState, isFatal: isFatal))
             let error = try #require(await failure { try await pool.write("INSERT INTO t VALUES (1)") })
-            #expect(error.sqlState == sqlState && error.isTransient && !error.isDataRefused)
+            #expect(error.sqlState == sqlState && error.isTransient && !error.isDataRefused, "\(error)")
             let concerned = error.refusal == .away ? pool.breaker : pool.writes
             try await eventually {
                 _ = await failureIfAny { try await pool.write("INSERT INTO t VALUES (1)") }
