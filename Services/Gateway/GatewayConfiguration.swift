@@ -9,6 +9,8 @@ struct GatewayConfiguration: Sendable {
     let host: String
     let port: Int
     let maximumBodyBytes: Int
+    /// Of all request bodies in hand.
+    let bodyRoomBytes: Int
     let heartbeat: Duration
     let intake: IntakeLimits
     let turnRetention: Duration
@@ -31,6 +33,7 @@ struct GatewayConfiguration: Sendable {
         host = try settings(Settings.gatewayHost)
         port = try settings(Settings.gatewayPort)
         maximumBodyBytes = try settings(Settings.gatewayMaxBody)
+        bodyRoomBytes = try settings(Settings.gatewayBodies) << 20
         heartbeat = try settings(Settings.gatewayHeartbeat)
         turnRetention = try settings(Settings.turnRetention)
         maximumBacklog = try settings(Settings.gatewayMaxBacklog)

@@ -97,6 +97,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         metrics: IntakeMetrics(), logger: logger, tracer: traces.tracer)
     let begin = BeginRoutes(
         intake: intake, relay: relay, body: BodyReader(maximumBytes: configuration.maximumBodyBytes),
+        room: BodyRoom(maximumBytes: configuration.bodyRoomBytes),
         unknownFields: configuration.unknownFields)
     let follow = FollowRoutes(
         streams: .init(

@@ -1,4 +1,5 @@
 import Foundation
+import HTTPTypes
 import Hummingbird
 import NIOCore
 import Testing
@@ -59,14 +60,62 @@ import Testing
         G+1haZkAADAA
         """.replacing("\n", with: "")
 
-    private func router() -> Router<GatewayRequestContext> {
+    /// - Parameter room: where bodies count, by the key that X-API-Key names.
+    private func router(room: BodyRoom = BodyRoom(maximumBytes: 8 << 20)) -> Router<GatewayRequestContext> {
         let router = Router(context: GatewayRequestContext.self)
         router.add(middleware: ErrorMiddleware())
         router.post("/echo") { request, context in
-            let body = try await BodyReader(maximumBytes: 1 << 20).read(request, on: context.connection)
-            return String(buffer: body)
+            let key = HTTPField.Name("X-API-Key").flatMap { request.headers[$0] } ?? ""
+            return try await room.withPlace(of: key) { place in
+                String(
+                    buffer: try await BodyReader(maximumBytes: 1 << 20).read(
+                        request, on: context.connection, into: place))
+            }
         }
         return router
+    }
+
+    @Test func bodiesThatNeverEndFillTheirKeysRoomOnly() async throws {
+        let room = BodyRoom(maximumBytes: 800_000)
+        try await LiveServer.run(router(room: room)) { port, _ in
+            let part = head("X-API-Key: a", "Content-Length: 200000") + String(repeating: "x", count: 190_000)
+            var clients: [any Channel] = []
+            for number in 1...2 {
+                let client = try await LiveServer.deafClient(port)
+                client.writeAndFlush(ByteBuffer(string: part), promise: nil)
+                clients.append(client)
+                try await LiveServer.eventually { room.heldBytes == number * 190_000 }
+            }
+            func answer(_ key: String, bytes: Int) async throws -> String {
+                var request = ByteBuffer(string: head("X-API-Key: \(key)", "Content-Length: \(bytes)"))
+                request.writeString(String(repeating: "x", count: bytes))
+                let whole = request
+                return try await LiveServer.exchange(port, whole)
+            }
+            let refused = try await answer("a", bytes: 30_000)
+            #expect(refused.hasPrefix("HTTP/1.1 503") && refused.lowercased().contains("retry-after: 2"), "\(refused)")
+            // A small one still fits, and another key has as much room of its own.
+            #expect(try await answer("a", bytes: 100).hasPrefix("HTTP/1.1 200"))
+            #expect(try await answer("b", bytes: 390_000).hasPrefix("HTTP/1.1 200"))
+            #expect(room.heldBytes == 380_000)
+            for client in clients { try await client.close() }
+            try await LiveServer.eventually { room.heldBytes == 0 }
+            #expect(try await answer("a", bytes: 390_000).hasPrefix("HTTP/1.1 200"))
+        }
+    }
+
+    /// A few bytes that become a megabyte count as a megabyte.
+    @Test func unpackedBytesTakeRoomToo() async throws {
+        let room = BodyRoom(maximumBytes: 100)
+        var text = ""
+        try await LiveServer.run(router(room: room)) { port, _ in
+            var request = ByteBuffer(string: head("Content-Encoding: gzip", "Content-Length: 48"))
+            request.writeBytes(try #require(Data(base64Encoded: BodyReaderTests.gzip)))
+            let whole = request
+            text = try await LiveServer.exchange(port, whole)
+        }
+        #expect(text.hasPrefix("HTTP/1.1 503"), "\(text)")
+        #expect(room.heldBytes == 0)
     }
 
     private func head(_ fields: String...) -> String {

@@ -52,7 +52,8 @@ import Testing
         BeginRoutes(
             intake: try IntakeTests().intake(acceptsUncounted: true),
             relay: relay(redis, database, RedisConfiguration(port: 1), full.pool),
-            body: BodyReader(maximumBytes: 1 << 20, pool: full.pool), unknownFields: .refuse, pool: full.pool
+            body: BodyReader(maximumBytes: 1 << 20, pool: full.pool),
+            room: BodyRoom(maximumBytes: 8 << 20), unknownFields: .refuse, pool: full.pool
         ).add(to: router)
         try await LiveServer.run(router) { port, _ in
             func post(_ body: Data, _ fields: String = "") async throws -> String {

@@ -12,17 +12,23 @@ struct BodyReader: Sendable {
     private static let usualRatio = 4
 
     /// Once the request's key is known: a client that waits for leave to send the body gets it here.
-    /// - Throws: `APIError` 413, 415, 417, or 400 for a body that ends too early or is malformed; `WorkPool.Full`.
-    func read(_ request: Request, on connection: ClientConnection) async throws -> ByteBuffer {
+    /// - Parameter place: where its bytes are counted, those that it is unpacked to among them.
+    /// - Throws: `APIError` 413, 415, 417, 503 without room, or 400 for a body that ends too early or is malformed; `WorkPool.Full`.
+    func read(_ request: Request, on connection: ClientConnection, into place: BodyRoom.Place) async throws
+        -> ByteBuffer
+    {
         let coding = try ContentCoding(request.headers)
         // What no Int holds is too large as well.
         if let length = request.headers[.contentLength], Int(length) ?? .max > maximumBytes { throw tooLarge }
         try allow(request, on: connection)
         do {
-            guard let coding else { return try await request.body.collect(upTo: maximumBytes) }
-            return try await unpacked(request.body, coding)
-        } catch is NIOTooManyBytesError {
-            throw tooLarge
+            let body = try await collect(request.body, into: place)
+            guard let coding else { return body }
+            let unpacked = try await unpack(body, coding)
+            try place.take(unpacked.readableBytes)
+            return unpacked
+        } catch let error as APIError {
+            throw error
         } catch Inflater.Failure.tooLarge {
             throw tooLarge
         } catch Inflater.Failure.malformed {
@@ -41,8 +47,17 @@ struct BodyReader: Sendable {
         try connection.sendAtOnce([.head(HTTPResponse(status: .continue))])
     }
 
-    private func unpacked(_ body: RequestBody, _ coding: ContentCoding) async throws -> ByteBuffer {
-        let packed = try await body.collect(upTo: maximumBytes)
+    private func collect(_ body: RequestBody, into place: BodyRoom.Place) async throws -> ByteBuffer {
+        var whole = ByteBuffer()
+        for try await part in body {
+            guard part.readableBytes <= maximumBytes - whole.readableBytes else { throw tooLarge }
+            try place.take(part.readableBytes)
+            if whole.readableBytes == 0 { whole = part } else { whole.writeImmutableBuffer(part) }
+        }
+        return whole
+    }
+
+    private func unpack(_ packed: ByteBuffer, _ coding: ContentCoding) async throws -> ByteBuffer {
         // Never in place: a few bytes may be the packed form of as many as a body may have.
         let bytes = max(packed.readableBytes * BodyReader.usualRatio, WorkPool.inPlaceBytes + 1)
         return try await pool.run(bytes: bytes) { [maximumBytes] _ in

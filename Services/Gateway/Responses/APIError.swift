@@ -78,6 +78,12 @@ struct APIError: Error, Equatable {
         status: .serviceUnavailable, code: "unavailable",
         message: "this gateway has as much to compute as it can hold; try again", retryAfter: .seconds(2))
 
+    /// Bodies that are not read to their end yet, or whose turns are not accepted, fill what there is for them.
+    static let tooManyBodies = APIError(
+        status: .serviceUnavailable, code: "unavailable",
+        message: "this gateway, or this key, has as many bytes of requests in hand as it may; try again",
+        retryAfter: .seconds(2))
+
     static let draining = APIError(
         status: .serviceUnavailable, code: "unavailable", message: "this gateway is shutting down; try again",
         retryAfter: .seconds(1))

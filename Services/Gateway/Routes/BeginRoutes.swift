@@ -13,6 +13,7 @@ struct BeginRoutes: Sendable {
     let intake: TurnIntake
     let relay: TurnRelay
     let body: BodyReader
+    let room: BodyRoom
     let unknownFields: UnknownFields
     var pool = WorkPool.shared
 
@@ -26,19 +27,12 @@ struct BeginRoutes: Sendable {
 
     @Sendable private func chat(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
         let start = ContinuousClock.now
-        let turnRequest = try await read(request, context)
-        guard turnRequest.stream != true else {
-            throw APIError.invalid("stream", "must be false here; POST /stream-chat streams")
-        }
-        let key = try IdempotencyKey(request.headers)
-        let accepted = try await intake.accept(turnRequest, kind: .chat, key: key, from: context.principal)
-        note(accepted)
-        let begun = Begun(turn: accepted, timing: timing(of: context), ignored: turnRequest.ignored)
+        let begun = try await begin(request, .chat, context)
         context.connection.leaveWithClient()
+        let turn = begun.turn.id
         let (text, end) = try await wholeAnswer(
-            of: accepted.id, by: context.principal, canBeAskedForAgain: key != nil)
-        return try await .answer(text, end, time: ContinuousClock.now - start, turn: accepted.id, on: pool)
-            .marking(begun)
+            of: turn, by: context.principal, canBeAskedForAgain: begun.hasKey)
+        return try await .answer(text, end, time: ContinuousClock.now - start, turn: turn, on: pool).marking(begun)
     }
 
     private func wholeAnswer(
@@ -90,10 +84,16 @@ struct BeginRoutes: Sendable {
         _ request: Request, _ kind: Turn.Kind, _ context: GatewayRequestContext
     ) async throws -> Begun {
         let key = try IdempotencyKey(request.headers)
-        let turnRequest = try await read(request, context)
-        let accepted = try await intake.accept(turnRequest, kind: kind, key: key, from: context.principal)
-        note(accepted)
-        return Begun(turn: accepted, timing: timing(of: context), ignored: turnRequest.ignored)
+        return try await room.withPlace(of: context.principal.keyID) { place in
+            let turnRequest = try await read(request, context, into: place)
+            guard kind != .chat || turnRequest.stream != true else {
+                throw APIError.invalid("stream", "must be false here; POST /stream-chat streams")
+            }
+            let accepted = try await intake.accept(turnRequest, kind: kind, key: key, from: context.principal)
+            note(accepted)
+            return Begun(
+                turn: accepted, timing: timing(of: context), ignored: turnRequest.ignored, hasKey: key != nil)
+        }
     }
 
     /// What a request came to before its answer.
@@ -101,6 +101,8 @@ struct BeginRoutes: Sendable {
         let turn: TurnIntake.Accepted
         let timing: AcceptTiming
         let ignored: [JSONMembers.Field]
+        /// Whether its client can ask for it again.
+        let hasKey: Bool
     }
 
     /// Names the fields that were passed over.
@@ -121,8 +123,10 @@ struct BeginRoutes: Sendable {
         }
     }
 
-    private func read(_ request: Request, _ context: GatewayRequestContext) async throws -> TurnRequest {
-        let buffer = try await body.read(request, on: context.connection)
+    private func read(
+        _ request: Request, _ context: GatewayRequestContext, into place: BodyRoom.Place
+    ) async throws -> TurnRequest {
+        let buffer = try await body.read(request, on: context.connection, into: place)
         return try await pool.run(bytes: buffer.readableBytes) { [unknownFields] _ in
             try TurnRequest(body: Data(buffer.readableBytesView), unknownFields: unknownFields)
         }

@@ -92,6 +92,9 @@ extension Settings {
     public static let gatewayMaxBody = Setting<Int>.integer(
         "GATEWAY_MAX_BODY_BYTES", default: 1 << 20, in: 1024...(3 << 20),
         help: "largest request body; a larger one gets 413")
+    public static let gatewayBodies = Setting<Int>.integer(
+        "GATEWAY_BODIES_MIB", default: 64, in: 8...65_536,
+        help: "MiB of request bodies in hand at a time, of one key half as many; what comes beyond gets 503")
     public static let gatewayHeartbeat = Setting<Duration>.duration(
         "GATEWAY_HEARTBEAT", default: "15s", help: "silence on a stream after which a comment is sent")
     public static let gatewayDrain = Setting<Duration>.duration(
@@ -275,7 +278,8 @@ extension Settings {
         (
             "Gateway",
             [
-                gatewayHost, gatewayPort, gatewayMaxBody, gatewayHeartbeat, gatewayDrain, gatewayMaxConnections,
+                gatewayHost, gatewayPort, gatewayMaxBody, gatewayBodies, gatewayHeartbeat, gatewayDrain,
+                gatewayMaxConnections,
                 gatewayIdleTimeout, gatewayKeyShare, gatewayReadsPerSecond, unknownFields, corsOrigins, rateLimitChat,
                 rateLimitStream, rateLimitAsync, rateLimitTenant, rateLimitWithoutRedis, maxOutstanding,
                 maxOutstandingTenant, maxOutstandingTenantBytes, gatewayMaxBacklog,
