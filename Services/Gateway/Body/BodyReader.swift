@@ -35,8 +35,9 @@ struct BodyReader: Sendable {
             throw APIError.invalid("body", "is not what Content-Encoding says")
         } catch let error as WorkPool.Full {
             throw error
-        } catch  where !Task.isCancelled {
+        } catch {
             // Cut off halfway, or chunks that are none: the connection's fault or the client's, and no news for the log.
+            if Task.isCancelled { throw CancellationError() }
             throw APIError.invalid("body", "ended too early or is malformed")
         }
     }
