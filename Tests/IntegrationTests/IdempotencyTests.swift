@@ -82,10 +82,12 @@ struct IdempotencyTests {
         let request = cluster.request(
             "POST", "/chat", body: Array(try JSONSerialization.data(withJSONObject: body)),
             headers: ["Idempotency-Key": "again"])
-        let cut = Task { try await HTTPClient.shared.execute(request, timeout: .seconds(60)) }
-        try await eventually("the turn runs") {
+        func runs() async throws -> Bool {
             try await withRedis(cluster) { try await NodeDirectory(pool: $0).nodes().contains { $0.running > 0 } }
         }
+        try await eventually("what ran before has ended") { try await !runs() }
+        let cut = Task { try await HTTPClient.shared.execute(request, timeout: .seconds(60)) }
+        try await eventually("the turn runs", runs)
         cut.cancel()
         _ = await cut.result
         let answer = try await post(cluster, "/chat", "Long", user: "dora", key: "again", maxTokens: 120)
