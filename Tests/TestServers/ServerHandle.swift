@@ -110,12 +110,6 @@ extension ServerHandle where Endpoint == RedisEndpoint {
     /// Steps the clock of a Redis that was started with one of its own.
     /// - Parameter step: how far it is off the machine's clock from now on.
     public func setClock(off step: Duration) throws {
-        let microseconds = Int64(step / .microseconds(1))
-        // Written in place: the server has this very file in its memory.
-        guard let file = FileHandle(forWritingAtPath: "\(folder.path)/clock") else {
-            throw TestServerError(description: "the server has no clock of its own")
-        }
-        try file.write(contentsOf: withUnsafeBytes(of: microseconds) { Data($0) })
-        try file.close()
+        try ClockFile("\(folder.path)/clock").set(off: step)
     }
 }
