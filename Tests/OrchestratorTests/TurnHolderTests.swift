@@ -134,14 +134,18 @@ import TurnProtocol
         #expect(holder.history.first?.endReason == "tokens were lost")
     }
 
+    /// A holder that has heard a first token. Its deadline is further away than a test sets the clock.
+    private func speaking() -> Holder {
+        var holder = following(Turn.sample(number: 1, run: 1, lifetime: 10_000_000))
+        _ = holder.resume(.done, seen())
+        _ = holder.resume(.news([item(first: 0, [5])], hasGap: false), seen())
+        return holder
+    }
+
     /// Somebody sets Redis' clock while a node speaks: what is silent, and when to look, goes by time that has passed.
     @Test(arguments: [-3_600_000, 3_600_000] as [Int64])
     func aClockThatIsSetEndsNoAttemptAndHidesNoSilence(step: Int64) {
-        // Its deadline is further away than the clock is set.
-        let turn = Turn.sample(number: 1, run: 1, lifetime: 10_000_000)
-        var holder = following(turn)
-        _ = holder.resume(.done, seen())
-        _ = holder.resume(.news([item(first: 0, [5])], hasGap: false), seen())
+        var holder = speaking()
         #expect(holder.resume(.appended(.appended(.init(readers: 1))), seen()) == .listen)
         #expect(holder.resume(.news([.tick], hasGap: false), seen(500, step: step)) == .listen)
         #expect(holder.jobs.count == 1)
@@ -162,10 +166,7 @@ import TurnProtocol
     /// A store fails before and after the clock is set: how long readers could register is time that has passed.
     @Test(arguments: [-3_600_000, 3_600_000] as [Int64])
     func aClockThatIsSetMakesNoReaderAbsent(step: Int64) {
-        let turn = Turn.sample(number: 1, run: 1, lifetime: 10_000_000)
-        var holder = following(turn)
-        _ = holder.resume(.done, seen())
-        _ = holder.resume(.news([item(first: 0, [5])], hasGap: false), seen())
+        var holder = speaking()
         _ = holder.resume(.failed(isPassing: true), seen())
         #expect(holder.resume(.done, seen(1000, step: step)) == .append(first: 0, isFinal: false))
         let grace = HolderRules(name: "me").detachGrace
