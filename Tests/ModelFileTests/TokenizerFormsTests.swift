@@ -27,8 +27,8 @@ enum SmallForms {
     }
 
     static func tokenizer(_ name: String) throws -> Tokenizer {
-        if name == "llama-spm" {
-            return try Tokenizer(file: GGUFFile(path: folder.appending(path: "llama-spm.vocabulary").path))
+        if name.hasPrefix("llama-") {
+            return try Tokenizer(file: GGUFFile(path: folder.appending(path: "\(name).vocabulary").path))
         }
         return try Tokenizer(tokenizerJSON: data("\(name).tokenizer.json"))
     }
@@ -53,6 +53,36 @@ struct TokenizerFormsTests {
             let ours = tokenizer.encode(text, parseSpecial: true, addSpecial: true)
             #expect(ours == ids, "\(text.debugDescription)")
         }
+    }
+
+    @Test(
+        "a limit changes no ids of a text that keeps to it, and is passed by every other",
+        arguments: ["llama-spm", "pieces", "unigram", "byte-level", "llama-bpe"])
+    func limits(name: String) throws {
+        let tokenizer = try SmallForms.tokenizer(name)
+        var random = SeededGenerator(seed: 29)
+        var texts = try SmallForms.plainTexts()
+        for _ in 0..<300 { texts.append(random.text(length: Int.random(in: 0..<60, using: &random))) }
+        for text in texts {
+            let ids = tokenizer.encode(text, parseSpecial: false)
+            for limit in [ids.count, ids.count - 1, ids.count / 2] where limit >= 0 {
+                var sections = EncodedSections(limit: limit)
+                let limited = tokenizer.encode([.init(text, parseSpecial: false)], &sections)
+                #expect(limit == ids.count ? limited == ids : limited.count > limit, "\(text.debugDescription)")
+            }
+        }
+    }
+
+    /// Letters without a space between them are one word, all of which would be merged before the first id is known.
+    @Test(
+        "a long word is not merged when its bytes alone are too many",
+        arguments: ["llama-spm", "byte-level", "llama-bpe"])
+    func longWord(name: String) throws {
+        let tokenizer = try SmallForms.tokenizer(name)
+        let word = String(
+            String.UnicodeScalarView((0..<20_000).compactMap { Unicode.Scalar(0x4E00 + $0 * 7919 % 20_000) }))
+        var sections = EncodedSections(limit: 100)
+        #expect(tokenizer.encode([.init(word, parseSpecial: false)], &sections).count == 101)
     }
 
     @Test("every text comes back, at once and token by token", arguments: ["llama-spm", "pieces"])

@@ -35,7 +35,15 @@ struct ScalarClass: OptionSet {
         }
     }
 
+    /// Of the scalars below U+10000. The standard library searches for each, which takes some 80 ns: a third of the time that a
+    /// text of Chinese takes to be tokenized.
+    private static let basic = (0..<0x10000 as Range<UInt32>).map(lookUp)
+
     static func of(_ value: UInt32) -> ScalarClass {
+        value < 0x10000 ? basic[Int(value)] : lookUp(value)
+    }
+
+    private static func lookUp(_ value: UInt32) -> ScalarClass {
         guard let scalar = Unicode.Scalar(value) else { return .other }
         switch scalar.properties.generalCategory {
         case .uppercaseLetter, .titlecaseLetter: return .upper

@@ -27,6 +27,7 @@ public final class Tokenizer: Sendable {
     private let special: SpecialTokens
     private let specialAfterNormalizing: SpecialTokens?
     private let hasUserDefinedTokens: Bool
+    let leastTokens: LeastTokens
 
     /// Whether text is put into canonical composition, which makes it shorter.
     var composes: Bool { normalizer.composes || preparation.composes }
@@ -61,6 +62,7 @@ public final class Tokenizer: Sendable {
             late.isEmpty ? nil : try SpecialTokens(late, strips: parts.strips, field: parts.field)
         hasUserDefinedTokens = vocabulary.contains(.userDefined)
         self.vocabulary = vocabulary
+        leastTokens = LeastTokens(vocabulary, parts.model)
     }
 
     /// A stretch of a text, and whether the names of control tokens in it are those tokens.
@@ -91,8 +93,8 @@ public final class Tokenizer: Sendable {
         return encode(parts, addSpecial: addSpecial, &sections)
     }
 
-    /// The same ids, without the work that was done before; or so many of them that there are more than the limit of
-    /// `sections`.
+    /// The same ids, without the work that was done before. Where there are more than the limit of `sections`, only their
+    /// number says so: it is greater than the limit, and the ids are no text's.
     public func encode(_ parts: [Part], addSpecial: Bool = false, _ sections: inout EncodedSections) -> [Int32] {
         var output: [Int32] = []
         if addSpecial, addBOS, let bos { output.append(bos) }
@@ -217,10 +219,20 @@ public final class Tokenizer: Sendable {
         into output: inout [Int32]
     ) {
         guard let prepared = preparation.normalize(text, isStart: isStart) else {
-            model.encode(text, vocabulary, &merger, limit: limit, into: &output)
+            encodeFinally(text, &merger, limit, into: &output)
             return
         }
-        prepared.withUnsafeBytes { model.encode($0, vocabulary, &merger, limit: limit, into: &output) }
+        prepared.withUnsafeBytes { encodeFinally($0, &merger, limit, into: &output) }
+    }
+
+    private func encodeFinally(
+        _ text: UnsafeRawBufferPointer, _ merger: inout SymbolMerger, _ limit: Int, into output: inout [Int32]
+    ) {
+        if leastTokens.reach(limit - output.count, in: text) {
+            output.append(contentsOf: repeatElement(0, count: max(limit - output.count, 0)))
+        } else {
+            model.encode(text, vocabulary, &merger, limit: limit, into: &output)
+        }
     }
 }
 

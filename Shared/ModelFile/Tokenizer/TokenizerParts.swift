@@ -28,6 +28,19 @@ enum TokenModel {
     case pieces(PieceModel)
     case unigram(UnigramModel)
 
+    /// The token of each single byte, -1 for none.
+    var byteTokens: [Int32] {
+        switch self {
+        case .byteLevel(let model): model.byteTokens
+        case .pieces(let model): model.byteTokens
+        case .unigram(let model): model.byteTokens
+        }
+    }
+
+    var isByteLevel: Bool {
+        if case .byteLevel = self { true } else { false }
+    }
+
     func encode(
         _ text: UnsafeRawBufferPointer, _ vocabulary: Vocabulary, _ merger: inout SymbolMerger,
         limit: Int, into output: inout [Int32]
