@@ -10,9 +10,9 @@ import Testing
 
     private func decoded(_ message: TurnMessage) throws -> Turn { try Turn(message: message.body) }
 
-    @Test(arguments: ["Hello", #"}",{"sequence":1}"#, String(repeating: "é", count: 100_000)])
-    func aPlaceIsWrittenToTheEndOfTheEncodedTurn(text: String) async throws {
-        let turn = turn(text)
+    @Test(arguments: [("Hello", 1), (#"}",{"sequence":1}"#, 1), ("é", 100_000)])
+    func aPlaceIsWrittenToTheEndOfTheEncodedTurn(text: String, times: Int) async throws {
+        let turn = turn(String(repeating: text, count: times))
         let predecessor = self.turn("before").id
         for (sequence, after) in [
             (Int64(1), nil), (ConversationPosition.range.upperBound, predecessor), (Int64.min, predecessor),
