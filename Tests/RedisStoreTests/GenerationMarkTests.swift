@@ -7,7 +7,9 @@ import Testing
         let server = try await TestServers.startRedis(persistent: true)
         try await withPool(RedisConfiguration(server.endpoint)) { pool in
             let mark = GenerationMark(pool: pool)
+            #expect(mark.lastSeen == nil)
             let first = try await mark.keptSince()
+            #expect(mark.lastSeen == first)
             try await eventually("time passes") { try await RedisClock(pool: pool).now() > first }
             #expect(try await mark.keptSince() == first)
             #expect(try await pool.send("PTTL", "generation").int ?? 0 > 0)

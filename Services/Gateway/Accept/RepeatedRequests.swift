@@ -83,8 +83,9 @@ struct RepeatedRequests: Sendable {
 
     private func mayBeForgotten() async throws(APIError) -> Bool {
         do throws(RedisError) {
-            return RepeatedRequests.mayBeForgotten(
-                now: try await clock.now(), keptSince: try await generation.keptSince())
+            let now = try await clock.now()
+            if let seen = generation.lastSeen, RepeatedRequests.mayBeForgotten(now: now, keptSince: seen) { return true }
+            return RepeatedRequests.mayBeForgotten(now: now, keptSince: try await generation.keptSince())
         } catch {
             throw .unavailable("Redis")
         }

@@ -1,4 +1,5 @@
 import ServiceLifecycle
+import Synchronization
 
 /// Since when this Redis has kept what it was told.
 ///
@@ -25,9 +26,18 @@ public struct GenerationMark: Service, Sendable {
             return mark[2]
             """, effect: .reads)
 
+    private final class Seen: Sendable {
+        let since = Mutex<Int64?>(nil)
+    }
+
     private let pool: RedisPool
+    private let seen = Seen()
 
     public init(pool: RedisPool) { self.pool = pool }
+
+    /// What `keptSince` said last; nil before that. A mark is followed by later ones only, so whatever is older than this one
+    /// may have been forgotten, and Redis need not be asked once more.
+    public var lastSeen: Int64? { seen.since.withLock { $0 } }
 
     /// Unix time in milliseconds on the server's clock: what was written since then and has not expired is there.
     public func keptSince() async throws(RedisError) -> Int64 {
@@ -36,6 +46,7 @@ public struct GenerationMark: Service, Sendable {
         guard let since = reply.text.flatMap({ Int64($0) }), (0..<1 << 53).contains(since) else {
             throw .unexpectedReply("the generation mark: \(reply.summary)")
         }
+        seen.since.withLock { $0 = since }
         return since
     }
 
