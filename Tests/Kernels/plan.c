@@ -19,6 +19,7 @@ static const model_shape shapes[PLAN_SHAPES] = {
     {64, 4, 1, 48, 96, 32, CK_Q4_1, false, true, CK_KV_F16, 0},
     {64, 9, 3, 64, 96, 32, CK_Q4_1, false, false, CK_KV_Q8, 0},
     {64, 8, 1, 48, 96, 32, CK_Q8_0, false, true, CK_KV_Q8, 40},
+    {32, 26, 1, 16, 32, 32, CK_Q8_0, false, false, CK_KV_F16, 0},  // more queries share a KV head than walk its blocks together
 };
 enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 320, BLOCKS = 64, TABLE = 20 };
 static const int32_t lengths[SEQUENCES] = {290, 17, 5};  // over the end of a split, of a block, within a block
@@ -106,9 +107,9 @@ static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int
 
 // Sequence i has blocks i, i + 3, i + 6 and so on: no two neighbours in memory are neighbours in a sequence.
 static void add_rows(ck_plan *plan, ck_run *runs, const int32_t **row_tables, int32_t *tokens, int32_t *positions,
-                     int32_t (*tables)[TABLE], int32_t sequence, int32_t from, int32_t to) {
+                     int32_t (*tables)[TABLE], int32_t run_rows, int32_t sequence, int32_t from, int32_t to) {
     for (int32_t p = from; p < to; p++) {
-        if (p == from || runs[plan->run_count - 1].count == CK_RUN)
+        if (p == from || runs[plan->run_count - 1].count == run_rows)
             runs[plan->run_count++] = (ck_run){.row = plan->rows, .table = tables[sequence]};
         runs[plan->run_count - 1].count++;
         tokens[plan->rows] = (p * 31 + sequence * 7) % plan->vocabulary;
@@ -117,9 +118,10 @@ static void add_rows(ck_plan *plan, ck_run *runs, const int32_t **row_tables, in
     }
 }
 
-result *run_plan(const ck_variant *variant, int shape, int threads) {
+result *run_plan(const ck_variant *variant, int shape, int threads, int run_rows) {
     const model_shape *s = &shapes[shape];
     random_state random = {(uint64_t)shape + 100};
+    if (run_rows == 0) run_rows = ck_run_rows(s->heads, s->kv_heads);
     memory owner = {0};
     ck_op ops[LAYERS * 10 + 3];
     const ck_activation normed = activation(&owner, s->embedding), hidden = activation(&owner, s->feed_forward);
@@ -168,7 +170,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     for (int32_t step = 0; step < 2; step++) {
         plan.rows = plan.run_count = 0;
         for (int32_t i = 0; i < SEQUENCES; i++) {
-            add_rows(&plan, runs, row_tables, tokens, positions, tables, i, step ? lengths[i] : 0, lengths[i] + step);
+            add_rows(&plan, runs, row_tables, tokens, positions, tables, run_rows, i, step ? lengths[i] : 0, lengths[i] + step);
             outputs[i] = plan.rows - 1;
         }
         ck_plan_run(team, &plan);

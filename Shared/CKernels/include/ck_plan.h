@@ -84,7 +84,14 @@ typedef struct {
     const ck_run *runs;
 } ck_plan;
 
-enum { CK_SPLIT = 256, CK_RUN = 8, CK_QUERIES = 24, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
+// CK_QUERIES: queries that walk the KV blocks of one head together.
+enum { CK_SPLIT = 256, CK_QUERIES = 24, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
+
+// Rows of a run at most: as many as fill one walk over the KV blocks with the queries that share a KV head.
+static inline int32_t ck_run_rows(int32_t heads, int32_t kv_heads) {
+    const int32_t group = heads / kv_heads;
+    return group < CK_QUERIES ? CK_QUERIES / group : 1;
+}
 
 // Bytes of one head in one block, and where in it V begins.
 size_t ck_kv_head_bytes(int32_t kv_type, int32_t head_size);
