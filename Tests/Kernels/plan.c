@@ -21,8 +21,8 @@ static const model_shape shapes[PLAN_SHAPES] = {
     {64, 8, 1, 48, 96, 32, CK_Q8_0, false, true, CK_KV_Q8, 40},
     {32, 26, 1, 16, 32, 32, CK_Q8_0, false, false, CK_KV_F16, 0},  // more queries share a KV head than walk its blocks together
 };
-enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 320, BLOCKS = 64, TABLE = 20 };
-static const int32_t lengths[SEQUENCES] = {290, 17, 5};  // over the end of a split, of a block, within a block
+enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 560, BLOCKS = 102, TABLE = 34 };
+static const int32_t lengths[SEQUENCES] = {530, 17, 5};  // over the ends of splits, of a block, within a block
 
 // All memory of one plan, to be freed with it.
 typedef struct {
@@ -90,6 +90,7 @@ static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int
                            .key_weight = random_weights(owner, s->head_size, random)};
     if (s->kv_type == CK_KV_Q8) ops[n++] = (ck_op){.kind = CK_OP_STORE_KV, .layer = layer};
     ops[n++] = (ck_op){.kind = CK_OP_ATTENTION, .layer = layer, .output = attended};
+    ops[n++] = (ck_op){.kind = CK_OP_MERGE, .output = attended};
     if (s->head_size % CK_BLOCK) ops[n++] = (ck_op){.kind = CK_OP_QUANTIZE, .output = attended};
     ops[n++] = (ck_op){.kind = CK_OP_PROJECT, .matrix_count = 1, .input = attended,
                        .matrix = {random_matrix(owner, s->format, s->embedding, width, random)}};
@@ -123,7 +124,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads, int run_rows
     random_state random = {(uint64_t)shape + 100};
     if (run_rows == 0) run_rows = ck_run_rows(s->heads, s->kv_heads);
     memory owner = {0};
-    ck_op ops[LAYERS * 10 + 3];
+    ck_op ops[LAYERS * 11 + 3];
     const ck_activation normed = activation(&owner, s->embedding), hidden = activation(&owner, s->feed_forward);
     const ck_activation attended = activation(&owner, s->heads * s->head_size);
     int n = 0;
@@ -160,6 +161,8 @@ result *run_plan(const ck_variant *variant, int shape, int threads, int run_rows
     plan.rope_sin = take(&owner, row_floats * (size_t)s->head_size);
     plan.logits = take(&owner, SEQUENCES * (size_t)plan.logits_stride * sizeof(float));
     plan.non_finite = take(&owner, SEQUENCES);
+    plan.part_splits = (TABLE * 16 + CK_SPLIT - 1) / CK_SPLIT;
+    plan.parts = take(&owner, (size_t)(CK_PART_ROWS * s->heads * plan.part_splits) * (size_t)(s->head_size + CK_PART_TAIL) * sizeof(float));
     plan.scratch = take(&owner, plan.scratch_stride * (size_t)threads);
 
     ck_team *team = ck_team_create(threads);
