@@ -199,9 +199,33 @@ static void scale_weights(const split_blocks *b, int queries, const query_range 
         }
 }
 
+// Adds a split to those before it: out and o [size] are weighted sums of values, sum and split_sum those of the weights.
+CK_INLINE void merge_split(float *out, float *top, float *sum, const float *o, float split_top, float split_sum, int size) {
+    const float both = split_top > *top ? split_top : *top;
+    float scale[16] = {*top - both, split_top - both};
+    v_store(scale, v_exp(v_load(scale)));
+    const v16 old = v_set1(scale[0]), new = v_set1(scale[1]);
+    for (int d = 0; d < size; d += 16) v_store(out + d, v_fma(v_load(o + d), new, v_mul(v_load(out + d), old)));
+    *sum = __builtin_fmaf(split_sum, scale[1], *sum * scale[0]);
+    *top = both;
+}
+
+CK_INLINE void divide(float *out, float sum, int size) {
+    const v16 total = v_set1(sum);
+    for (int d = 0; d < size; d += 16) v_store(out + d, v_div(v_load(out + d), total));
+}
+
+// Where a split of a query is kept until all are there: the weighted sum of values, the largest score, the sum of weights.
+CK_INLINE float *part_of(const ck_plan *plan, int32_t row, int32_t head, int32_t split) {
+    const size_t query = (size_t)row * (size_t)plan->heads + (size_t)head;
+    return plan->parts + (query * (size_t)plan->part_splits + (size_t)split) * (size_t)(plan->head_size + CK_PART_TAIL);
+}
+
 // out[r][size] for queries of positions `position[r]`, ascending. `next_head` is the KV head that this thread walks next, or this one.
+// Where `splits` is not 0, only that many splits from split `begin` of the walk on, each kept in kept[r], [split][size + CK_PART_TAIL].
 static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t next_head, const int32_t *table, int queries,
-                   const int32_t *position, const float *const *q, float *const *out, attention_scratch *a) {
+                   const int32_t *position, const float *const *q, float *const *out, int32_t begin, int32_t splits, float *const *kept,
+                   attention_scratch *a) {
     const int size = plan->head_size;
     const size_t head = plan->kv_head_bytes, block = head * (size_t)plan->kv_heads;
     const uint8_t *layer_blocks = plan->kv + (size_t)layer * (size_t)plan->kv_blocks * block;
@@ -209,12 +233,14 @@ static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t 
     float top[CK_QUERIES], sum[CK_QUERIES];
     query_range range[CK_QUERIES];
     const int32_t last = position[queries - 1], window = plan->window;
-    int32_t start = window && position[0] >= window ? (position[0] - window + 1) / CK_SPLIT * CK_SPLIT : 0;
+    int32_t start = first_split(plan, position[0]) * CK_SPLIT;
     const int32_t first_block = start / 16;
+    start += begin * CK_SPLIT;
+    const int32_t stop = splits && start + splits * CK_SPLIT <= last ? start + splits * CK_SPLIT : last + 1;
     ck_group *quantized = (ck_group *)(a->part + CK_QUERIES * size);
     if (plan->kv_type == CK_KV_Q8) quantize_queries(q, queries, size, quantized);
 
-    for (; start <= last; start += CK_SPLIT) {
+    for (; start < stop; start += CK_SPLIT) {
         int first = 0, end = queries;  // the queries that see a part of this split
         while (position[first] < start) first++;
         split_blocks b = {.size = size, .type = plan->kv_type, .queries = quantized, .first_query = first};
@@ -241,26 +267,35 @@ static void attend(const ck_plan *plan, int32_t layer, int32_t kv_head, int32_t 
         float split_top[CK_QUERIES], split_sum[CK_QUERIES], *o[CK_QUERIES];
         soften(end - first, range + first, a, split_top + first, split_sum + first);
         if (b.type == CK_KV_Q8) scale_weights(&b, end - first, range + first, a);
-        for (int r = first; r < end; r++) o[r] = range[r].fresh ? out[r] : a->part + r * size;
+        const size_t part = (size_t)(start / CK_SPLIT) * (size_t)(size + CK_PART_TAIL);
+        for (int r = first; r < end; r++) o[r] = splits ? kept[r] + part : range[r].fresh ? out[r] : a->part + r * size;
         weigh_split(&b, end - first, range + first, a, o + first);
 
         for (int r = first; r < end; r++) {
-            if (range[r].fresh) {
+            if (splits) {
+                o[r][size] = split_top[r];
+                o[r][size + 1] = split_sum[r];
+            } else if (range[r].fresh) {
                 top[r] = split_top[r];
                 sum[r] = split_sum[r];
-                continue;
+            } else {
+                merge_split(out[r], &top[r], &sum[r], o[r], split_top[r], split_sum[r], size);
             }
-            const float both = split_top[r] > top[r] ? split_top[r] : top[r];
-            float scale[16] = {top[r] - both, split_top[r] - both};
-            v_store(scale, v_exp(v_load(scale)));
-            const v16 old = v_set1(scale[0]), new = v_set1(scale[1]);
-            for (int d = 0; d < size; d += 16) v_store(out[r] + d, v_fma(v_load(o[r] + d), new, v_mul(v_load(out[r] + d), old)));
-            sum[r] = __builtin_fmaf(split_sum[r], scale[1], sum[r] * scale[0]);
-            top[r] = both;
         }
     }
-    for (int r = 0; r < queries; r++) {
-        const v16 total = v_set1(sum[r]);
-        for (int d = 0; d < size; d += 16) v_store(out[r] + d, v_div(v_load(out[r] + d), total));
+    for (int r = 0; r < queries && !splits; r++) divide(out[r], sum[r], size);
+}
+
+// out[size] of one query from its parts.
+static void merge_parts(const ck_plan *plan, int32_t row, int32_t head, float *out) {
+    const int size = plan->head_size;
+    const int32_t first = first_split(plan, plan->positions[row]), last = plan->positions[row] / CK_SPLIT;
+    const float *part = part_of(plan, row, head, first);
+    float top = part[size], sum = part[size + 1];
+    memcpy(out, part, (size_t)size * sizeof *out);
+    for (int32_t split = first + 1; split <= last; split++) {
+        part = part_of(plan, row, head, split);
+        merge_split(out, &top, &sum, part, part[size], part[size + 1], size);
     }
+    divide(out, sum, size);
 }

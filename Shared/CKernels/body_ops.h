@@ -152,18 +152,28 @@ static void run_matrix_unit(const ck_plan *plan, const ck_op *op, int32_t unit, 
     else multiply(plan, op, matrix, first, end, row, row_end, scratch);
 }
 
+// A finished query as what reads it wants it, where a head is a whole number of quantised blocks.
+CK_INLINE void quantize_attended(const ck_plan *plan, const ck_op *op, int32_t row, int32_t head, const float *out) {
+    const int32_t size = plan->head_size, width = plan->heads * size;
+    if (!op->output.groups || size % CK_BLOCK) return;
+    ck_group *g = op->output.groups + (size_t)(row / CK_GROUP) * (size_t)(width / CK_BLOCK) + head * size / CK_BLOCK;
+    for (int32_t d = 0; d < size; d += CK_BLOCK) quantize_block(out + d, g++, row % CK_GROUP);
+}
+
 static void run_attention_unit(const ck_plan *plan, const ck_op *op, int32_t unit, uint8_t *scratch) {
-    const int32_t size = plan->head_size, group = plan->heads / plan->kv_heads, heads = attention_heads(plan);
-    const int32_t parts = plan->heads / heads, width = plan->heads * size;
-    const ck_run *run = plan->runs + unit / parts;
-    const int32_t end = (unit % parts + 1) * heads;
+    const int32_t size = plan->head_size, group = plan->heads / plan->kv_heads, heads = attention_heads(plan), width = plan->heads * size;
+    const int32_t splits = attention_splits(plan), units = attention_units(plan), parts = units / (plan->heads / heads);
+    const ck_run *run = plan->runs + unit / units;
+    const int32_t end = (unit % units / parts + 1) * heads;
+    // Units go from the last to the first; the parts of a walk ascend all the same, as what they ask for ahead does.
+    const int32_t begin = (parts - 1 - unit % parts) * splits;
     for (int32_t head = end - heads; head < end;) {
         const int32_t kv_head = head / group, shared = (kv_head + 1) * group < end ? (kv_head + 1) * group - head : end - head;
         const int32_t next_head = head + shared < end ? kv_head + 1 : kv_head, queries = run->count * shared;
         for (int32_t i = 0; i < queries; i += CK_QUERIES) {
             const int32_t n = queries - i < CK_QUERIES ? queries - i : CK_QUERIES;
             const float *q[CK_QUERIES];
-            float *out[CK_QUERIES];
+            float *out[CK_QUERIES], *kept[CK_QUERIES];
             int32_t position[CK_QUERIES];
             for (int32_t j = 0; j < n; j++) {
                 const int32_t row = run->row + (i + j) / shared, h = head + (i + j) % shared;
@@ -171,16 +181,22 @@ static void run_attention_unit(const ck_plan *plan, const ck_op *op, int32_t uni
                 q[j] = plan->queries + at;
                 out[j] = op->output.rows + at;
                 position[j] = plan->positions[row];
+                kept[j] = splits ? part_of(plan, row, h, 0) : NULL;
             }
-            attend(plan, op->layer, kv_head, next_head, run->table, n, position, q, out, (attention_scratch *)scratch);
-            if (op->output.groups && size % CK_BLOCK == 0)
-                for (int32_t j = 0; j < n; j++) {
-                    const int32_t row = run->row + (i + j) / shared, h = head + (i + j) % shared;
-                    ck_group *g = op->output.groups + (size_t)(row / CK_GROUP) * (size_t)(width / CK_BLOCK) + h * size / CK_BLOCK;
-                    for (int32_t d = 0; d < size; d += CK_BLOCK) quantize_block(out[j] + d, g++, row % CK_GROUP);
-                }
+            attend(plan, op->layer, kv_head, next_head, run->table, n, position, q, out, begin, splits, kept, (attention_scratch *)scratch);
+            for (int32_t j = 0; j < n && !splits; j++)
+                quantize_attended(plan, op, run->row + (i + j) / shared, head + (i + j) % shared, out[j]);
         }
         head += shared;
+    }
+}
+
+// A unit is a row.
+static void run_merge_unit(const ck_plan *plan, const ck_op *op, int32_t row) {
+    for (int32_t head = 0; head < plan->heads; head++) {
+        float *out = op->output.rows + ((size_t)row * (size_t)plan->heads + (size_t)head) * (size_t)plan->head_size;
+        merge_parts(plan, row, head, out);
+        quantize_attended(plan, op, row, head, out);
     }
 }
 
@@ -222,6 +238,7 @@ static void run(const ck_plan *plan, const ck_op *op, int32_t thread, int32_t fi
         case CK_OP_QKV: case CK_OP_PROJECT: case CK_OP_SWIGLU: case CK_OP_LOGITS: run_matrix_unit(plan, op, unit, scratch); break;
         // The longest runs first: they are the last of a prefill.
         case CK_OP_ATTENTION: run_attention_unit(plan, op, ck_op_units(plan, op) - 1 - unit, scratch); break;
+        case CK_OP_MERGE: run_merge_unit(plan, op, unit); break;
         default: run_rows_unit(plan, op, unit, scratch);
         }
     }

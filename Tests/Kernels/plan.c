@@ -19,9 +19,10 @@ static const model_shape shapes[PLAN_SHAPES] = {
     {64, 4, 1, 48, 96, 32, CK_Q4_1, false, true, CK_KV_F16, 0},
     {64, 9, 3, 64, 96, 32, CK_Q4_1, false, false, CK_KV_Q8, 0},
     {64, 8, 1, 48, 96, 32, CK_Q8_0, false, true, CK_KV_Q8, 40},
+    {32, 26, 1, 16, 32, 32, CK_Q8_0, false, false, CK_KV_F16, 0},  // more queries share a KV head than walk its blocks together
 };
-enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 320, BLOCKS = 64, TABLE = 20 };
-static const int32_t lengths[SEQUENCES] = {290, 17, 5};  // over the end of a split, of a block, within a block
+enum { LAYERS = 2, SEQUENCES = 3, MOST_ROWS = 560, BLOCKS = 102, TABLE = 34 };
+static const int32_t lengths[SEQUENCES] = {530, 17, 5};  // over the ends of splits, of a block, within a block
 
 // All memory of one plan, to be freed with it.
 typedef struct {
@@ -89,6 +90,7 @@ static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int
                            .key_weight = random_weights(owner, s->head_size, random)};
     if (s->kv_type == CK_KV_Q8) ops[n++] = (ck_op){.kind = CK_OP_STORE_KV, .layer = layer};
     ops[n++] = (ck_op){.kind = CK_OP_ATTENTION, .layer = layer, .output = attended};
+    ops[n++] = (ck_op){.kind = CK_OP_MERGE, .output = attended};
     if (s->head_size % CK_BLOCK) ops[n++] = (ck_op){.kind = CK_OP_QUANTIZE, .output = attended};
     ops[n++] = (ck_op){.kind = CK_OP_PROJECT, .matrix_count = 1, .input = attended,
                        .matrix = {random_matrix(owner, s->format, s->embedding, width, random)}};
@@ -106,9 +108,9 @@ static int add_layer(memory *owner, ck_op *ops, int n, const model_shape *s, int
 
 // Sequence i has blocks i, i + 3, i + 6 and so on: no two neighbours in memory are neighbours in a sequence.
 static void add_rows(ck_plan *plan, ck_run *runs, const int32_t **row_tables, int32_t *tokens, int32_t *positions,
-                     int32_t (*tables)[TABLE], int32_t sequence, int32_t from, int32_t to) {
+                     int32_t (*tables)[TABLE], int32_t run_rows, int32_t sequence, int32_t from, int32_t to) {
     for (int32_t p = from; p < to; p++) {
-        if (p == from || runs[plan->run_count - 1].count == CK_RUN)
+        if (p == from || runs[plan->run_count - 1].count == run_rows)
             runs[plan->run_count++] = (ck_run){.row = plan->rows, .table = tables[sequence]};
         runs[plan->run_count - 1].count++;
         tokens[plan->rows] = (p * 31 + sequence * 7) % plan->vocabulary;
@@ -117,11 +119,12 @@ static void add_rows(ck_plan *plan, ck_run *runs, const int32_t **row_tables, in
     }
 }
 
-result *run_plan(const ck_variant *variant, int shape, int threads) {
+result *run_plan(const ck_variant *variant, int shape, int threads, int run_rows) {
     const model_shape *s = &shapes[shape];
     random_state random = {(uint64_t)shape + 100};
+    if (run_rows == 0) run_rows = ck_run_rows(s->heads, s->kv_heads);
     memory owner = {0};
-    ck_op ops[LAYERS * 10 + 3];
+    ck_op ops[LAYERS * 11 + 3];
     const ck_activation normed = activation(&owner, s->embedding), hidden = activation(&owner, s->feed_forward);
     const ck_activation attended = activation(&owner, s->heads * s->head_size);
     int n = 0;
@@ -158,6 +161,8 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     plan.rope_sin = take(&owner, row_floats * (size_t)s->head_size);
     plan.logits = take(&owner, SEQUENCES * (size_t)plan.logits_stride * sizeof(float));
     plan.non_finite = take(&owner, SEQUENCES);
+    plan.part_splits = (TABLE * 16 + CK_SPLIT - 1) / CK_SPLIT;
+    plan.parts = take(&owner, (size_t)(CK_PART_ROWS * s->heads * plan.part_splits) * (size_t)(s->head_size + CK_PART_TAIL) * sizeof(float));
     plan.scratch = take(&owner, plan.scratch_stride * (size_t)threads);
 
     ck_team *team = ck_team_create(threads);
@@ -168,7 +173,7 @@ result *run_plan(const ck_variant *variant, int shape, int threads) {
     for (int32_t step = 0; step < 2; step++) {
         plan.rows = plan.run_count = 0;
         for (int32_t i = 0; i < SEQUENCES; i++) {
-            add_rows(&plan, runs, row_tables, tokens, positions, tables, i, step ? lengths[i] : 0, lengths[i] + step);
+            add_rows(&plan, runs, row_tables, tokens, positions, tables, run_rows, i, step ? lengths[i] : 0, lengths[i] + step);
             outputs[i] = plan.rows - 1;
         }
         ck_plan_run(team, &plan);

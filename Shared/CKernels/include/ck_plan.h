@@ -15,6 +15,7 @@ typedef enum {
     CK_OP_QK_NORM,    // where heads are normed: RMSNorm of each head of the raw queries and keys, then what CK_OP_QKV leaves out
     CK_OP_STORE_KV,   // where the KV cache is of 8 bits: keys and values from `staged` into the KV blocks
     CK_OP_ATTENTION,  // queries over the KV blocks into output
+    CK_OP_MERGE,      // after attention, where its units were parts of a walk: the splits of each query in order, into output
     CK_OP_COMPACT,    // input.rows into output.rows without what pads each head to whole vectors
     CK_OP_QUANTIZE,   // output.rows into output.groups, where a head is no whole number of quantised blocks
     CK_OP_PROJECT,    // x += matrix * input
@@ -74,6 +75,8 @@ typedef struct {
     float *rope_sin; // [rows][head_size], -sin, +sin
     float *logits;   // [outputs][logits_stride]
     uint8_t *non_finite;  // [outputs]
+    float *parts;         // [CK_PART_ROWS][heads][part_splits][head_size + CK_PART_TAIL], what the splits of a walk give
+    int32_t part_splits;  // 0: walks are not cut
     uint8_t *scratch;     // [threads][scratch_stride]
     size_t scratch_stride;
 
@@ -84,7 +87,14 @@ typedef struct {
     const ck_run *runs;
 } ck_plan;
 
-enum { CK_SPLIT = 256, CK_RUN = 8, CK_QUERIES = 24, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
+// CK_QUERIES: queries that walk the KV blocks of one head together. CK_PART_ROWS: rows of a step whose walks may be cut at splits.
+enum { CK_SPLIT = 256, CK_QUERIES = 24, CK_PART_ROWS = 8, CK_PART_TAIL = 16, CK_BLAS_PANELS = 16, CK_BLAS_SWIGLU_PANELS = 8 };
+
+// Rows of a run at most: as many as fill one walk over the KV blocks with the queries that share a KV head.
+static inline int32_t ck_run_rows(int32_t heads, int32_t kv_heads) {
+    const int32_t group = heads / kv_heads;
+    return group < CK_QUERIES ? CK_QUERIES / group : 1;
+}
 
 // Bytes of one head in one block, and where in it V begins.
 size_t ck_kv_head_bytes(int32_t kv_type, int32_t head_size);

@@ -195,13 +195,15 @@ final class EngineLoop<Pass: ForwardPass> {
         scheduler.swap.record(in: blocks.in, seconds: took.in)
     }
 
-    /// Draws from all outputs at once. The rows of a turn with penalties wait: each depends on the tokens before it.
+    /// Draws from all outputs at once. Of a turn with penalties only the first: the rows of its drafts depend on what that one gives.
     private func draw(_ plan: StepPlan, _ withoutLogits: [Int]) {
         draws.removeAll(keepingCapacity: true)
         var output = 0
         for item in plan.work {
-            if let turn = turns[item.sequence.id], turn.penalties == nil {
-                for offset in 0..<item.outputs where !withoutLogits.contains(output + offset) {
+            if let turn = turns[item.sequence.id] {
+                let count = turn.penalties == nil ? item.outputs : min(item.outputs, 1)
+                for offset in 0..<count where !withoutLogits.contains(output + offset) {
+                    turn.penalties?.apply(turn.request.sampling, to: pass.logits(output + offset))
                     draws.append(
                         TokenDraw(
                             output: output + offset, parameters: turn.request.sampling,
@@ -224,7 +226,7 @@ final class EngineLoop<Pass: ForwardPass> {
             guard let turn = turns[id] else { return }
             let output = firstOutput + offset
             let token =
-                turn.penalties == nil || withoutLogits.contains(output)
+                turn.penalties == nil || offset == 0 || withoutLogits.contains(output)
                 ? drawn[output]
                 : sampler.sample(
                     pass.logits(output), parameters: turn.request.sampling, penalties: turn.penalties,

@@ -3,7 +3,8 @@ import CKernels
 /// Where the time of a step goes.
 extension LlamaForwardPass {
     public enum OperationKind: String, Sendable, CaseIterable {
-        case embed, norm, qkv, headNorm, storeKV, attention, compact, quantize, project, swiglu, outputNorm, logits
+        case embed, norm, qkv, headNorm, storeKV, attention, merge, compact, quantize, project, swiglu, outputNorm
+        case logits
 
         fileprivate var kernels: ck_op_kind {
             switch self {
@@ -13,6 +14,7 @@ extension LlamaForwardPass {
             case .headNorm: CK_OP_QK_NORM
             case .storeKV: CK_OP_STORE_KV
             case .attention: CK_OP_ATTENTION
+            case .merge: CK_OP_MERGE
             case .compact: CK_OP_COMPACT
             case .quantize: CK_OP_QUANTIZE
             case .project: CK_OP_PROJECT

@@ -131,12 +131,13 @@ public final class LlamaForwardPass: ForwardPass {
 
     /// Each row's block table, and the runs of rows that attention takes together.
     private func prepareSequences(_ batch: borrowing StepBatch, _ tables: UnsafeBufferPointer<Int32>) -> Int32 {
+        let runRows = Int(ck_run_rows(plan.pointee.heads, plan.pointee.kv_heads))
         var runs = 0, row = 0
         while row < batch.rowCount {
             let sequence = batch.sequences[row]
             let table = tables.baseAddress.map { $0 + Int(batch.blockTableStart[Int(sequence)]) }
             var end = row
-            while end < batch.rowCount, batch.sequences[end] == sequence, end - row < Int(CK_RUN) {
+            while end < batch.rowCount, batch.sequences[end] == sequence, end - row < runRows {
                 memory.tables[end] = table
                 end += 1
             }

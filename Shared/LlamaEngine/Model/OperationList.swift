@@ -22,6 +22,7 @@ enum OperationList {
             var attended = forms(memory.attended, for: [layer.attentionOutput])
             attended.rows = memory.attended.rows
             list.append(operation(CK_OP_ATTENTION, layer: index, output: memory.padded ?? attended))
+            list.append(operation(CK_OP_MERGE, output: memory.padded ?? attended))
             if let padded = memory.padded { list.append(operation(CK_OP_COMPACT, input: padded, output: attended)) }
             if attended.groups != nil, model.configuration.headSize % Int(CK_BLOCK) != 0 {
                 list.append(operation(CK_OP_QUANTIZE, output: attended))

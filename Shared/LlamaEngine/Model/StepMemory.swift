@@ -27,6 +27,9 @@ final class StepMemory {
     let normed, attended, hidden: ck_activation
     /// `[maxRows][heads * headSize]` attention's output with its padding; nil where heads have none.
     let padded: ck_activation?
+    /// `[CK_PART_ROWS][heads][partSplits][headSize + CK_PART_TAIL]`; pages are touched only where attention is cut at splits.
+    let parts: UnsafeMutablePointer<Float>
+    let partSplits: Int
     let scratch: UnsafeMutablePointer<UInt8>
     let scratchStride: Int
     let ropeTurns: UnsafeMutableBufferPointer<Double>
@@ -91,6 +94,8 @@ final class StepMemory {
             : ck_activation(
                 groups: nil, rows: try pointer(Float.self, o.maxRows, c.heads * head), columns: Int32(c.heads * head))
         hidden = try activation(c.feedForward)
+        partSplits = (min(c.contextLength, kvBlocks * StepBatch.blockSize) + Int(CK_SPLIT) - 1) / Int(CK_SPLIT)
+        parts = try pointer(Float.self, Int(CK_PART_ROWS), c.heads, partSplits, head + Int(CK_PART_TAIL))
         scratchStride = ck_scratch_bytes(Int32(head), Int32(c.embedding))
         scratch = try pointer(UInt8.self, o.threads, scratchStride)
         ropeTurns = try map(Double.self, max(model.ropeTurns.count, 1))
@@ -134,6 +139,8 @@ final class StepMemory {
         plan.rope_sin = ropeSin
         plan.logits = logits
         plan.non_finite = nonFinite.baseAddress
+        plan.parts = parts
+        plan.part_splits = Int32(partSplits)
         plan.scratch = scratch
         plan.scratch_stride = scratchStride
         plan.threads = Int32(model.options.threads)

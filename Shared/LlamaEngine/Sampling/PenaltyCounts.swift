@@ -1,3 +1,5 @@
+import CKernels
+
 /// The distinct tokens of one sequence, with the number of times that each was generated.
 ///
 /// Kept from token to token, so that a step costs the distinct tokens and not the text.
@@ -16,6 +18,18 @@ struct PenaltyCounts {
     /// Counts a generated token.
     mutating func append(_ token: Int32) {
         generated[place(of: token)] += 1
+    }
+
+    /// Takes the penalties off a row of logits, `[vocabulary]`, in place; every id is below its length.
+    func apply(_ parameters: SamplingParameters, to logits: UnsafeMutableBufferPointer<Float>) {
+        guard parameters.hasPenalties, let row = logits.baseAddress else { return }
+        ids.withUnsafeBufferPointer { ids in
+            generated.withUnsafeBufferPointer { generated in
+                ck_sampler_penalize(
+                    row, ids.baseAddress, generated.baseAddress, UInt32(ids.count), parameters.repetitionPenalty,
+                    parameters.presencePenalty, parameters.frequencyPenalty)
+            }
+        }
     }
 
     private mutating func place(of token: Int32) -> Int {

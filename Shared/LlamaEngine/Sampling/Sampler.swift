@@ -22,15 +22,7 @@ final class Sampler {
         outputIndex: Int
     ) -> Int32? {
         guard let row = logits.baseAddress, logits.count == vocabulary else { return nil }
-        if let penalties, parameters.hasPenalties {
-            penalties.ids.withUnsafeBufferPointer { ids in
-                penalties.generated.withUnsafeBufferPointer { generated in
-                    ck_sampler_penalize(
-                        row, ids.baseAddress, generated.baseAddress, UInt32(ids.count), parameters.repetitionPenalty,
-                        parameters.presencePenalty, parameters.frequencyPenalty)
-                }
-            }
-        }
+        penalties?.apply(parameters, to: logits)
         var settings = ck_sampler_settings(parameters)
         let random = Philox.bits(seed: parameters.seed, outputIndex: UInt64(outputIndex))
         let token = ck_sampler_sample(row, UInt32(vocabulary), &settings, random, scratch)

@@ -89,6 +89,18 @@ import Testing
         await fixture.engine.shutdown()
     }
 
+    @Test func rowsWithPenaltiesAreDrawnTogetherWithTheOthers() async throws {
+        let fixture = try EngineFixture(speculation: SpeculationConfiguration(mode: .off))
+        var requests = EngineFixture.mixed(12, seed: 5)
+        for index in requests.indices where index % 3 > 0 { requests[index].sampling.repetitionPenalty = 1.2 }
+        try await fixture.run(requests)
+        for request in requests {
+            #expect(fixture.log.tokens(of: request.id) == FakeForwardPass.expectedTokens(request))
+        }
+        #expect(fixture.probe.draws == requests.reduce(0) { $0 + $1.maxTokens })
+        await fixture.engine.shutdown()
+    }
+
     @Test(arguments: [1, 2, 15, 16, 17, 29])
     func resumedTurnGoesOnAfterItsLoggedTokens(logged: Int) async throws {
         let fixture = try EngineFixture()

@@ -30,11 +30,15 @@ final class FakeForwardPass: ForwardPass {
         private let lock = NSLock()
         private var recorded: [String] = []
         private var rowCounts: [Int] = []
+        private var drawCount = 0
 
         var violations: [String] { lock.withLock { recorded } }
         var stepRows: [Int] { lock.withLock { rowCounts } }
         func record(_ text: String) { lock.withLock { if recorded.count < 5 { recorded.append(text) } } }
         func step(rows: Int) { lock.withLock { rowCounts.append(rows) } }
+        /// Tokens that steps have drawn together.
+        var draws: Int { lock.withLock { drawCount } }
+        func draw(_ count: Int) { lock.withLock { drawCount += count } }
     }
 
     init(
@@ -76,6 +80,16 @@ final class FakeForwardPass: ForwardPass {
 
     func logits(_ output: Int) -> UnsafeMutableBufferPointer<Float> {
         UnsafeMutableBufferPointer(rebasing: buffers[output * vocabulary..<(output + 1) * vocabulary])
+    }
+
+    func sample(_ draws: inout [TokenDraw]) {
+        probe.draw(draws.count)
+        let sampler = Sampler(vocabulary: vocabulary)
+        for index in draws.indices {
+            let draw = draws[index]
+            draws[index].token = sampler.sample(
+                logits(draw.output), parameters: draw.parameters, penalties: nil, outputIndex: draw.outputIndex)
+        }
     }
 
     func copyBlock(from: Int32, to: Int32) {
