@@ -44,7 +44,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let presence = Presence(pool: redis)
     let health = HealthMonitor(
         components: [
-            .init("inference") { try await !nodes.nodes().isEmpty },
+            .init("inference") { try await hasNode(nodes, redis) },
             .init("redis") {
                 try await redis.ping(); return true
             },
@@ -163,6 +163,20 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         operatorPort, redis, database, publisher, inspector, generation, relay, health, backlog, room, admission,
         draining, notice,
     ]
+}
+
+/// Whether some node is announced.
+/// - Throws: `HealthMonitor.Unknown` while Redis takes no writes: nodes announce themselves by writing, so that the living fall
+///   silent with the dead.
+private func hasNode(_ nodes: NodeDirectory, _ redis: RedisPool) async throws -> Bool {
+    do throws(RedisError) {
+        if try await !nodes.nodes().isEmpty { return true }
+        try await redis.tryToWrite()
+        return false
+    } catch {
+        guard error.isOfWritesAlone else { throw error }
+        throw HealthMonitor.Unknown()
+    }
 }
 
 /// Whether every shard answers.

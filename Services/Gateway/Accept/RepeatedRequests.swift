@@ -68,7 +68,7 @@ struct RepeatedRequests: Sendable {
                 try await Task.sleep(for: .milliseconds(50))
             }
         } catch {
-            throw .unavailable("Redis")
+            throw .redis(error)
         }
     }
 
@@ -86,7 +86,7 @@ struct RepeatedRequests: Sendable {
             return RepeatedRequests.mayBeForgotten(
                 now: try await clock.now(), keptSince: try await generation.keptSince())
         } catch {
-            throw .unavailable("Redis")
+            throw .redis(error)
         }
     }
 
@@ -107,7 +107,7 @@ struct RepeatedRequests: Sendable {
             record = try await log.record(of: turn)
             now = try await clock.now()
         } catch {
-            throw .unavailable("Redis")
+            throw .redis(error)
         }
         if let record {
             if record.hasEnded { return .accepted(turn) }

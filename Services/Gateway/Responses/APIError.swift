@@ -1,5 +1,6 @@
 import ChatCore
 import Hummingbird
+import RedisStore
 import ServiceKit
 
 /// Every error of the API: one shape, `{"error":{"code","message","field"?}}`.
@@ -70,6 +71,15 @@ struct APIError: Error, Equatable {
     static func unavailable(_ component: String) -> APIError {
         APIError(
             status: .serviceUnavailable, code: "unavailable", message: "\(component) cannot be reached; try again",
+            retryAfter: .seconds(2))
+    }
+
+    /// Redis did not do what was asked of it: it is away, or answers and takes no writes.
+    static func redis(_ error: any Error) -> APIError {
+        guard (error as? RedisError)?.isOfWritesAlone == true else { return unavailable("Redis") }
+        return APIError(
+            status: .serviceUnavailable, code: "unavailable",
+            message: "Redis answers and refuses writes; try again",
             retryAfter: .seconds(2))
     }
 

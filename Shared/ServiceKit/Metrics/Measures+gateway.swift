@@ -25,7 +25,9 @@ extension Measures {
     public static let connections = Measure<Gauge>.gauge(
         "switchboard_connections", "Connections of clients that are open.")
     public static let componentUp = Measure<Gauge>.gauge(
-        "switchboard_component_up", "Whether a component answered when it was last asked.", labels: ["component"])
+        "switchboard_component_up",
+        "Whether a component answered when it was last asked; while that cannot be found out, the last that was known.",
+        labels: ["component"])
     public static let redisMemory = Measure<Gauge>.gauge(
         "switchboard_redis_memory_share", "Share of Redis' maxmemory that is used; 0 when it has none.")
     public static let alive = Measure<Gauge>.gauge(
