@@ -24,6 +24,10 @@ final class RequestHandler: ChannelDuplexHandler {
     private var alarmAt: ConnectionClock.Instant?
     private var body: RequestBodySource?
     private var closesAfterAnswer = false
+    /// The head of the answer under way was written: there can be no other.
+    private var isHeadWritten = false
+    /// What came was no request, and was answered: nothing more is.
+    private var isRefused = false
     /// The last thing that was written.
     private var written: EventLoopFuture<Void>?
 
@@ -113,7 +117,9 @@ final class RequestHandler: ChannelDuplexHandler {
             // Asked for too late: the body is coming, or has come.
             guard cycle.takeContinue() else { return promise?.succeed() ?? () }
             context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(head))), promise: promise)
-        case .head(let head): context.write(wrapOutboundOut(.head(last(head))), promise: promise)
+        case .head(let head):
+            isHeadWritten = true
+            context.write(wrapOutboundOut(.head(last(head))), promise: promise)
         case .body(let bytes): context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: promise)
         case .end(let trailers):
             let written = promise ?? context.eventLoop.makePromise()
@@ -121,6 +127,7 @@ final class RequestHandler: ChannelDuplexHandler {
             context.writeAndFlush(wrapOutboundOut(.end(trailers.map(HTTPHeaders.init))), promise: written)
             body?.finish(ChannelError.inputClosed)
             body = nil
+            isHeadWritten = false
             let continuation = cycle.answerEnded(closes: closesAfterAnswer)
             clock.enter(cycle.phase)
             switch continuation {
@@ -172,8 +179,39 @@ final class RequestHandler: ChannelDuplexHandler {
             let (handler, context) = bound.value
             handler.alarm = nil
             guard let deadline = handler.clock.deadline else { return }
-            if deadline <= .now { context.close(promise: nil) } else { handler.setAlarm(context) }
+            if deadline <= .now { handler.outOfTime(context) } else { handler.setAlarm(context) }
         }
+    }
+
+    /// The client has taken too long. Whose body did not come in time is told so, where an answer is still due.
+    private func outOfTime(_ context: ChannelHandlerContext) {
+        if !refuseBody(.bodyTooSlow, context) { context.close(promise: nil) }
+    }
+
+    /// Answers a request whose body is not waited for any longer. The rest of it is dropped before the connection is closed,
+    /// as after any answer that is the last, so that the client gets to read it.
+    /// - Returns: false when no answer is due, or the client takes none.
+    @discardableResult
+    private func refuseBody(_ error: APIError, _ context: ChannelHandlerContext) -> Bool {
+        guard !isHeadWritten, context.channel.isWritable, let abandonment = cycle.giveUpBody() else { return false }
+        clock.enter(cycle.phase)
+        switch abandonment {
+        case .tellReader:
+            body?.finish(error)
+            body = nil
+        case .answer(let head):
+            let text = ByteBuffer(string: error.json.text + "\n")
+            let response = HTTPResponse(
+                status: error.status,
+                headerFields: [
+                    .contentType: JSON.mediaType, .contentLength: "\(text.readableBytes)",
+                    .server: answerer.serverName, .date: answerer.date.now,
+                ])
+            write(context: context, data: NIOAny(HTTPResponsePart.head(response)), promise: nil)
+            if head.method != .head { write(context: context, data: NIOAny(HTTPResponsePart.body(text)), promise: nil) }
+            write(context: context, data: NIOAny(HTTPResponsePart.end(nil)), promise: nil)
+        }
+        return true
     }
 
     // MARK: The end
