@@ -141,7 +141,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let channel = GatewayChannel(
         answerer: Answerer(
             responder: router.buildResponder(), serverName: "switchboard", date: DateHeader(), logger: logger),
-        limits: .init(idle: configuration.idleTimeout), connections: connections)
+        limits: .init(idle: configuration.idleTimeout), connections: connections,
+        maximumBodyBytes: configuration.maximumBodyBytes)
     func server(on address: String, connections: Int) -> Server<GatewayChannel> {
         Server(
             childChannelSetup: channel,

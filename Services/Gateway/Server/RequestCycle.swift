@@ -107,6 +107,14 @@ struct RequestCycle {
         }
     }
 
+    /// What the bytes that are decoded next are part of.
+    var framing: InboundFraming.Kind {
+        switch input {
+        case .collecting, .feeding, .discarding: remaining == nil ? .chunked : .counted
+        case .idle, .complete: .head
+        }
+    }
+
     var phase: Phase {
         if isLingering { return .lingering }
         switch input {

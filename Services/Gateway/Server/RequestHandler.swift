@@ -18,6 +18,7 @@ final class RequestHandler: ChannelDuplexHandler {
     private let connection: ClientConnection
     private let answerer: Answerer
     private let gate: InboundGate
+    private let maximumBodyBytes: Int
     private var cycle = RequestCycle()
     private var clock: ConnectionClock
     private var alarm: Scheduled<Void>?
@@ -31,7 +32,12 @@ final class RequestHandler: ChannelDuplexHandler {
     /// The last thing that was written.
     private var written: EventLoopFuture<Void>?
 
-    init(connection: ClientConnection, answerer: Answerer, gate: InboundGate, limits: ConnectionClock.Limits) {
+    /// - Parameter maximumBodyBytes: what a chunk may say it has, at the gate.
+    init(
+        connection: ClientConnection, answerer: Answerer, gate: InboundGate, limits: ConnectionClock.Limits,
+        maximumBodyBytes: Int
+    ) {
+        self.maximumBodyBytes = maximumBodyBytes
         self.connection = connection
         self.answerer = answerer
         self.gate = gate
@@ -42,6 +48,11 @@ final class RequestHandler: ChannelDuplexHandler {
         let channel = context.channel
         gate.appetite = { [weak self] in self?.appetite(channel) ?? 0 }
         gate.isBodyAwaited = { [weak self] in self?.cycle.phase == .body }
+        gate.framing = { [weak self] in self?.cycle.framing ?? .head }
+        gate.onChunkTooLarge = { [weak self] in
+            guard let self else { return }
+            refuseBody(.bodyTooLarge(maximumBodyBytes), context)
+        }
         setAlarm(context)
     }
 
@@ -61,8 +72,11 @@ final class RequestHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // What stood behind it in the same bytes.
+        guard !isRefused else { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
+            if let refusal = RequestHeadCheck.refusal(of: head) { return refuse(refusal, context) }
             do {
                 let isOld = head.version.major == 1 && head.version.minor == 0
                 cycle.receive(
@@ -237,6 +251,8 @@ final class RequestHandler: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
         case HTTPParserError.headerOverflow: refuse(.headersTooLarge, context)
+        case HTTPParserError.invalidMethod:
+            refuse(gate.lastMethod.map(APIError.unknownMethod) ?? .malformedRequest, context)
         case is HTTPParserError: refuse(.malformedRequest, context)
         default:
             body?.finish(error)
@@ -246,6 +262,8 @@ final class RequestHandler: ChannelDuplexHandler {
 
     /// What the client sends is no request. The answer under way, if there is one, is the last; else this is.
     private func refuse(_ error: APIError, _ context: ChannelHandlerContext) {
+        guard !isRefused else { return }
+        isRefused = true
         gate.shut()
         body?.finish(ChannelError.inputClosed)
         body = nil
