@@ -95,9 +95,11 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             keys: keys, log: log, conversations: conversations, generation: generation, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
         metrics: IntakeMetrics(), logger: logger, tracer: traces.tracer)
+    let bodies = BodyRoom(maximumBytes: configuration.bodyRoomBytes)
+    bodies.show(in: .process)
     let begin = BeginRoutes(
         intake: intake, relay: relay, body: BodyReader(maximumBytes: configuration.maximumBodyBytes),
-        room: BodyRoom(maximumBytes: configuration.bodyRoomBytes),
+        room: bodies,
         unknownFields: configuration.unknownFields)
     let follow = FollowRoutes(
         streams: .init(

@@ -24,6 +24,11 @@ extension Measures {
         bounds: MeasureBounds.brief)
     public static let connections = Measure<Gauge>.gauge(
         "switchboard_connections", "Connections of clients that are open.")
+    public static let bodyBytes = Measure<Gauge>.gauge(
+        "switchboard_request_body_bytes", "Bytes of request bodies in hand, until their turns are accepted or refused.")
+    public static let bodiesRefused = Measure<Counter>.counter(
+        "switchboard_request_bodies_refused_total",
+        "Requests refused because bodies in hand, of all keys or of theirs, had as many bytes as they may.")
     public static let componentUp = Measure<Gauge>.gauge(
         "switchboard_component_up",
         "Whether a component answered when it was last asked; while that cannot be found out, the last that was known.",
@@ -35,6 +40,6 @@ extension Measures {
 
     static let gateway: [any AnyMeasure] = [
         requests, requestTime, acceptTime, turnsAccepted, turnsRefused, openStreams, streamResumes, streamWrite,
-        connections, componentUp, redisMemory, alive,
+        connections, bodyBytes, bodiesRefused, componentUp, redisMemory, alive,
     ]
 }
