@@ -44,7 +44,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let presence = Presence(pool: redis)
     let health = HealthMonitor(
         components: [
-            .init("inference") { try await !nodes.nodes().isEmpty },
+            .init("inference") { try await hasNode(nodes, redis) },
             .init("redis") {
                 try await redis.ping(); return true
             },
@@ -95,9 +95,11 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
             keys: keys, log: log, conversations: conversations, generation: generation, clock: clock, logger: logger),
         acceptance: acceptance, contexts: ContextCache(pool: redis), conversations: conversations, clock: clock,
         metrics: IntakeMetrics(), logger: logger, tracer: traces.tracer)
+    let bodies = BodyRoom(maximumBytes: configuration.bodyRoomBytes)
+    bodies.show(in: .process)
     let begin = BeginRoutes(
         intake: intake, relay: relay, body: BodyReader(maximumBytes: configuration.maximumBodyBytes),
-        room: BodyRoom(maximumBytes: configuration.bodyRoomBytes),
+        room: bodies,
         unknownFields: configuration.unknownFields)
     let follow = FollowRoutes(
         streams: .init(
@@ -141,7 +143,8 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let channel = GatewayChannel(
         answerer: Answerer(
             responder: router.buildResponder(), serverName: "switchboard", date: DateHeader(), logger: logger),
-        limits: .init(idle: configuration.idleTimeout), connections: connections)
+        limits: .init(idle: configuration.idleTimeout), connections: connections,
+        maximumBodyBytes: configuration.maximumBodyBytes)
     func server(on address: String, connections: Int) -> Server<GatewayChannel> {
         Server(
             childChannelSetup: channel,
@@ -163,6 +166,20 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
         operatorPort, redis, database, publisher, inspector, generation, relay, health, backlog, room, admission,
         draining, notice,
     ]
+}
+
+/// Whether some node is announced.
+/// - Throws: `HealthMonitor.Unknown` while Redis takes no writes: nodes announce themselves by writing, so that the living fall
+///   silent with the dead.
+private func hasNode(_ nodes: NodeDirectory, _ redis: RedisPool) async throws -> Bool {
+    do throws(RedisError) {
+        if try await !nodes.nodes().isEmpty { return true }
+        try await redis.tryToWrite()
+        return false
+    } catch {
+        guard error.isOfWritesAlone else { throw error }
+        throw HealthMonitor.Unknown()
+    }
 }
 
 /// Whether every shard answers.

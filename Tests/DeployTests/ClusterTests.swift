@@ -16,6 +16,15 @@ import Testing
             #expect(value.text == stub.environment[name])
         }
         #expect(try await stub.shell("find \"$state\" -type f -perm /077").text == "")
+        // Whoever is not told where the gateway is finds it there, with the key; that it takes no POST is the stub's.
+        let load = try await Program.run(
+            Executable.path("switchboard"),
+            [
+                "load", "--key-file", "\(stub.state)/api-key", "--kind", "async", "--streams", "1", "--duration",
+                "500ms",
+            ],
+            environment: ["PATH": "/usr/bin:/bin"])
+        #expect(load.status == 1 && load.text.contains("501 unknown"), "\(load.text)")
         try await stub.remove()
     }
 

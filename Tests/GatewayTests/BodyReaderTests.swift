@@ -2,6 +2,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import ServiceKit
 import Testing
 
 @testable import gateway
@@ -102,6 +103,26 @@ import Testing
             try await LiveServer.eventually { room.heldBytes == 0 }
             #expect(try await answer("a", bytes: 390_000).hasPrefix("HTTP/1.1 200"))
         }
+    }
+
+    @Test func whatBodiesHoldAndWhatFoundNoRoomIsShown() async throws {
+        let registry = MetricRegistry()
+        let room = BodyRoom(maximumBytes: 200)
+        room.show(in: registry)
+        func shown(_ bytes: Int, _ refusals: Int) -> Bool {
+            let lines = Set(registry.prometheusText().split(separator: "\n").map(String.init))
+            return lines.isSuperset(of: [
+                "switchboard_request_body_bytes \(bytes)", "switchboard_request_bodies_refused_total \(refusals)",
+            ])
+        }
+        #expect(shown(0, 0))
+        try await room.withPlace(of: "a") { place in
+            try place.take(90)
+            #expect(shown(90, 0))
+            #expect(throws: APIError.tooManyBodies) { try place.take(11) }
+            #expect(shown(90, 1))
+        }
+        #expect(shown(0, 1))
     }
 
     /// A few bytes that become a megabyte count as a megabyte.

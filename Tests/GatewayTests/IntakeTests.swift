@@ -77,6 +77,7 @@ import TurnProtocol
             try await strict.limitRate(.chat, owner: owner, key: "k")
         }
         #expect(refusal?.status.code == 503 && refusal?.retryAfter != nil)
+        #expect(refusal?.message == "Redis cannot be reached; try again")
         let lenient = try intake(acceptsUncounted: true)
         let passed = await error { () async throws(APIError) in
             try await lenient.limitRate(.chat, owner: owner, key: "k")
@@ -109,6 +110,26 @@ import TurnProtocol
         try await body(pool)
         running.cancel()
         try await server?.stop()
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aRedisThatTakesNoWritesIsNotSaidToBeOutOfReach() async throws {
+        try await withRedis(alone: true) { redis in
+            let intake = try intake(acceptsUncounted: false, redis: redis)
+            _ = try await redis.send("CONFIG", "SET", "min-replicas-to-write", "1")
+            func refusal() async -> APIError? {
+                await error { () async throws(APIError) in try await intake.limitRate(.chat, owner: owner, key: "k") }
+            }
+            // In its own words, and then by the breaker that has heard them often enough.
+            var refusals = [await refusal()]
+            let deadline = ContinuousClock.now + .seconds(30)
+            while redis.writes.state == .closed, ContinuousClock.now < deadline { refusals.append(await refusal()) }
+            refusals.append(await refusal())
+            #expect(redis.writes.state != .closed)
+            for refusal in refusals {
+                #expect(refusal?.status.code == 503 && refusal?.code == "unavailable" && refusal?.retryAfter != nil)
+                #expect(refusal?.message == "Redis answers and refuses writes; try again")
+            }
+        }
     }
 
     @Test(.timeLimit(.minutes(1))) func aNearlyFullRedisRefusesNewTurns() async throws {

@@ -19,6 +19,7 @@ import Testing
 
     private func router(_ buffered: Buffered) -> Router<GatewayRequestContext> {
         let router = Router(context: GatewayRequestContext.self)
+        router.add(middleware: ErrorMiddleware())
         router.get("/hello") { _, _ in "hello" }
         router.get("/number/{number}") { _, context in try context.parameters.require("number") }
         router.get("/much") { _, context in
@@ -27,6 +28,15 @@ import Testing
         }
         router.post("/deaf") { _, _ in "no" }
         router.post("/size") { request, _ in "\(try await request.body.collect(upTo: 1 << 20).readableBytes)" }
+        router.post("/early") { _, context in
+            Response(
+                status: .ok,
+                body: ResponseBody { writer in
+                    context.connection.leaveWithClient()
+                    try await writer.write(ByteBuffer(string: "early"))
+                    try await Task.sleep(for: .seconds(600))
+                })
+        }
         return router
     }
 
@@ -64,13 +74,43 @@ import Testing
 
     @Test func aBodyThatTricklesIsGivenUp() async throws {
         // However fast a test's machine sends, it earns nothing.
-        let limits = ConnectionClock.Limits(bodyGrace: .milliseconds(100), leastBodyRate: 1 << 30)
+        let limits = ConnectionClock.Limits(
+            bodyGrace: .milliseconds(100), leastBodyRate: 1 << 30, closing: .milliseconds(100))
         try await LiveServer.run(router(Buffered()), limits: limits) { port, connections in
             for (length, bytes) in [(16_000, ""), (1_000_000, "x")] {
                 let sent = try await LiveServer.sendUntilClosed(
                     port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: \(length)\r\n\r\n", then: bytes)
                 #expect(sent < length)
             }
+            try await LiveServer.eventually { connections.count == 0 }
+        }
+    }
+
+    @Test(arguments: [
+        ("Content-Length: 10", "abc"), ("Content-Length: 10", ""), ("Content-Length: 100000", "abc"),
+        ("Transfer-Encoding: chunked", "3\r\nabc\r\n"), ("Transfer-Encoding: chunked", "3"),
+    ])
+    func whoseBodyDoesNotComeInTimeIsToldSo(field: String, begun: String) async throws {
+        let limits = ConnectionClock.Limits(bodyGrace: .milliseconds(100), closing: .milliseconds(100))
+        try await LiveServer.run(router(Buffered()), limits: limits) { port, connections in
+            let head = "POST /size HTTP/1.1\r\nHost: x\r\n\(field)\r\n\r\n"
+            let text = try await LiveServer.exchange(port, head + begun)
+            #expect(text.hasPrefix("HTTP/1.1 408 ") && text.contains("{\"error\":{\"code\":\"timeout\","), "\(text)")
+            #expect(text.lowercased().contains("connection: close\r\n"))
+            #expect(text.components(separatedBy: "HTTP/1.1 ").count == 2, "one answer and no other: \(text)")
+            // What was answered before it stays answered.
+            let behind = try await LiveServer.exchange(port, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n" + head + begun)
+            #expect(behind.hasPrefix("HTTP/1.1 200 ") && behind.contains("HTTP/1.1 408 "), "\(behind)")
+            try await LiveServer.eventually { connections.count == 0 }
+        }
+    }
+
+    @Test func anAnswerThatHasBegunIsCutAndNotFollowedByAnother() async throws {
+        let limits = ConnectionClock.Limits(bodyGrace: .milliseconds(500))
+        try await LiveServer.run(router(Buffered()), limits: limits) { port, connections in
+            let text = try await LiveServer.exchange(
+                port, "POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc")
+            #expect(text.hasPrefix("HTTP/1.1 200 ") && text.contains("early") && !text.contains("408"), "\(text)")
             try await LiveServer.eventually { connections.count == 0 }
         }
     }

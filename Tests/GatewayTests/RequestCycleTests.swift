@@ -152,6 +152,30 @@ import Testing
         #expect(knowsNone)
     }
 
+    @Test func aBodyThatIsGivenUpIsAnsweredAndThenDropped() {
+        var collecting = RequestCycle()
+        _ = steps(&collecting, .head(.init(request: head(4))), .body(ByteBuffer(string: "ab")))
+        #expect(collecting.giveUpBody() == .answer(head(4)))
+        var feeding = RequestCycle()
+        _ = steps(&feeding, .head(.init(request: head(1 << 20))))
+        #expect(feeding.giveUpBody() == .tellReader)
+        for var cycle in [collecting, feeding] {
+            // Nothing is expected of the client until it has its answer.
+            #expect(cycle.isAnswering && cycle.isLast && cycle.phase == .answering && cycle.appetite == 0)
+            #expect(cycle.giveUpBody() == nil)
+            #expect(cycle.answerEnded(closes: true) == .linger)
+            #expect(cycle.phase == .lingering && cycle.appetite > 0)
+            #expect(steps(&cycle, .body(ByteBuffer(string: "cd")), .end) == [.none, .close])
+        }
+        // Nobody waits for it.
+        var idle = RequestCycle()
+        #expect(idle.giveUpBody() == nil)
+        var answered = RequestCycle()
+        _ = steps(&answered, .head(.init(request: head(1 << 20))))
+        _ = answered.answerEnded(closes: false)
+        #expect(answered.giveUpBody() == nil)
+    }
+
     @Test func theConnectionEndsWhenEitherSideSaysSo() {
         var asked = RequestCycle()
         _ = steps(&asked, .head(.init(request: head(closes: true))), .end)

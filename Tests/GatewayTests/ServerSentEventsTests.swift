@@ -15,10 +15,10 @@ import Testing
     @Test func aWaitingTurnIsToldItsPlaceWithoutAnId() {
         #expect(
             text(.waiting(TurnWait(place: 3, estimate: 1250)))
-                == "event: queue\ndata: {\"token\":\"\",\"done\":false,\"place\":3,\"estimated_seconds\":1.25}\n\n")
+                == "event: queue\ndata: {\"done\":false,\"place\":3,\"estimated_seconds\":1.25}\n\n")
         #expect(
             text(.waiting(TurnWait(place: 1, estimate: nil)))
-                == "event: queue\ndata: {\"token\":\"\",\"done\":false,\"place\":1}\n\n")
+                == "event: queue\ndata: {\"done\":false,\"place\":1}\n\n")
     }
 
     @Test func whatWasTakenAwayStandsInTheEnd() throws {

@@ -106,13 +106,56 @@ import Testing
         #expect(taken.context?.map(\.content) == ["2", "3"] && taken.context?.last?.role == .assistant)
     }
 
-    @Test func anObjectOfManyFieldsIsRefused() {
-        let many = (0..<2000).map { #""x\#($0)":1"# }.joined(separator: ",")
-        #expect(throws: APIError.self) { try request(#"{"message":"x","user_id":"a",\#(many)}"#, .ignore) }
+    @Test func anObjectOfManyFieldsIsRefusedWithTheirBound() throws {
+        func body(_ count: Int) -> String {
+            #"{"message":"x","user_id":"a",\#((2..<count).map { #""x\#($0)":1"# }.joined(separator: ","))}"#
+        }
+        #expect(try request(body(1024), .ignore).message == "x")
+        let error = #expect(throws: APIError.self) { try request(body(1025), .ignore) }
+        #expect(error?.message == "body has an object with more than 1024 fields")
     }
 
-    @Test func aDeepBodyIsRefusedAndNotRecursedInto() {
-        let deep = #"{"message":"x","user_id":"a","context":"# + String(repeating: "[", count: 100_000)
-        #expect(throws: APIError.self) { try request(deep) }
+    @Test func aDeepBodyIsRefusedWithItsBoundAndNotRecursedInto() {
+        for depth in [512, 100_000] {
+            let deep = #"{"message":"x","user_id":"a","context":"# + String(repeating: "[", count: depth)
+            let error = #expect(throws: APIError.self) { try request(deep) }
+            #expect(error?.message == "body is nested more than 512 levels deep")
+        }
+        let error = #expect(throws: APIError.self) { try request("[]") }
+        #expect(error?.message == "body is not a JSON object")
+    }
+
+    @Test(arguments: [
+        (#""top_p":0"#, "top_p must be a number between 1e-45 and 1"),
+        (#""top_p":1e-300"#, "top_p must be a number between 1e-45 and 1"),
+        (#""top_p":1.1"#, "top_p must be a number between 1e-45 and 1"),
+        (#""top_p":"a""#, "top_p must be a number between 1e-45 and 1"),
+        (#""temperature":3"#, "temperature must be a number between 0 and 2"),
+        (#""temperature":1e999"#, "temperature must be a number between 0 and 2"),
+        (#""max_tokens":0"#, "max_tokens must be a whole number between 1 and 131072"),
+        (#""max_tokens":1e99"#, "max_tokens must be a whole number between 1 and 131072"),
+        (#""max_tokens":1.5"#, "max_tokens must be a whole number between 1 and 131072"),
+        (#""seed":-1"#, "seed must be a whole number between 0 and 18446744073709551615"),
+        (#""conversation_id":0"#, "conversation_id must be a whole number between 1 and 9007199254740991"),
+        (#""conversation_id":1.5"#, "conversation_id must be a whole number between 1 and 9007199254740991"),
+        (#""stream":"yes""#, "stream must be true or false"), (#""model":7"#, "model must be a string"),
+        (#""stop":7"#, "stop must be a string or a list of strings"),
+        (#""stop":["a",7]"#, "stop[1] must be a string or a list of strings"),
+        (#""context":"y""#, "context must be a list of objects with role and content"),
+        (#""context":["y"]"#, "context[0] must be an object with role and content"),
+        (
+            #""context":[{"role":"robot","content":""}]"#,
+            "context[0].role must be one of system, user, assistant"
+        ),
+        (#""context":[{"role":"user","content":7}]"#, "context[0].content must be a string"),
+    ])
+    func aRefusalSaysWhatIsAllowed(field: String, message: String) {
+        let error = #expect(throws: APIError.self) { try request(#"{"message":"x","user_id":"a",\#(field)}"#) }
+        #expect(error?.message == message && error?.status == .badRequest)
+    }
+
+    @Test func theLeastThatIsAllowedIsNotNothing() throws {
+        let taken = try request(#"{"message":"x","user_id":"a","top_p":1e-45}"#)
+        #expect(taken.topP.map { Float($0) } ?? 0 > 0)
     }
 }

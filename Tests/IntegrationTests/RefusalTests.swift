@@ -47,7 +47,8 @@ struct RefusalTests {
         for id in streams {
             #expect(try await cluster.stream(id) { $0.events.count >= 3 }.ids.prefix(3) == [0, 1, 2])
         }
-        #expect(try await cluster.post("/stream-chat", body.merging(["user_id": "late"]) { $1 }).status == 503)
+        let late503 = try await cluster.post("/stream-chat", body.merging(["user_id": "late"]) { $1 })
+        #expect(late503.status == 503 && (late503.error["message"] as? String)?.contains("refuses writes") == true)
         // A message that died in this time is not given up: its turn has no end yet.
         let dead = try await bury(cluster)
         try await eventually("the worker tries to end it", or: { cluster.worker.log }) {
@@ -94,6 +95,13 @@ struct RefusalTests {
             let breakers = health.json["breakers"] as? [String: String]
             return health.status == 503 && components?["redis"] == "up" && components?["redis_writes"] == "down"
                 && breakers?["redis"] == "closed" && breakers?["redis.writes"] != "closed"
+        }
+        // The nodes live, and nobody can hear of it.
+        try await eventually("inference is said to be unknown", or: { cluster.logs }) {
+            let health = try await cluster.get("/health", key: nil)
+            let components = health.json["components"] as? [String: String]
+            #expect(components?["inference"] != "down", "\(health.text)")
+            return health.json["status"] as? String == "degraded" && components?["inference"] == "unknown"
         }
         // It reads on: whoever sends it clients goes on to do so.
         let ready = try await cluster.get("/readyz", key: nil)

@@ -56,6 +56,13 @@ struct PathTests {
                 ("NONSENSE\r\n\r\n", 400), ("GET /health HTTP/1.1\r\n\r\n", 400),
                 ("GET /health HTTP/1.1\r\nHost: a\r\nX: \(String(repeating: "a", count: 40_000))\r\n\r\n", 431),
                 ("GET /\(String(repeating: "a", count: 40_000)) HTTP/1.1\r\n\r\n", 414),
+                // What may be taken in two ways, as a gateway refuses it.
+                ("GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+                ("POST /chat HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+                ("POST /chat HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+                ("POST /chat HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+                ("POST /chat HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", 400),
+                ("POST /chat HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n7ffffffffffffff\r\n", 413),
             ] {
                 let answer = try await front.converse([(sent, "\"}}\n")])[0]
                 #expect(answer.hasPrefix("HTTP/1.1 \(status) ") && answer.contains(#"{"error":{"code":"#), "\(answer)")

@@ -39,6 +39,28 @@ import Testing
         Issue.record(what)
     }
 
+    @Test func whatCannotBeFoundOutIsNeitherUpNorDown() async throws {
+        let sees = Mutex(true)
+        let monitor = HealthMonitor(
+            components: [
+                .init("hidden") {
+                    guard sees.withLock({ $0 }) else { throw HealthMonitor.Unknown() }
+                    return true
+                }
+            ],
+            interval: .milliseconds(1), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        // Not asked yet.
+        #expect(monitor.snapshot.map(\.state) == [.down])
+        let run = Task { try await monitor.run() }
+        try await eventually("up") { monitor.snapshot.first?.state == .up }
+        sees.withLock { $0 = false }
+        try await eventually("unknown") { monitor.snapshot.first?.state == .unknown }
+        sees.withLock { $0 = true }
+        try await eventually("up again") { monitor.snapshot.first?.state == .up }
+        run.cancel()
+        try await run.value
+    }
+
     @Test func whatHangsIsDownThoughItsQuestionCannotBeCancelled() async throws {
         let component = Hanging()
         let other = Hanging()

@@ -15,9 +15,13 @@ struct JSONMembers {
         let name: String
     }
 
-    private static let maximumDepth = 512
+    /// Why a text is not taken.
+    enum Failure: Error, Equatable { case noObject, tooDeep, tooManyMembers }
+
+    /// Of objects and lists within each other.
+    static let maximumDepth = 512
     /// Of one object.
-    fileprivate static let maximumMembers = 1024
+    static let maximumMembers = 1024
 
     fileprivate struct Frame {
         let isObject: Bool
@@ -33,16 +37,17 @@ struct JSONMembers {
         var lastName = ""
     }
 
-    /// - Returns: nil when the text is no JSON object, or too deep, or has too many fields.
-    init?(_ body: Data) {
+    init(_ body: Data) throws(Failure) {
         text = body
-        guard let doubles = body.withUnsafeBytes({ look(through: $0) }) else { return nil }
+        let doubles = try body.withUnsafeBytes { bytes in
+            Result { () throws(Failure) in try look(through: bytes) }
+        }.get()
         if !doubles.isEmpty { text = body.withUnsafeBytes { JSONMembers.without(doubles, $0) } }
     }
 
     /// Notes the fields.
-    /// - Returns: where those are that another one of the same name follows; nil when the text is none that is taken.
-    private mutating func look(through bytes: UnsafeRawBufferPointer) -> [Range<Int>]? {
+    /// - Returns: where those are that another one of the same name follows.
+    private mutating func look(through bytes: UnsafeRawBufferPointer) throws(Failure) -> [Range<Int>] {
         var doubles: [Range<Int>] = []
         var frames: [Frame] = []
         var position = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
@@ -52,32 +57,34 @@ struct JSONMembers {
             switch byte {
             case UInt8(ascii: " "), UInt8(ascii: "\n"), UInt8(ascii: "\r"), UInt8(ascii: "\t"): break
             case UInt8(ascii: "{"), UInt8(ascii: "["):
-                guard !isOver, frames.count < JSONMembers.maximumDepth else { return nil }
                 let isObject = byte == UInt8(ascii: "{")
-                guard isObject || !frames.isEmpty else { return nil }
+                guard !isOver, isObject || !frames.isEmpty else { throw .noObject }
+                guard frames.count < JSONMembers.maximumDepth else { throw .tooDeep }
                 frames.append(JSONMembers.frame(isObject: isObject, in: &frames))
             case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                guard let frame = frames.popLast(), frame.isObject == (byte == UInt8(ascii: "}")) else { return nil }
+                guard let frame = frames.popLast(), frame.isObject == (byte == UInt8(ascii: "}")) else {
+                    throw .noObject
+                }
                 isOver = frames.isEmpty
             case UInt8(ascii: "\""):
                 guard let last = frames.indices.last, let end = JSONMembers.end(ofStringAt: position, bytes) else {
-                    return nil
+                    throw .noObject
                 }
                 if frames[last].isObject, frames[last].awaitsName {
-                    guard let name = JSONMembers.name(bytes[position...end]),
-                        frames[last].add(name, at: position, &doubles)
-                    else { return nil }
+                    guard let name = JSONMembers.name(bytes[position...end]) else { throw .noObject }
+                    guard frames[last].add(name, at: position, &doubles) else { throw .tooManyMembers }
                     if let path = frames[last].path { fields.append(Field(path: path, name: name)) }
                 }
                 position = end
             case UInt8(ascii: ","):
-                guard let last = frames.indices.last else { return nil }
+                guard let last = frames.indices.last else { throw .noObject }
                 frames[last].awaitsName = true
-            default: guard !frames.isEmpty else { return nil }
+            default: guard !frames.isEmpty else { throw .noObject }
             }
             position += 1
         }
-        return isOver ? doubles : nil
+        guard isOver else { throw .noObject }
+        return doubles
     }
 
     private static func frame(isObject: Bool, in frames: inout [Frame]) -> Frame {

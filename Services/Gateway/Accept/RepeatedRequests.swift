@@ -68,7 +68,7 @@ struct RepeatedRequests: Sendable {
                 try await Task.sleep(for: .milliseconds(50))
             }
         } catch {
-            throw .unavailable("Redis")
+            throw .redis(error)
         }
     }
 
@@ -87,7 +87,7 @@ struct RepeatedRequests: Sendable {
             if let seen = generation.lastSeen, RepeatedRequests.mayBeForgotten(now: now, keptSince: seen) { return true }
             return RepeatedRequests.mayBeForgotten(now: now, keptSince: try await generation.keptSince())
         } catch {
-            throw .unavailable("Redis")
+            throw .redis(error)
         }
     }
 
@@ -108,7 +108,7 @@ struct RepeatedRequests: Sendable {
             record = try await log.record(of: turn)
             now = try await clock.now()
         } catch {
-            throw .unavailable("Redis")
+            throw .redis(error)
         }
         if let record {
             if record.hasEnded { return .accepted(turn) }

@@ -130,14 +130,14 @@ struct TurnIntake: Sendable {
                 throw .tooManyRequests("\(limit)", retryAfter: .seconds(5))
             case .unwritable: throw .invalid("body", "cannot be encoded")
             case .busy: throw .busy
-            case .store: throw .unavailable("Redis")
+            case .store(let error): throw .redis(error)
             case .refused, .unconfirmed: throw .unavailable("the message broker")
             }
         }
     }
 
     private func now() async throws(APIError) -> Int64 {
-        do throws(RedisError) { return try await clock.now() } catch { throw .unavailable("Redis") }
+        do throws(RedisError) { return try await clock.now() } catch { throw .redis(error) }
     }
 
     func limitRate(_ kind: Turn.Kind, owner: UserKey, key: String) async throws(APIError) {
@@ -151,7 +151,7 @@ struct TurnIntake: Sendable {
             decision = try await limiter.take(
                 [ofUser, ofTenant].filter { $0.requests > 0 }, of: HashTag.tenant(owner.tenant))
         } catch {
-            guard limits.acceptsUncounted else { throw .unavailable("Redis, which counts requests,") }
+            guard limits.acceptsUncounted else { throw .redis(error) }
             return logger.warning("a request was not counted", metadata: ["error": "\(error)"])
         }
         guard case .refused(let limit, let wait) = decision else { return }

@@ -1,7 +1,36 @@
+import ChatCore
 import Foundation
 import ServiceKit
 
 extension TurnRequest {
+    /// What a field may be, as the end of a sentence about it.
+    static func allowed(_ field: CodingKeys) -> String {
+        switch field {
+        case .message, .system, .model: "must be a string"
+        case .userID: "must be a string or a whole number"
+        case .context: "must be a list of objects with role and content"
+        case .stream: "must be true or false"
+        case .conversationID: "must be a whole number between 1 and \(ConversationID.maximum)"
+        case .maxTokens:
+            "must be a whole number between \(maxTokensBounds.lowerBound) and \(maxTokensBounds.upperBound)"
+        case .temperature: "must be a number between 0 and \(Int(temperatureBounds.upperBound))"
+        case .topP: "must be a number between \(topPBounds.lowerBound) and 1"
+        case .seed: "must be a whole number between 0 and \(UInt64.max)"
+        case .stop: "must be a string or a list of strings"
+        }
+    }
+
+    /// The same of whatever an error of the decoder is about; nil when that is no field.
+    static func allowed(at path: [any CodingKey]) -> String? {
+        guard let field = path.first.flatMap({ CodingKeys(stringValue: $0.stringValue) }) else { return nil }
+        guard field == .context, path.count > 1 else { return allowed(field) }
+        switch path.last.flatMap({ ContextMessage.CodingKeys(stringValue: $0.stringValue) }) {
+        case .role: return "must be one of \(Turn.Message.Role.allCases.map(\.rawValue).joined(separator: ", "))"
+        case .content: return "must be a string"
+        case nil: return "must be an object with role and content"
+        }
+    }
+
     /// The fields that a request may have.
     static let fields = CodingKeys.allCases.map(\.stringValue)
     private static let messageFields = ContextMessage.CodingKeys.allCases.map(\.stringValue)

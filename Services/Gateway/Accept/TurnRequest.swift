@@ -110,11 +110,16 @@ extension TurnRequest {
     static let maximumContextMessages = 256
     static let maximumStops = 4
     static let maximumStopBytes = 256
+    static let maxTokensBounds = 1...131_072
+    static let temperatureBounds = 0.0...2
+    /// The engine takes it as a Float, in which what is much less is nothing.
+    static let topPBounds = 1e-45...1
 
     /// Reads and checks a body.
     /// - Throws: `APIError` 400 that names the first field at fault.
     init(body: Data, unknownFields: UnknownFields = .refuse) throws(APIError) {
-        guard let members = JSONMembers(body) else { throw .invalid("body", "is not a JSON object") }
+        let members: JSONMembers
+        do throws(JSONMembers.Failure) { members = try JSONMembers(body) } catch { throw .unreadable(error) }
         let unknown = TurnRequest.unknown(members)
         if unknownFields == .refuse, let field = unknown.first { throw TurnRequest.refusal(of: field) }
         do {
@@ -138,14 +143,11 @@ extension TurnRequest {
             throw .invalid("user_id", "must not hold control characters")
         }
         if let conversationID, ConversationID(conversationID) == nil {
-            throw .invalid("conversation_id", "must be between 1 and \(ConversationID.maximum)")
+            throw .notAllowed(.conversationID)
         }
-        if let maxTokens, !(1...131_072).contains(maxTokens) {
-            throw .invalid("max_tokens", "must be between 1 and 131072")
-        }
-        if let temperature, !(0...2).contains(temperature) { throw .invalid("temperature", "must be between 0 and 2") }
-        // As the engine takes it: what is nothing in a Float is nothing.
-        if let topP, !(Float(topP) > 0 && topP <= 1) { throw .invalid("top_p", "must be above 0 and at most 1") }
+        if let maxTokens, !TurnRequest.maxTokensBounds.contains(maxTokens) { throw .notAllowed(.maxTokens) }
+        if let temperature, !TurnRequest.temperatureBounds.contains(temperature) { throw .notAllowed(.temperature) }
+        if let topP, !TurnRequest.topPBounds.contains(topP) { throw .notAllowed(.topP) }
         if let context, context.count > TurnRequest.maximumContextMessages {
             throw .invalid("context", "may hold \(TurnRequest.maximumContextMessages) messages at most")
         }
@@ -165,10 +167,26 @@ extension APIError {
         switch error {
         case .keyNotFound(let key, let context): .invalid(path(context.codingPath + [key]), "is missing")
         case .valueNotFound(_, let context): .invalid(path(context.codingPath), "is null")
-        case .typeMismatch(_, let context): .invalid(path(context.codingPath), "has the wrong type")
-        case .dataCorrupted(let context) where !context.codingPath.isEmpty:
-            .invalid(path(context.codingPath), "has a value that is not allowed")
-        default: .invalid("body", "is not valid JSON")
+        case .typeMismatch(_, let context), .dataCorrupted(let context):
+            if let allowed = TurnRequest.allowed(at: context.codingPath) {
+                .invalid(path(context.codingPath), allowed)
+            } else {
+                .invalid("body", "is not valid JSON")
+            }
+        @unknown default: .invalid("body", "is not valid JSON")
+        }
+    }
+
+    /// A value of the type that its field has, beyond its bounds.
+    fileprivate static func notAllowed(_ field: TurnRequest.CodingKeys) -> APIError {
+        .invalid(field.stringValue, TurnRequest.allowed(field))
+    }
+
+    fileprivate static func unreadable(_ failure: JSONMembers.Failure) -> APIError {
+        switch failure {
+        case .noObject: .invalid("body", "is not a JSON object")
+        case .tooDeep: .invalid("body", "is nested more than \(JSONMembers.maximumDepth) levels deep")
+        case .tooManyMembers: .invalid("body", "has an object with more than \(JSONMembers.maximumMembers) fields")
         }
     }
 

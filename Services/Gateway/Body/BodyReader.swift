@@ -13,7 +13,7 @@ struct BodyReader: Sendable {
 
     /// Once the request's key is known: a client that waits for leave to send the body gets it here.
     /// - Parameter place: where its bytes are counted, those that it is unpacked to among them.
-    /// - Throws: `APIError` 413, 415, 417, 503 without room, or 400 for a body that ends too early or is malformed; `WorkPool.Full`.
+    /// - Throws: `APIError` 408, 413, 415, 417, 503 without room, or 400 for a body that ends too early or is malformed; `WorkPool.Full`.
     func read(_ request: Request, on connection: ClientConnection, into place: BodyRoom.Place) async throws
         -> ByteBuffer
     {
@@ -70,8 +70,5 @@ struct BodyReader: Sendable {
         }
     }
 
-    private var tooLarge: APIError {
-        APIError(
-            status: .contentTooLarge, code: "too_large", message: "the body has more than \(maximumBytes) bytes")
-    }
+    private var tooLarge: APIError { .bodyTooLarge(maximumBytes) }
 }

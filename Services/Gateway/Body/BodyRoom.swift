@@ -1,3 +1,4 @@
+import ServiceKit
 import Synchronization
 
 /// How many bytes of request bodies a gateway holds at a time, in all and of each key. Bytes count as they come, and until the
@@ -5,6 +6,7 @@ import Synchronization
 final class BodyRoom: Sendable {
     private struct State {
         var held = 0
+        var refusals = 0
         var keys: [String: Int] = [:]
     }
 
@@ -20,6 +22,14 @@ final class BodyRoom: Sendable {
 
     /// What the requests that are being read hold.
     var heldBytes: Int { state.withLock { $0.held } }
+    /// Requests that found no room so far.
+    var refusals: Int { state.withLock { $0.refusals } }
+
+    /// Shows both in `registry` for as long as this lives.
+    func show(in registry: MetricRegistry) {
+        registry.observe(Measures.bodyBytes) { [weak self] in Double(self?.heldBytes ?? 0) }
+        registry.observe(Measures.bodiesRefused) { [weak self] in Double(self?.refusals ?? 0) }
+    }
 
     /// Runs `body` with a place for one request; what the request has taken is free when it ends.
     func withPlace<Result>(of key: String, _ body: (Place) async throws -> Result) async rethrows -> Result {
@@ -51,7 +61,10 @@ final class BodyRoom: Sendable {
     private func take(_ count: Int, of key: String) -> Bool {
         state.withLock { state in
             let own = state.keys[key] ?? 0
-            guard count <= maximumBytes - state.held, count <= maximumBytesOfKey - own else { return false }
+            guard count <= maximumBytes - state.held, count <= maximumBytesOfKey - own else {
+                state.refusals += 1
+                return false
+            }
             state.held += count
             state.keys[key] = own + count
             return true

@@ -40,8 +40,8 @@ enum ServerSentEvents {
             JSON.end(end).write(to: &text)
             text += "\n\ndata: [DONE]\n\n"
         case .waiting(let wait):
-            // Named, so that who listens for messages only never hears of it; and in the form of a token without text,
-            // for those who read every line of data. No id: it takes no place in the log.
+            // Named, so that who listens for messages only never hears of it; without a token, so that nobody who reads
+            // every line of data counts one. No id: it takes no place in the log.
             text += "event: queue\ndata: "
             JSON.wait(wait).write(to: &text)
             text += "\n\n"
@@ -51,9 +51,7 @@ enum ServerSentEvents {
 
 extension JSON {
     fileprivate static func wait(_ wait: TurnWait) -> JSON {
-        var members: [(String, JSON)] = [
-            ("token", .string("")), ("done", .bool(false)), ("place", .integer(Int64(wait.place))),
-        ]
+        var members: [(String, JSON)] = [("done", .bool(false)), ("place", .integer(Int64(wait.place)))]
         if let estimate = wait.estimate { members.append(("estimated_seconds", .number(Double(estimate) / 1000))) }
         return .object(members)
     }

@@ -42,7 +42,7 @@ struct TurnFinder: Sendable {
     /// - Throws: `APIError.unknownTurn` when it is another tenant's.
     func record(of id: TurnID, tenant: String) async throws(APIError) -> TurnLog.Record? {
         let record: TurnLog.Record?
-        do throws(RedisError) { record = try await log.record(of: id) } catch { throw .unavailable("Redis") }
+        do throws(RedisError) { record = try await log.record(of: id) } catch { throw .redis(error) }
         if let record, !record.owner.belongs(to: tenant) { throw .unknownTurn }
         return record
     }
@@ -52,7 +52,7 @@ struct TurnFinder: Sendable {
             return TurnFinder.mayBeForgotten(
                 id, now: try await clock.now(), keptSince: try await generation.keptSince(), horizon: horizon)
         } catch {
-            throw .unavailable("Redis")
+            throw .redis(error)
         }
     }
 

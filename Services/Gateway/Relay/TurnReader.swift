@@ -89,7 +89,7 @@ struct TurnReader {
             found = try await look()
         } catch let error where TurnReader.isOutage(error) {
             // Redis is away for a moment: the stream waits, and the next tick tries again.
-            guard lastRead + TurnReader.patience > .now else { throw APIError.unavailable("Redis") }
+            guard lastRead + TurnReader.patience > .now else { throw APIError.redis(error) }
             return []
         }
         // Redis answers, whatever it says.

@@ -1,5 +1,6 @@
 import ChatCore
 import Hummingbird
+import RedisStore
 import ServiceKit
 
 /// Every error of the API: one shape, `{"error":{"code","message","field"?}}`.
@@ -25,6 +26,26 @@ struct APIError: Error, Equatable {
 
     static let headersTooLarge = APIError(
         status: .requestHeaderFieldsTooLarge, code: "too_large", message: "the request's header fields are too large")
+
+    /// A request whose head came and whose body did not.
+    static let bodyTooSlow = APIError(
+        status: .requestTimeout, code: "timeout", message: "the request's body did not arrive in time")
+
+    static func bodyTooLarge(_ limit: Int) -> APIError {
+        APIError(status: .contentTooLarge, code: "too_large", message: "the body has more than \(limit) bytes")
+    }
+
+    /// A word that HTTP allows as a method, and that means nothing here on any path.
+    static func unknownMethod(_ method: String) -> APIError {
+        APIError(status: .notImplemented, code: "not_implemented", message: "there is no method \(method) here")
+    }
+
+    static func unknownTransferCoding(_ coding: String) -> APIError {
+        APIError(
+            status: .notImplemented, code: "not_implemented",
+            message: "Transfer-Encoding may be chunked and nothing else, and \(coding) is not",
+            field: "Transfer-Encoding")
+    }
 
     /// Something that nobody foresaw.
     static let failure = APIError(
@@ -70,6 +91,15 @@ struct APIError: Error, Equatable {
     static func unavailable(_ component: String) -> APIError {
         APIError(
             status: .serviceUnavailable, code: "unavailable", message: "\(component) cannot be reached; try again",
+            retryAfter: .seconds(2))
+    }
+
+    /// Redis did not do what was asked of it: it is away, or answers and takes no writes.
+    static func redis(_ error: any Error) -> APIError {
+        guard (error as? RedisError)?.isOfWritesAlone == true else { return unavailable("Redis") }
+        return APIError(
+            status: .serviceUnavailable, code: "unavailable",
+            message: "Redis answers and refuses writes; try again",
             retryAfter: .seconds(2))
     }
 

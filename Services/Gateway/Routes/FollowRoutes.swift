@@ -90,7 +90,7 @@ struct FollowRoutes: Sendable {
                         return .cancellation(of: id, status: "cancelling")
                     }
                 } catch {
-                    throw APIError.unavailable("Redis")
+                    throw APIError.redis(error)
                 }
                 if let (_, end) = try await endedAnswer(of: id) {
                     return .cancellation(of: id, status: end.status.rawValue)
@@ -125,7 +125,7 @@ struct FollowRoutes: Sendable {
     private func endedAnswer(of id: TurnID) async throws -> (String, TurnEnd)? {
         let events: [TurnEvent]?
         do throws(RedisError) { events = try await relay.log.events(of: id, from: 0) } catch {
-            throw APIError.unavailable("Redis")
+            throw APIError.redis(error)
         }
         guard let events, case .end(_, let end) = events.last else { return nil }
         let text = events.reduce(into: "") { text, event in

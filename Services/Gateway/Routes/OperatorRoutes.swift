@@ -24,10 +24,10 @@ struct OperatorRoutes: Sendable {
     /// Open to anyone who can connect: probes carry no keys, and it says nothing but states and numbers of processes.
     func healthStatus() -> Response {
         let components = health.snapshot
-        let down = components.filter { $0.state == .down }
-        let status = down.isEmpty ? "healthy" : down.count == components.count ? "down" : "degraded"
+        let isWell = components.allSatisfy { $0.state == .up }
+        let status = isWell ? "healthy" : components.allSatisfy { $0.state == .down } ? "down" : "degraded"
         return Response(
-            status: down.isEmpty ? .ok : .serviceUnavailable,
+            status: isWell ? .ok : .serviceUnavailable,
             json: .object([
                 ("status", .string(status)),
                 ("components", .object(components.map { ($0.name, .string($0.state.rawValue)) })),

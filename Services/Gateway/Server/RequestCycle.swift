@@ -40,6 +40,14 @@ struct RequestCycle {
         case proceed
     }
 
+    /// Who says that a body is not waited for any longer.
+    enum Abandonment: Equatable {
+        /// Nobody has the request yet: whoever gives the body up answers it.
+        case answer(HTTPRequest)
+        /// The request is being answered: whoever reads its body is to be told.
+        case tellReader
+    }
+
     /// What a client is at, for the clock that bounds it.
     enum Phase: Equatable {
         /// Nothing of a request is there, or a part of its head.
@@ -67,7 +75,7 @@ struct RequestCycle {
     static let collectedBody = 16 << 10
     /// Bytes of a body that nobody wants which are read for the sake of the next request, or of the answer's arrival.
     static let maximumDiscarded = 1 << 20
-    /// Bytes that are decoded at a time between bodies, whose ends are known: some fifty of the shortest requests.
+    /// Bytes that are decoded at a time between bodies, whose ends are known.
     private static let slice = 1 << 10
     private static let chunkedSlice = 16 << 10
 
@@ -83,13 +91,15 @@ struct RequestCycle {
     /// The answer under way is the connection's last: the request asked for its end, or the client has ended its side.
     private(set) var isLast = false
     private var isLingering = false
+    /// The rest of the body is not waited for, and not read either before the answer is sent.
+    private var isBodyGivenUp = false
 
     // MARK: What comes
 
     /// Bytes that may be decoded now: none while an answer is waited for, so that hardly anything has to be held; else what
     /// is certain to belong to this request, or a little.
     var appetite: Int {
-        guard held.isEmpty else { return 0 }
+        guard held.isEmpty, !(isBodyGivenUp && isAnswering) else { return 0 }
         switch input {
         case .complete: return 0
         case .idle: return RequestCycle.slice
@@ -97,10 +107,18 @@ struct RequestCycle {
         }
     }
 
+    /// What the bytes that are decoded next are part of.
+    var framing: InboundFraming.Kind {
+        switch input {
+        case .collecting, .feeding, .discarding: remaining == nil ? .chunked : .counted
+        case .idle, .complete: .head
+        }
+    }
+
     var phase: Phase {
         if isLingering { return .lingering }
         switch input {
-        case .collecting, .feeding, .discarding: return .body
+        case .collecting, .feeding, .discarding: return isBodyGivenUp && isAnswering ? .answering : .body
         case .idle, .complete: return isAnswering ? .answering : .idle
         }
     }
@@ -193,6 +211,24 @@ struct RequestCycle {
 
     /// The answer under way is the connection's last.
     mutating func endAfterAnswer() { isLast = true }
+
+    /// The body under way is not waited for any longer; the answer, which is due, is the connection's last.
+    /// - Returns: whose the answer is; nil when no body is under way, or nobody wants it.
+    mutating func giveUpBody() -> Abandonment? {
+        let abandonment: Abandonment
+        switch input {
+        case .collecting(let head, _):
+            isAnswering = true
+            abandonment = .answer(head)
+        case .feeding: abandonment = .tellReader
+        case .idle, .discarding, .complete: return nil
+        }
+        input = .discarding(0)
+        isBodyGivenUp = true
+        awaitsContinue = false
+        endAfterAnswer()
+        return abandonment
+    }
 
     // MARK: What is answered
 

@@ -18,16 +18,26 @@ final class RequestHandler: ChannelDuplexHandler {
     private let connection: ClientConnection
     private let answerer: Answerer
     private let gate: InboundGate
+    private let maximumBodyBytes: Int
     private var cycle = RequestCycle()
     private var clock: ConnectionClock
     private var alarm: Scheduled<Void>?
     private var alarmAt: ConnectionClock.Instant?
     private var body: RequestBodySource?
     private var closesAfterAnswer = false
+    /// The head of the answer under way was written: there can be no other.
+    private var isHeadWritten = false
+    /// What came was no request, and was answered: nothing more is.
+    private var isRefused = false
     /// The last thing that was written.
     private var written: EventLoopFuture<Void>?
 
-    init(connection: ClientConnection, answerer: Answerer, gate: InboundGate, limits: ConnectionClock.Limits) {
+    /// - Parameter maximumBodyBytes: what a chunk may say it has, at the gate.
+    init(
+        connection: ClientConnection, answerer: Answerer, gate: InboundGate, limits: ConnectionClock.Limits,
+        maximumBodyBytes: Int
+    ) {
+        self.maximumBodyBytes = maximumBodyBytes
         self.connection = connection
         self.answerer = answerer
         self.gate = gate
@@ -38,6 +48,11 @@ final class RequestHandler: ChannelDuplexHandler {
         let channel = context.channel
         gate.appetite = { [weak self] in self?.appetite(channel) ?? 0 }
         gate.isBodyAwaited = { [weak self] in self?.cycle.phase == .body }
+        gate.framing = { [weak self] in self?.cycle.framing ?? .head }
+        gate.onChunkTooLarge = { [weak self] in
+            guard let self else { return }
+            refuseBody(.bodyTooLarge(maximumBodyBytes), context)
+        }
         setAlarm(context)
     }
 
@@ -57,8 +72,11 @@ final class RequestHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // What stood behind it in the same bytes.
+        guard !isRefused else { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
+            if let refusal = RequestHeadCheck.refusal(of: head) { return refuse(refusal, context) }
             do {
                 let isOld = head.version.major == 1 && head.version.minor == 0
                 cycle.receive(
@@ -113,7 +131,9 @@ final class RequestHandler: ChannelDuplexHandler {
             // Asked for too late: the body is coming, or has come.
             guard cycle.takeContinue() else { return promise?.succeed() ?? () }
             context.writeAndFlush(wrapOutboundOut(.head(HTTPResponseHead(head))), promise: promise)
-        case .head(let head): context.write(wrapOutboundOut(.head(last(head))), promise: promise)
+        case .head(let head):
+            isHeadWritten = true
+            context.write(wrapOutboundOut(.head(last(head))), promise: promise)
         case .body(let bytes): context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: promise)
         case .end(let trailers):
             let written = promise ?? context.eventLoop.makePromise()
@@ -121,6 +141,7 @@ final class RequestHandler: ChannelDuplexHandler {
             context.writeAndFlush(wrapOutboundOut(.end(trailers.map(HTTPHeaders.init))), promise: written)
             body?.finish(ChannelError.inputClosed)
             body = nil
+            isHeadWritten = false
             let continuation = cycle.answerEnded(closes: closesAfterAnswer)
             clock.enter(cycle.phase)
             switch continuation {
@@ -172,8 +193,39 @@ final class RequestHandler: ChannelDuplexHandler {
             let (handler, context) = bound.value
             handler.alarm = nil
             guard let deadline = handler.clock.deadline else { return }
-            if deadline <= .now { context.close(promise: nil) } else { handler.setAlarm(context) }
+            if deadline <= .now { handler.outOfTime(context) } else { handler.setAlarm(context) }
         }
+    }
+
+    /// The client has taken too long. Whose body did not come in time is told so, where an answer is still due.
+    private func outOfTime(_ context: ChannelHandlerContext) {
+        if !refuseBody(.bodyTooSlow, context) { context.close(promise: nil) }
+    }
+
+    /// Answers a request whose body is not waited for any longer. The rest of it is dropped before the connection is closed,
+    /// as after any answer that is the last, so that the client gets to read it.
+    /// - Returns: false when no answer is due, or the client takes none.
+    @discardableResult
+    private func refuseBody(_ error: APIError, _ context: ChannelHandlerContext) -> Bool {
+        guard !isHeadWritten, context.channel.isWritable, let abandonment = cycle.giveUpBody() else { return false }
+        clock.enter(cycle.phase)
+        switch abandonment {
+        case .tellReader:
+            body?.finish(error)
+            body = nil
+        case .answer(let head):
+            let text = ByteBuffer(string: error.json.text + "\n")
+            let response = HTTPResponse(
+                status: error.status,
+                headerFields: [
+                    .contentType: JSON.mediaType, .contentLength: "\(text.readableBytes)",
+                    .server: answerer.serverName, .date: answerer.date.now,
+                ])
+            write(context: context, data: NIOAny(HTTPResponsePart.head(response)), promise: nil)
+            if head.method != .head { write(context: context, data: NIOAny(HTTPResponsePart.body(text)), promise: nil) }
+            write(context: context, data: NIOAny(HTTPResponsePart.end(nil)), promise: nil)
+        }
+        return true
     }
 
     // MARK: The end
@@ -199,6 +251,8 @@ final class RequestHandler: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
         case HTTPParserError.headerOverflow: refuse(.headersTooLarge, context)
+        case HTTPParserError.invalidMethod:
+            refuse(gate.lastMethod.map(APIError.unknownMethod) ?? .malformedRequest, context)
         case is HTTPParserError: refuse(.malformedRequest, context)
         default:
             body?.finish(error)
@@ -208,6 +262,8 @@ final class RequestHandler: ChannelDuplexHandler {
 
     /// What the client sends is no request. The answer under way, if there is one, is the last; else this is.
     private func refuse(_ error: APIError, _ context: ChannelHandlerContext) {
+        guard !isRefused else { return }
+        isRefused = true
         gate.shut()
         body?.finish(ChannelError.inputClosed)
         body = nil

@@ -78,7 +78,7 @@ public struct Turn: Sendable, Codable, Equatable {
     }
 
     public struct Message: Sendable, Codable, Equatable {
-        public enum Role: String, Sendable, Codable { case system, user, assistant }
+        public enum Role: String, Sendable, Codable, CaseIterable { case system, user, assistant }
         public let role: Role
         public let content: String
 

@@ -1,9 +1,11 @@
 import ServiceKit
 
-/// Why a command gave no value. The first three say whether the server may have carried it out.
+/// Why a command gave no value. The first four say whether the server may have carried it out.
 public enum RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Not connected: nothing was sent.
     case unavailable(String)
+    /// It answers and takes no writes, as was found out a moment ago: nothing was sent.
+    case writesRefused(String)
     /// The connection broke while the command was in flight: it may have been carried out.
     case connectionLost
     /// No reply within the command time-out: it may have been carried out.
@@ -21,13 +23,14 @@ public enum RedisError: Error, Sendable, Equatable, CustomStringConvertible {
     public var mayHaveBeenCarriedOut: Bool {
         switch self {
         case .connectionLost, .timedOut, .cancelled, .unexpectedReply: true
-        case .unavailable, .overloaded, .server: false
+        case .unavailable, .writesRefused, .overloaded, .server: false
         }
     }
 
     public var description: String {
         switch self {
         case .unavailable(let reason): "Redis is unavailable: \(reason)"
+        case .writesRefused(let reason): "Redis takes no writes: \(reason)"
         case .connectionLost: "the connection to Redis was lost while a command was in flight"
         case .timedOut: "Redis did not reply in time"
         case .overloaded: "too many commands are waiting for Redis"
@@ -44,11 +47,16 @@ extension RedisError {
         if case .server(let text) = self { RedisRefusal(text) } else { nil }
     }
 
+    /// Whether Redis answers and refuses only what writes.
+    public var isOfWritesAlone: Bool {
+        if case .writesRefused = self { true } else { refusal?.kind == .outageOfWrites }
+    }
+
     /// Whether the same step may succeed later: Redis is away, or refuses for now. What it gives in a form that nobody
     /// reads it will give so again.
     public var isPassing: Bool {
         switch self {
-        case .unavailable, .connectionLost, .timedOut, .overloaded, .cancelled: true
+        case .unavailable, .writesRefused, .connectionLost, .timedOut, .overloaded, .cancelled: true
         case .server(let text): RedisRefusal(text).isPassing
         case .unexpectedReply: false
         }
@@ -58,7 +66,7 @@ extension RedisError {
     var verdict: CircuitBreaker.Verdict {
         switch self {
         case .unavailable, .connectionLost, .timedOut: .failure
-        case .overloaded, .cancelled: .neither
+        case .writesRefused, .overloaded, .cancelled: .neither
         case .server(let text): RedisRefusal(text).kind.verdict
         case .unexpectedReply: .success
         }

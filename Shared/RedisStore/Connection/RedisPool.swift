@@ -11,7 +11,7 @@ import Synchronization
 /// either order; `pipeline` keeps an order.
 ///
 /// All commands go through one circuit breaker, and those that write through a second one, which opens while the server
-/// answers but takes no writes. What an open breaker refuses fails at once as `.unavailable`.
+/// answers but takes no writes. What an open breaker refuses fails at once as `.unavailable`, or `.writesRefused`.
 public final class RedisPool: Service, Sendable {
     private let connections: [RedisConnection]
     private let executor: SocketExecutor
@@ -139,7 +139,7 @@ public final class RedisPool: Service, Sendable {
             if effect != .reads { writePermit = try writes.admit() }
         } catch {
             breaker.settle(permit, .neither)
-            throw .unavailable("it takes no writes, \(error.description)")
+            throw .writesRefused(error.description)
         }
         do throws(RedisError) {
             let ledger = WaitLedger.current

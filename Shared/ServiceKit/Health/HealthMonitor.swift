@@ -7,11 +7,20 @@ import Synchronization
 /// Asks each component again and again in the background, so that a health request is answered at once and from what
 /// was really seen, and so that a hundred probes a second cost a dependency nothing.
 public final class HealthMonitor: Service {
-    public enum State: String, Sendable, Codable { case up, down }
+    public enum State: String, Sendable, Codable {
+        case up, down
+        /// Whoever could tell cannot be asked.
+        case unknown
+    }
+
+    /// Thrown by a component's probe that cannot find out: what it would ask is itself a component, and says what is wrong.
+    public struct Unknown: Error {
+        public init() {}
+    }
 
     public struct Component: Sendable {
         public let name: String
-        /// True when the component answered; it may throw or take its time, which both mean down.
+        /// True when the component answered; it may throw or take its time, which both mean down, or throw `Unknown`.
         let probe: @Sendable () async throws -> Bool
 
         public init(_ name: String, probe: @escaping @Sendable () async throws -> Bool) {
@@ -74,10 +83,13 @@ public final class HealthMonitor: Service {
     private func watch(_ component: Component) async {
         let up = Measures.componentUp(component.name)
         while !Task.isCancelled {
-            let asked = Question(component.probe)
-            let state: State = await asked.answer(within: patience) == true ? .up : .down
+            let asked = Question { () async throws -> State in
+                do { return try await component.probe() ? .up : .down } catch is Unknown { return .unknown }
+            }
+            let state = await asked.answer(within: patience) ?? .down
             let before = states.withLock { $0.updateValue(state, forKey: component.name) }
-            up.record(state == .up ? 1 : 0)
+            // Of what is not known the last that was known stays: the alarm is that of whoever hides it.
+            if state != .unknown { up.record(state == .up ? 1 : 0) }
             if before != state {
                 logger.log(
                     level: state == .up ? .info : .warning, "a component changed its state",

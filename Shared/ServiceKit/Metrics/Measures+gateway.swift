@@ -24,8 +24,15 @@ extension Measures {
         bounds: MeasureBounds.brief)
     public static let connections = Measure<Gauge>.gauge(
         "switchboard_connections", "Connections of clients that are open.")
+    public static let bodyBytes = Measure<Gauge>.gauge(
+        "switchboard_request_body_bytes", "Bytes of request bodies in hand, until their turns are accepted or refused.")
+    public static let bodiesRefused = Measure<Counter>.counter(
+        "switchboard_request_bodies_refused_total",
+        "Requests refused because bodies in hand, of all keys or of theirs, had as many bytes as they may.")
     public static let componentUp = Measure<Gauge>.gauge(
-        "switchboard_component_up", "Whether a component answered when it was last asked.", labels: ["component"])
+        "switchboard_component_up",
+        "Whether a component answered when it was last asked; while that cannot be found out, the last that was known.",
+        labels: ["component"])
     public static let redisMemory = Measure<Gauge>.gauge(
         "switchboard_redis_memory_share", "Share of Redis' maxmemory that is used; 0 when it has none.")
     public static let alive = Measure<Gauge>.gauge(
@@ -33,6 +40,6 @@ extension Measures {
 
     static let gateway: [any AnyMeasure] = [
         requests, requestTime, acceptTime, turnsAccepted, turnsRefused, openStreams, streamResumes, streamWrite,
-        connections, componentUp, redisMemory, alive,
+        connections, bodyBytes, bodiesRefused, componentUp, redisMemory, alive,
     ]
 }

@@ -221,10 +221,12 @@ extension Settings {
 
     // The chat in the terminal
     public static let chatGateways = Setting<String>.text(
-        "CHAT_GATEWAYS", default: "http://127.0.0.1:8080",
-        help: "URLs of gateways for `switchboard chat`, with commas between; it goes on at the next when one dies")
+        "CHAT_GATEWAYS", default: nil,
+        help:
+            "URLs of gateways for `switchboard chat` and `load`, with commas between; they go on at the next when one dies "
+            + "(default: the gateway that `make up` runs, else http://127.0.0.1:8080)")
     public static let chatAPIKey = Setting<String>.text(
-        "CHAT_API_KEY", default: nil, help: "the API key for `switchboard chat`", isSecret: true)
+        "CHAT_API_KEY", default: nil, help: "the API key for `switchboard chat` and `load`", isSecret: true)
 
     // The operator's port
     public static let operatorHost = Setting<String>.text(
