@@ -143,8 +143,7 @@ func wireGateway(_ settings: Settings, _ logger: Logger) async throws -> [any Se
     let channel = GatewayChannel(
         answerer: Answerer(
             responder: router.buildResponder(), serverName: "switchboard", date: DateHeader(), logger: logger),
-        limits: .init(idle: configuration.idleTimeout), connections: connections,
-        maximumBodyBytes: configuration.maximumBodyBytes)
+        limits: .init(idle: configuration.idleTimeout), connections: connections)
     func server(on address: String, connections: Int) -> Server<GatewayChannel> {
         Server(
             childChannelSetup: channel,

@@ -23,7 +23,7 @@ enum LiveServer {
             childChannelSetup: GatewayChannel(
                 answerer: Answerer(
                     responder: router.buildResponder(), serverName: "test", date: DateHeader(), logger: logger),
-                limits: limits, connections: connections, maximumBodyBytes: 1 << 20),
+                limits: limits, connections: connections),
             configuration: ServerConfiguration(address: .hostname("127.0.0.1", port: 0)),
             onServerRunning: { port.yield($0.localAddress?.port ?? 0) },
             eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: logger)

@@ -84,7 +84,9 @@ struct RepeatedRequests: Sendable {
     private func mayBeForgotten() async throws(APIError) -> Bool {
         do throws(RedisError) {
             let now = try await clock.now()
-            if let seen = generation.lastSeen, RepeatedRequests.mayBeForgotten(now: now, keptSince: seen) { return true }
+            if let seen = generation.lastSeen, RepeatedRequests.mayBeForgotten(now: now, keptSince: seen) {
+                return true
+            }
             return RepeatedRequests.mayBeForgotten(now: now, keptSince: try await generation.keptSince())
         } catch {
             throw .redis(error)

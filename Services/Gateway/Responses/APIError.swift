@@ -35,10 +35,10 @@ struct APIError: Error, Equatable {
         APIError(status: .contentTooLarge, code: "too_large", message: "the body has more than \(limit) bytes")
     }
 
-    /// A word that HTTP allows as a method, and that means nothing here on any path.
-    static func unknownMethod(_ method: String) -> APIError {
-        APIError(status: .notImplemented, code: "not_implemented", message: "there is no method \(method) here")
-    }
+    /// The decoder does not say whether what it stops at was meant as a method.
+    static let unknownMethod = APIError(
+        status: .badRequest, code: "invalid_request",
+        message: "this is no HTTP request, or one of a method that is not known here")
 
     static func unknownTransferCoding(_ coding: String) -> APIError {
         APIError(

@@ -24,8 +24,6 @@ struct GatewayChannel: ServerChildChannel {
     let answerer: Answerer
     let limits: ConnectionClock.Limits
     let connections: OpenConnections
-    /// Bytes of a request's body: what a chunk alone has more of is refused when it says so.
-    let maximumBodyBytes: Int
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         connections.opened()
@@ -37,15 +35,14 @@ struct GatewayChannel: ServerChildChannel {
                     minimum: 64, initial: GatewayChannel.firstRead, maximum: GatewayChannel.largestRead))
             try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
             let pipeline = channel.pipeline.syncOperations
-            let gate = InboundGate(maximumChunk: maximumBodyBytes)
+            let gate = InboundGate()
             try pipeline.addHandler(gate)
             try pipeline.configureHTTPServerPipeline(
                 withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
                 withEncoderConfiguration: .init(), withDecoderLimitConfiguration: GatewayChannel.heads)
             try pipeline.addHandler(
                 RequestHandler(
-                    connection: ClientConnection(channel: channel), answerer: answerer, gate: gate, limits: limits,
-                    maximumBodyBytes: maximumBodyBytes))
+                    connection: ClientConnection(channel: channel), answerer: answerer, gate: gate, limits: limits))
             return Value(channel: channel)
         }
     }

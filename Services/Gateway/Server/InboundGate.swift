@@ -2,7 +2,7 @@ import NIOCore
 
 /// Stands between a client's socket and the decoder: passes on as many bytes as the connection's requests can take, keeps
 /// the rest of what was read, and reads no more meanwhile. The decoder makes all requests at once of what it is given: of
-/// one read, thousands. It passes on no more than one head at a time.
+/// one read, thousands.
 final class InboundGate: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -17,11 +17,6 @@ final class InboundGate: ChannelDuplexHandler {
     var appetite: () -> Int = { 0 }
     /// Says whether what waits here belongs to the request under way, though its reader has no room for it just now.
     var isBodyAwaited: () -> Bool = { false }
-    /// Says what the next bytes are part of.
-    var framing: () -> InboundFraming.Kind = { .head }
-    /// Hears that a chunk is larger than any body may be.
-    var onChunkTooLarge: () -> Void = {}
-    private var looked: InboundFraming
     private var waiting = ByteBuffer()
     private var isReadWanted = false
     private var isPassing = false
@@ -29,20 +24,14 @@ final class InboundGate: ChannelDuplexHandler {
     private var isShut = false
     private var context: ChannelHandlerContext?
 
-    /// - Parameter maximumChunk: bytes that a chunk of a body may say it has.
-    init(maximumChunk: Int) { looked = InboundFraming(maximumChunk: maximumChunk) }
-
     /// Bytes that wait here.
     var waitingBytes: Int { waiting.readableBytes }
-
-    /// The method of the last head that was passed on, as far as it can be told; the decoder does not say which it refuses.
-    var lastMethod: String? { looked.method }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
-        (appetite, isBodyAwaited, framing, onChunkTooLarge) = ({ 0 }, { false }, { .head }, {})
+        (appetite, isBodyAwaited) = ({ 0 }, { false })
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -58,15 +47,9 @@ final class InboundGate: ChannelDuplexHandler {
         guard !isPassing, let context else { return }
         isPassing = true
         var hasPassed = false
-        while waiting.readableBytes > 0, case let bytes = appetite(), bytes > 0 {
-            let kind = framing()
-            let look = waiting.withUnsafeReadableBytes { all in
-                looked.look(at: UnsafeRawBufferPointer(rebasing: all.prefix(bytes)), of: kind)
-            }
-            guard case .pass(let length) = look, let slice = waiting.readSlice(length: length) else {
-                onChunkTooLarge()
-                continue
-            }
+        while waiting.readableBytes > 0, case let bytes = appetite(), bytes > 0,
+            let slice = waiting.readSlice(length: min(bytes, waiting.readableBytes))
+        {
             hasPassed = true
             context.fireChannelRead(wrapInboundOut(slice))
         }

@@ -75,7 +75,7 @@ struct RequestCycle {
     static let collectedBody = 16 << 10
     /// Bytes of a body that nobody wants which are read for the sake of the next request, or of the answer's arrival.
     static let maximumDiscarded = 1 << 20
-    /// Bytes that are decoded at a time between bodies, whose ends are known.
+    /// Bytes that are decoded at a time between bodies, whose ends are known: some fifty of the shortest requests.
     private static let slice = 1 << 10
     private static let chunkedSlice = 16 << 10
 
@@ -104,14 +104,6 @@ struct RequestCycle {
         case .complete: return 0
         case .idle: return RequestCycle.slice
         case .collecting, .feeding, .discarding: return remaining.map { max($0, 1) } ?? RequestCycle.chunkedSlice
-        }
-    }
-
-    /// What the bytes that are decoded next are part of.
-    var framing: InboundFraming.Kind {
-        switch input {
-        case .collecting, .feeding, .discarding: remaining == nil ? .chunked : .counted
-        case .idle, .complete: .head
         }
     }
 

@@ -18,7 +18,6 @@ final class RequestHandler: ChannelDuplexHandler {
     private let connection: ClientConnection
     private let answerer: Answerer
     private let gate: InboundGate
-    private let maximumBodyBytes: Int
     private var cycle = RequestCycle()
     private var clock: ConnectionClock
     private var alarm: Scheduled<Void>?
@@ -32,12 +31,7 @@ final class RequestHandler: ChannelDuplexHandler {
     /// The last thing that was written.
     private var written: EventLoopFuture<Void>?
 
-    /// - Parameter maximumBodyBytes: what a chunk may say it has, at the gate.
-    init(
-        connection: ClientConnection, answerer: Answerer, gate: InboundGate, limits: ConnectionClock.Limits,
-        maximumBodyBytes: Int
-    ) {
-        self.maximumBodyBytes = maximumBodyBytes
+    init(connection: ClientConnection, answerer: Answerer, gate: InboundGate, limits: ConnectionClock.Limits) {
         self.connection = connection
         self.answerer = answerer
         self.gate = gate
@@ -48,11 +42,6 @@ final class RequestHandler: ChannelDuplexHandler {
         let channel = context.channel
         gate.appetite = { [weak self] in self?.appetite(channel) ?? 0 }
         gate.isBodyAwaited = { [weak self] in self?.cycle.phase == .body }
-        gate.framing = { [weak self] in self?.cycle.framing ?? .head }
-        gate.onChunkTooLarge = { [weak self] in
-            guard let self else { return }
-            refuseBody(.bodyTooLarge(maximumBodyBytes), context)
-        }
         setAlarm(context)
     }
 
@@ -199,14 +188,14 @@ final class RequestHandler: ChannelDuplexHandler {
 
     /// The client has taken too long. Whose body did not come in time is told so, where an answer is still due.
     private func outOfTime(_ context: ChannelHandlerContext) {
-        if !refuseBody(.bodyTooSlow, context) { context.close(promise: nil) }
+        if !giveUpBody(context) { context.close(promise: nil) }
     }
 
     /// Answers a request whose body is not waited for any longer. The rest of it is dropped before the connection is closed,
     /// as after any answer that is the last, so that the client gets to read it.
     /// - Returns: false when no answer is due, or the client takes none.
-    @discardableResult
-    private func refuseBody(_ error: APIError, _ context: ChannelHandlerContext) -> Bool {
+    private func giveUpBody(_ context: ChannelHandlerContext) -> Bool {
+        let error = APIError.bodyTooSlow
         guard !isHeadWritten, context.channel.isWritable, let abandonment = cycle.giveUpBody() else { return false }
         clock.enter(cycle.phase)
         switch abandonment {
@@ -251,8 +240,7 @@ final class RequestHandler: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
         case HTTPParserError.headerOverflow: refuse(.headersTooLarge, context)
-        case HTTPParserError.invalidMethod:
-            refuse(gate.lastMethod.map(APIError.unknownMethod) ?? .malformedRequest, context)
+        case HTTPParserError.invalidMethod: refuse(.unknownMethod, context)
         case is HTTPParserError: refuse(.malformedRequest, context)
         default:
             body?.finish(error)
