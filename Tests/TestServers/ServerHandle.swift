@@ -43,7 +43,10 @@ public struct ServerHandle<Endpoint: Sendable>: Sendable {
     /// takes seconds).
     /// - Returns: what it printed.
     @discardableResult
-    public func ask(_ words: String...) async throws -> String {
+    public func ask(_ words: String...) async throws -> String { try await ask(words) }
+
+    @discardableResult
+    public func ask(_ words: [String]) async throws -> String {
         try await folder.run(["ask", folder.path] + words)
     }
 

@@ -145,23 +145,23 @@ final class FaultInjector: Sendable {
             }
         case .redisLonely:
             try await lasting(fault) {
-                try await redis.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+                try await tell(redis, "CONFIG", "SET", "min-replicas-to-write", "1")
             } end: {
-                try await redis.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+                try await tell(redis, "CONFIG", "SET", "min-replicas-to-write", "0")
             }
         case .redisReplica:
             // Nobody answers at port 1: it keeps what it has, and refuses writes.
             try await lasting(fault) {
-                try await redis.ask("REPLICAOF", "127.0.0.1", "1")
+                try await tell(redis, "REPLICAOF", "127.0.0.1", "1")
             } end: {
-                try await redis.ask("REPLICAOF", "NO", "ONE")
+                try await tell(redis, "REPLICAOF", "NO", "ONE")
             }
         case .redisFull:
-            let bound = try await redis.ask("CONFIG", "GET", "maxmemory").split(separator: "\n").last.map(String.init)
+            let bound = try await tell(redis, "CONFIG", "GET", "maxmemory").split(separator: "\n").last.map(String.init)
             try await lasting(fault) {
-                try await redis.ask("CONFIG", "SET", "maxmemory", "1")
+                try await tell(redis, "CONFIG", "SET", "maxmemory", "1")
             } end: {
-                try await redis.ask("CONFIG", "SET", "maxmemory", bound ?? "0")
+                try await tell(redis, "CONFIG", "SET", "maxmemory", bound ?? "0")
             }
         case .redisDisk:
             try await lasting(fault) {
@@ -176,6 +176,19 @@ final class FaultInjector: Sendable {
                 try redis.setClock(off: .zero)
             }
         default: try await disturb(redis, fault)
+        }
+    }
+
+    /// Tells Redis something. While a script keeps it busy, which another fault began and has not ended yet, it is told again.
+    @discardableResult
+    private func tell(_ redis: ServerHandle<RedisEndpoint>, _ words: String...) async throws -> String {
+        let patience = ContinuousClock.now + .seconds(60)
+        while true {
+            do {
+                return try await redis.ask(words)
+            } catch where "\(error)".contains("BUSY") && .now < patience {
+                try await Task.sleep(for: .milliseconds(100))
+            }
         }
     }
 
