@@ -186,7 +186,7 @@ final class FaultInjector: Sendable {
         while true {
             do {
                 return try await redis.ask(words)
-            } catch where "\(error)".contains("BUSY") && .now < patience {
+            } catch  where "\(error)".contains("BUSY") && .now < patience {
                 try await Task.sleep(for: .milliseconds(100))
             }
         }
