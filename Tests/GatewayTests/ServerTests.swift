@@ -148,10 +148,12 @@ import Testing
     }
 
     @Test func aConnectionThatSaysNothingIsClosed() async throws {
-        try await withServer(limits: .init(idle: .milliseconds(50))) { port, _, connections in
-            let text = try await LiveServer.exchange(
-                port, "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
-            #expect(text == "")
+        let limits = ConnectionClock.Limits(idle: .milliseconds(50), closing: .milliseconds(50))
+        try await withServer(limits: limits) { port, _, connections in
+            // Whoever has not said what it wants gets no answer; who has, and sends no more of the body, gets one.
+            let head = "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            #expect(try await LiveServer.exchange(port, head) == "")
+            #expect(try await LiveServer.exchange(port, head + "\r\nab").hasPrefix("HTTP/1.1 408 "))
             try await LiveServer.eventually { connections.count == 0 }
         }
     }

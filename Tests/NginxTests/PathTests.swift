@@ -61,8 +61,6 @@ struct PathTests {
                 ("POST /chat HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
                 ("POST /chat HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
                 ("POST /chat HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-                ("POST /chat HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", 400),
-                ("POST /chat HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n7ffffffffffffff\r\n", 413),
             ] {
                 let answer = try await front.converse([(sent, "\"}}\n")])[0]
                 #expect(answer.hasPrefix("HTTP/1.1 \(status) ") && answer.contains(#"{"error":{"code":"#), "\(answer)")

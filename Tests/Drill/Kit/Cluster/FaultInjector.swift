@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestServers
 
 /// Does to the cluster what the schedule says, and remembers when it was done.
 final class FaultInjector: Sendable {
