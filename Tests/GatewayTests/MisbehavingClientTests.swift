@@ -106,7 +106,8 @@ import Testing
     }
 
     @Test func anAnswerThatHasBegunIsCutAndNotFollowedByAnother() async throws {
-        let limits = ConnectionClock.Limits(bodyGrace: .milliseconds(500))
+        // The answer has to begin within the body's time, on a machine that does much else.
+        let limits = ConnectionClock.Limits(bodyGrace: .seconds(5))
         try await LiveServer.run(router(Buffered()), limits: limits) { port, connections in
             let text = try await LiveServer.exchange(
                 port, "POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc")

@@ -148,11 +148,14 @@ import Testing
     }
 
     @Test func aConnectionThatSaysNothingIsClosed() async throws {
-        let limits = ConnectionClock.Limits(idle: .milliseconds(500), closing: .milliseconds(500))
-        try await withServer(limits: limits) { port, _, connections in
-            // Whoever has not said what it wants gets no answer; who has, and sends no more of the body, gets one.
-            let head = "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+        // Whoever has not said what it wants gets no answer; who has, and sends no more of the body, gets one.
+        let head = "POST /size HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+        try await withServer(limits: .init(idle: .milliseconds(50))) { port, _, connections in
             #expect(try await LiveServer.exchange(port, head) == "")
+            try await LiveServer.eventually { connections.count == 0 }
+        }
+        // Its time begins when the head is there, however late that comes.
+        try await withServer(limits: .init(bodyGrace: .milliseconds(50))) { port, _, connections in
             let text = try await LiveServer.exchange(port, head + "\r\nab")
             #expect(text.hasPrefix("HTTP/1.1 408 "), "\(text)")
             try await LiveServer.eventually { connections.count == 0 }
