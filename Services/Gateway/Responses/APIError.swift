@@ -158,7 +158,8 @@ struct APIError: Error, Equatable {
     }
 
     static let turnCancelled = APIError(
-        status: .conflict, code: "turn_cancelled", message: "the turn was cancelled before it had an answer")
+        status: .conflict, code: "turn_cancelled",
+        message: "the turn was cancelled; GET /stream/{correlation_id} has what it had said")
 
     var response: Response {
         var headers = advice
