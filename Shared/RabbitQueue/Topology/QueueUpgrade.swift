@@ -33,6 +33,9 @@ actor QueueUpgrade {
     /// How many looks in a row must find a queue empty. Between them the broker hands on what has died in it.
     private static let looks = 3
     private static let patience = 100
+    /// How many looks a consumer must outlast: that of an upgrade whose process has just died is counted for a moment longer
+    /// than its lock is held.
+    private static let looksAtAConsumer = 50
 
     private struct Passenger {
         let tag: UInt64
@@ -167,11 +170,18 @@ actor QueueUpgrade {
 
     /// Asked before this consumes: of a queue with a single active consumer only the active one is counted.
     private func isUnused(_ queue: String, _ connection: Connection) async throws(RabbitError) -> Bool {
-        for _ in 0..<Self.looks {
+        var (free, taken) = (0, 0)
+        while free < Self.looks {
             let seen = try await look(queue, connection)
-            if seen.consumers > 0 { return false }
-            // None of both may be said by a queue that is too slow to say.
-            if seen.messages > 0 { return true }
+            if seen.consumers > 0 {
+                (free, taken) = (0, taken + 1)
+                if taken >= Self.looksAtAConsumer { return false }
+            } else if seen.messages > 0 {
+                // None of both may be said by a queue that is too slow to say.
+                return true
+            } else {
+                free += 1
+            }
             try await pause(Self.pollInterval)
         }
         return true
