@@ -78,14 +78,15 @@ import Testing
     }
 
     @Test func whereNobodyListensEveryTurnIsGivenUp() async throws {
-        let gateway = try await FakeGateway(.honest)
-        try await gateway.stop()
+        // A port that was somebody's a moment ago may be another test's by now; this one is nobody's.
         var plan = LoadPlan(
-            gateways: [try GatewayAddress(gateway.url)], apiKey: "key", arrivals: .clients(3, over: .zero), streams: 3,
+            gateways: [try GatewayAddress("http://127.0.0.1:1")], apiKey: "key", arrivals: .clients(3, over: .zero),
+            streams: 3,
             duration: .milliseconds(50), drain: .seconds(60), users: 3, maxTokens: 8, seed: 1)
         plan.patience = .milliseconds(300)
         let record = try await LoadRunner(plan: plan).run().record
-        #expect(record.errors.counts == ["given up: nobody listens there": 3] && record.lost.sum >= 3)
+        #expect(record.errors.counts == ["given up: nobody listens there": 3], "\(record.errors.counts)")
+        #expect(record.lost.sum >= 3)
     }
 
     @Test func whatDoesNotEndIsCut() async throws {
