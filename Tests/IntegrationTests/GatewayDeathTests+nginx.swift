@@ -59,7 +59,8 @@ extension GatewayDeathTests {
         _ cluster: Cluster, _ http: HTTPClient, _ url: String, _ ports: [Int], _ first: Gateway
     ) async throws {
         func chat(_ user: String, _ headers: [String: String]) throws -> Task<HTTPAnswer, any Error> {
-            let body = ["message": "Hi", "user_id": user, "max_tokens": 100, "seed": 7] as [String: Any]
+            // Long enough to be running still when its node has said so and its gateway is killed.
+            let body = ["message": "Hi", "user_id": user, "max_tokens": 400, "seed": 7] as [String: Any]
             var request = cluster.request(
                 "POST", "/chat", body: Array(try JSONSerialization.data(withJSONObject: body)), headers: headers)
             request.url = url + "/chat"
