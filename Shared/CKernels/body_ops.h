@@ -161,8 +161,9 @@ CK_INLINE void quantize_attended(const ck_plan *plan, const ck_op *op, int32_t r
 }
 
 static void run_attention_unit(const ck_plan *plan, const ck_op *op, int32_t unit, uint8_t *scratch) {
-    const int32_t size = plan->head_size, group = plan->heads / plan->kv_heads, heads = attention_heads(plan), width = plan->heads * size;
-    const int32_t splits = attention_splits(plan), units = attention_units(plan), parts = units / (plan->heads / heads);
+    const int32_t size = plan->head_size, group = plan->heads / plan->kv_heads, width = plan->heads * size;
+    const attention_cut cut = cut_attention(plan);
+    const int32_t heads = cut.heads, splits = cut.splits, parts = cut.parts, units = attention_units(plan, cut);
     const ck_run *run = plan->runs + unit / units;
     const int32_t end = (unit % units / parts + 1) * heads;
     // Units go from the last to the first; the parts of a walk ascend all the same, as what they ask for ahead does.

@@ -112,8 +112,8 @@ int32_t ck_op_units(const ck_plan *plan, const ck_op *op) {
         for (int32_t i = 0; i < counted_matrices(op); i++) units += matrix_units(plan, op, i);
         return units * ((rows + CK_TILE - 1) / CK_TILE);
     }
-    case CK_OP_ATTENTION: return plan->run_count * attention_units(plan);
-    case CK_OP_MERGE: return attention_splits(plan) ? rows : 0;
+    case CK_OP_ATTENTION: return plan->run_count * attention_units(plan, cut_attention(plan));
+    case CK_OP_MERGE: return cut_attention(plan).splits ? rows : 0;
     default: return (rows + CK_GROUP - 1) / CK_GROUP;
     }
 }

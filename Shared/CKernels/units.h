@@ -38,42 +38,32 @@ static inline int32_t longest_walk(const ck_plan *plan) {
     return most;
 }
 
-// Query heads of one unit of attention: those of several KV heads where there are runs enough, all that share one KV head, or a single one
-// where that keeps more threads busy. `*cost` is the busiest thread's, for each split: reading and converting a KV head costs about
-// as much as two queries.
-static inline int32_t whole_attention_heads(const ck_plan *plan, int32_t *cost) {
-    const int32_t group = plan->heads / plan->kv_heads, threads = plan->threads, runs = plan->run_count;
-    const int32_t shared = (runs * plan->kv_heads + threads - 1) / threads * (group + 2);
+// How attention over each run of rows is cut into units: each is of `heads` query heads, and of `splits` splits of their walk, of which
+// there are `parts`; 0 splits where a unit goes all the way.
+typedef struct {
+    int32_t heads, splits, parts;
+} attention_cut;
+
+// The heads of a unit are those of several KV heads where there are runs enough, all that share one KV head, or a single one where that
+// keeps more threads busy. Costs are the busiest thread's: reading and converting a KV head costs about as much as two queries.
+// Where a few rows have a long way to go and whole walks would leave threads idle, walks are cut. The splits of such a step are kept
+// apart and merged in their order at the end.
+static inline attention_cut cut_attention(const ck_plan *plan) {
+    const int32_t group = plan->heads / plan->kv_heads, threads = plan->threads, runs = plan->run_count, walks = runs * plan->kv_heads;
+    const int32_t shared = (walks + threads - 1) / threads * (group + 2);
     const int32_t single = (runs * plan->heads + threads - 1) / threads * 3;
-    *cost = shared <= single ? shared : single;
-    if (runs >= 8 * threads) return plan->heads;
-    return shared <= single ? group : 1;
+    const attention_cut whole = {.heads = runs >= 8 * threads ? plan->heads : shared <= single ? group : 1, .parts = 1};
+    if (threads == 1 || plan->rows > CK_PART_ROWS) return whole;
+    const int32_t most_parts = 8 * threads / walks, most = longest_walk(plan);
+    if (most_parts < 2 || most < 2) return whole;
+    const int32_t splits = (most + most_parts - 1) / most_parts, parts = (most + splits - 1) / splits;
+    const int32_t cost = (walks * parts + threads - 1) / threads * (group + 2) * splits;
+    if (cost >= (shared <= single ? shared : single) * most) return whole;
+    return (attention_cut){.heads = group, .splits = splits, .parts = parts};
 }
 
-// Splits of one unit of attention, where a few rows have a long way to go and whole walks would leave threads idle; 0 where a unit goes all
-// the way. The splits of such a step are kept apart and merged in their order at the end.
-static inline int32_t attention_splits(const ck_plan *plan) {
-    if (plan->threads == 1 || plan->rows > CK_PART_ROWS) return 0;
-    const int32_t walks = plan->run_count * plan->kv_heads, parts = 8 * plan->threads / walks, most = longest_walk(plan);
-    if (parts < 2 || most < 2) return 0;
-    const int32_t splits = (most + parts - 1) / parts, units = walks * ((most + splits - 1) / splits);
-    int32_t whole;
-    whole_attention_heads(plan, &whole);
-    const int32_t cut = (units + plan->threads - 1) / plan->threads * (plan->heads / plan->kv_heads + 2) * splits;
-    return cut < whole * most ? splits : 0;
-}
-
-// Query heads of one unit of attention in this step.
-static inline int32_t attention_heads(const ck_plan *plan) {
-    int32_t cost;
-    return attention_splits(plan) ? plan->heads / plan->kv_heads : whole_attention_heads(plan, &cost);
-}
-
-// Units into which attention over each run of rows is cut.
-static inline int32_t attention_units(const ck_plan *plan) {
-    const int32_t splits = attention_splits(plan), parts = splits ? (longest_walk(plan) + splits - 1) / splits : 1;
-    return plan->heads / attention_heads(plan) * parts;
-}
+// Units of each run of rows.
+static inline int32_t attention_units(const ck_plan *plan, attention_cut cut) { return plan->heads / cut.heads * cut.parts; }
 
 static inline int32_t matrix_units(const ck_plan *plan, const ck_op *op, int32_t matrix) {
     const int32_t n = unit_panels(plan, op, matrix);
