@@ -105,7 +105,7 @@ import Testing
         }
     }
 
-    @Test func anAnswerThatHasBegunIsCutAndNotFollowedByAnother() async throws {
+    @Test(.timeLimit(.minutes(1))) func anAnswerThatHasBegunIsCutAndNotFollowedByAnother() async throws {
         // The answer has to begin within the body's time, on a machine that does much else.
         let limits = ConnectionClock.Limits(bodyGrace: .seconds(5))
         try await LiveServer.run(router(Buffered()), limits: limits) { port, connections in

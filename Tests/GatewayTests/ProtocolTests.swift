@@ -36,11 +36,9 @@ import Testing
         return router
     }
 
-    private func exchange(
-        _ request: String, until: String? = nil, limits: ConnectionClock.Limits = .init()
-    ) async throws -> String {
+    private func exchange(_ request: String, until: String? = nil) async throws -> String {
         var answer = ""
-        try await LiveServer.run(router(), limits: limits) { port, _ in
+        try await LiveServer.run(router()) { port, _ in
             answer = try await LiveServer.exchange(port, request, until: until)
         }
         return answer

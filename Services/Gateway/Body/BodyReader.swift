@@ -70,5 +70,8 @@ struct BodyReader: Sendable {
         }
     }
 
-    private var tooLarge: APIError { .bodyTooLarge(maximumBytes) }
+    private var tooLarge: APIError {
+        APIError(
+            status: .contentTooLarge, code: "too_large", message: "the body has more than \(maximumBytes) bytes")
+    }
 }

@@ -31,10 +31,6 @@ struct APIError: Error, Equatable {
     static let bodyTooSlow = APIError(
         status: .requestTimeout, code: "timeout", message: "the request's body did not arrive in time")
 
-    static func bodyTooLarge(_ limit: Int) -> APIError {
-        APIError(status: .contentTooLarge, code: "too_large", message: "the body has more than \(limit) bytes")
-    }
-
     /// The decoder does not say whether what it stops at was meant as a method.
     static let unknownMethod = APIError(
         status: .badRequest, code: "invalid_request",

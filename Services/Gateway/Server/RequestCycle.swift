@@ -91,15 +91,19 @@ struct RequestCycle {
     /// The answer under way is the connection's last: the request asked for its end, or the client has ended its side.
     private(set) var isLast = false
     private var isLingering = false
-    /// The rest of the body is not waited for, and not read either before the answer is sent.
-    private var isBodyGivenUp = false
+
+    /// The rest of the body is not waited for, and not read either before the answer is sent: of any other body that nobody
+    /// wants, the answer is over.
+    private var isBodyGivenUp: Bool {
+        if case .discarding = input { isAnswering } else { false }
+    }
 
     // MARK: What comes
 
     /// Bytes that may be decoded now: none while an answer is waited for, so that hardly anything has to be held; else what
     /// is certain to belong to this request, or a little.
     var appetite: Int {
-        guard held.isEmpty, !(isBodyGivenUp && isAnswering) else { return 0 }
+        guard held.isEmpty, !isBodyGivenUp else { return 0 }
         switch input {
         case .complete: return 0
         case .idle: return RequestCycle.slice
@@ -110,7 +114,7 @@ struct RequestCycle {
     var phase: Phase {
         if isLingering { return .lingering }
         switch input {
-        case .collecting, .feeding, .discarding: return isBodyGivenUp && isAnswering ? .answering : .body
+        case .collecting, .feeding, .discarding: return isBodyGivenUp ? .answering : .body
         case .idle, .complete: return isAnswering ? .answering : .idle
         }
     }
@@ -216,7 +220,6 @@ struct RequestCycle {
         case .idle, .discarding, .complete: return nil
         }
         input = .discarding(0)
-        isBodyGivenUp = true
         awaitsContinue = false
         endAfterAnswer()
         return abandonment

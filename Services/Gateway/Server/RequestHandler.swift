@@ -195,26 +195,31 @@ final class RequestHandler: ChannelDuplexHandler {
     /// as after any answer that is the last, so that the client gets to read it.
     /// - Returns: false when no answer is due, or the client takes none.
     private func giveUpBody(_ context: ChannelHandlerContext) -> Bool {
-        let error = APIError.bodyTooSlow
         guard !isHeadWritten, context.channel.isWritable, let abandonment = cycle.giveUpBody() else { return false }
         clock.enter(cycle.phase)
         switch abandonment {
         case .tellReader:
-            body?.finish(error)
+            body?.finish(APIError.bodyTooSlow)
             body = nil
         case .answer(let head):
-            let text = ByteBuffer(string: error.json.text + "\n")
-            let response = HTTPResponse(
-                status: error.status,
-                headerFields: [
-                    .contentType: JSON.mediaType, .contentLength: "\(text.readableBytes)",
-                    .server: answerer.serverName, .date: answerer.date.now,
-                ])
+            let (response, text) = answer(saying: .bodyTooSlow)
             write(context: context, data: NIOAny(HTTPResponsePart.head(response)), promise: nil)
             if head.method != .head { write(context: context, data: NIOAny(HTTPResponsePart.body(text)), promise: nil) }
             write(context: context, data: NIOAny(HTTPResponsePart.end(nil)), promise: nil)
         }
         return true
+    }
+
+    /// The answer to what no route gets to see.
+    private func answer(saying error: APIError) -> (HTTPResponse, ByteBuffer) {
+        let text = ByteBuffer(string: error.json.text + "\n")
+        let response = HTTPResponse(
+            status: error.status,
+            headerFields: [
+                .contentType: JSON.mediaType, .contentLength: "\(text.readableBytes)",
+                .server: answerer.serverName, .date: answerer.date.now,
+            ])
+        return (response, text)
     }
 
     // MARK: The end
@@ -258,15 +263,11 @@ final class RequestHandler: ChannelDuplexHandler {
         let wasAnswering = cycle.isAnswering
         cycle.inputEnded()
         guard !wasAnswering else { return }
-        let text = error.json.text + "\n"
-        let head = HTTPResponseHead(
-            version: .http1_1, status: .init(statusCode: error.status.code, reasonPhrase: error.status.reasonPhrase),
-            headers: [
-                "Content-Type": JSON.mediaType, "Content-Length": "\(text.utf8.count)", "Connection": "close",
-                "Server": answerer.serverName, "Date": answerer.date.now,
-            ])
+        let (response, text) = answer(saying: error)
+        var head = HTTPResponseHead(response)
+        head.headers.replaceOrAdd(name: "Connection", value: "close")
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: text)))), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(text))), promise: nil)
         written = context.writeAndFlush(wrapOutboundOut(.end(nil)))
         closeWhenWritten(context)
     }
