@@ -1,4 +1,5 @@
 import Foundation
+import ServiceKit
 
 /// The cluster that `make up` started, as deploy/local/cluster leaves word of it in the folder of its state.
 struct LocalCluster {
@@ -18,20 +19,13 @@ struct LocalCluster {
     private var isRunning: Bool {
         guard let record = read("cluster/supervisor.pid") else { return false }
         let fields = record.split(whereSeparator: \.isWhitespace)
-        guard fields.count == 2, let pid = Int32(fields[0]) else { return false }
-        return LocalCluster.startTime(of: pid) == String(fields[1])
+        guard fields.count == 2, let pid = Int32(fields[0]), let start = ProcessStart.ticks(of: pid) else {
+            return false
+        }
+        return String(start) == fields[1]
     }
 
     private func read(_ name: String) -> String? {
         try? String(contentsOf: state.appending(path: name), encoding: .utf8)
-    }
-
-    /// Clock ticks since boot, field 22 of /proc/PID/stat. The name, field 2, may hold blanks and brackets.
-    static func startTime(of pid: Int32) -> String? {
-        guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
-            let bracket = stat.lastIndex(of: ")")
-        else { return nil }
-        let fields = stat[bracket...].split(separator: " ").dropFirst()
-        return fields.count > 19 ? String(fields[fields.startIndex + 19]) : nil
     }
 }

@@ -40,12 +40,10 @@ enum ProcessMeasures {
         return getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 ? UInt(limit.rlim_cur) : 0
     }
 
-    /// Field 22 of /proc/self/stat is the start in clock ticks since the machine's own.
     private static var startTime: Double {
-        let fields = text("/proc/self/stat").split(separator: ")").last?.split(separator: " ") ?? []
         let uptime = text("/proc/uptime").split(separator: " ").first.flatMap { Double($0) }
-        guard fields.count > 19, let ticks = Double(fields[19]), let uptime else { return Date().timeIntervalSince1970 }
-        return Date().timeIntervalSince1970 - uptime + ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+        guard let ticks = ProcessStart.ticks(of: getpid()), let uptime else { return Date().timeIntervalSince1970 }
+        return Date().timeIntervalSince1970 - uptime + Double(ticks) / Double(sysconf(Int32(_SC_CLK_TCK)))
     }
 
     private static func text(_ path: String) -> String {

@@ -15,7 +15,7 @@ import Testing
         try FileManager.default.createDirectory(
             at: state.appending(path: "cluster"), withIntermediateDirectories: true)
         let pid = ProcessInfo.processInfo.processIdentifier
-        let running = "\(pid) \(try #require(LocalCluster.startTime(of: pid)))                  \n"
+        let running = "\(pid) \(try #require(ProcessStart.ticks(of: pid)))                  \n"
         let all = ["cluster.env": "MODEL_NAME='a b'\nGATEWAY_PORT=9123\n", "cluster/supervisor.pid": running]
         for (name, text) in all.merging(files, uniquingKeysWith: { $1 }) {
             try text.write(to: state.appending(path: name), atomically: true, encoding: .utf8)
