@@ -1,4 +1,5 @@
 import NIOHTTP1
+import ServiceKit
 
 /// What HTTP wants of a head beyond what the decoder checks (RFC 9112).
 enum RequestHeadCheck {
@@ -22,12 +23,7 @@ enum RequestHeadCheck {
 
     /// Characters of a host with its port (RFC 3986, section 3.2).
     private static func isOfHost(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "-._~!$&'()*+,;=%:[]".utf8.contains(byte)
-        }
+        byte.isASCIIAlphanumeric || "-._~!$&'()*+,;=%:[]".utf8.contains(byte)
     }
 
     /// Section 6.1: what is packed otherwise than in chunks nobody here unpacks, and the old protocol knows no chunks.

@@ -27,7 +27,7 @@ public final class Tokenizer: Sendable {
     private let special: SpecialTokens
     private let specialAfterNormalizing: SpecialTokens?
     private let hasUserDefinedTokens: Bool
-    let leastTokens: LeastTokens
+    private let leastTokens: LeastTokens
 
     /// Whether text is put into canonical composition, which makes it shorter.
     var composes: Bool { normalizer.composes || preparation.composes }

@@ -1,3 +1,5 @@
+import ServiceKit
+
 /// Where the shards are, and the bounds on their use.
 public struct DatabaseConfiguration: Sendable {
     /// One database. Its place on the ring follows from its name, so a name stays while a server moves.
@@ -84,10 +86,6 @@ public struct DatabaseConfiguration: Sendable {
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."): true
-        default: false
-        }
+        byte.isASCIIAlphanumeric || "_-.".utf8.contains(byte)
     }
 }
